@@ -1,0 +1,38 @@
+"""The only place that reads a clock.
+
+Production decisions about leases and periods use Redis TIME inside the scripts; this clock only
+estimates it (to choose the period boundaries passed along) and measures durations.
+"""
+
+import time
+
+MS_PER_S = 1_000
+
+
+def wall_ms() -> int:
+    """Milliseconds since the Unix epoch by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic_s() -> float:
+    """Seconds on a clock that never steps, for durations and deadlines."""
+    return time.monotonic()
+
+
+class StoreClock:
+    """Estimate of Redis TIME: this machine's clock plus the offset last learned from a script.
+
+    A gateway whose clock is off by minutes learns the offset from the first script that answers
+    `clock`; from then on its estimates choose the right period (failure row 47).
+    """
+
+    __slots__ = ("_offset_ms",)
+
+    def __init__(self) -> None:
+        self._offset_ms = 0
+
+    def now_ms(self) -> int:
+        return wall_ms() + self._offset_ms
+
+    def learn(self, store_now_ms: int) -> None:
+        self._offset_ms = store_now_ms - wall_ms()

@@ -1,0 +1,121 @@
+"""Every error once: code, status, title. Codes are part of the public contract.
+
+`Error` values are what a client may see; exceptions below carry one of them. A `Refusal` is a
+decision (a value), an exception means that the world failed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    code: str
+    status: int
+    title: str
+
+
+# -- the client's request -------------------------------------------------------------------------
+BAD_REQUEST = Error("bad-request", 400, "The request is malformed")
+BAD_FRAMING = Error("bad-framing", 400, "The length of the request body is ambiguous")
+BAD_PATH = Error("bad-path", 400, "The request path has more than one reading")
+BAD_HEADER = Error("bad-header", 400, "A request header has more than one reading")
+UNAUTHENTICATED = Error("unauthenticated", 401, "No valid API key was given")
+ACCOUNT_SUSPENDED = Error("account-suspended", 403, "The account is suspended")
+FORBIDDEN = Error("forbidden", 403, "The API key may not do this")
+QUOTA_EXCEEDED = Error("quota-exceeded", 403, "The request would exceed a quota")
+NO_ROUTE = Error("no-route", 404, "Nothing is served at this path")
+METHOD_NOT_ALLOWED = Error("method-not-allowed", 405, "The path does not take this method")
+REQUEST_TIMEOUT = Error("request-timeout", 408, "The request took too long to arrive")
+LENGTH_REQUIRED = Error("length-required", 411, "This route needs a Content-Length")
+FILE_TOO_LARGE = Error("file-too-large", 413, "The body is larger than the plan allows")
+BODY_OVERRUN = Error("body-overrun", 413, "The body is longer than was declared")
+URI_TOO_LONG = Error("uri-too-long", 414, "The request target is too long")
+EXPECTATION_FAILED = Error("expectation-failed", 417, "Only 100-continue is understood in Expect")
+RATE_LIMITED = Error("rate-limited", 429, "Too many requests")
+HEADERS_TOO_LARGE = Error("headers-too-large", 431, "The request headers are too large")
+UPGRADE_REFUSED = Error("upgrade-refused", 400, "This route does not allow protocol upgrades")
+VERSION_REFUSED = Error("version-refused", 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+
+# -- the gateway and what stands behind it --------------------------------------------------------
+INTERNAL = Error("internal", 500, "The gateway failed")
+UPSTREAM_UNREACHABLE = Error("upstream-unreachable", 502, "The upstream could not be reached")
+UPSTREAM_FAILED = Error("upstream-failed", 502, "The upstream broke off")
+UPSTREAM_MALFORMED = Error("upstream-malformed", 502, "The upstream's answer was not understood")
+UPSTREAM_TIMEOUT = Error("upstream-timeout", 504, "The upstream took too long")
+STORE_UNAVAILABLE = Error("store-unavailable", 503, "Quota cannot be checked at the moment")
+STORE_FULL = Error("store-full", 503, "The quota store is out of memory or disk")
+STORE_LOST = Error("store-lost", 503, "The quota store has lost its books; an operator must accept")
+DRAINING = Error("draining", 503, "The gateway is shutting down")
+
+# -- the decision API -----------------------------------------------------------------------------
+UNKNOWN_ACCOUNT = Error("unknown-account", 404, "There is no such account")
+UNKNOWN_RESERVATION = Error("unknown-reservation", 404, "There is no such reservation")
+RESERVATION_SETTLED = Error("reservation-settled", 409, "The reservation has ended differently")
+CONTENT_MISMATCH = Error("content-mismatch", 422, "The id was used before with other content")
+INVALID_AMOUNT = Error("invalid-amount", 400, "An amount must be an integer from 0 to 2^53 - 1")
+UNKNOWN_METER = Error("unknown-meter", 400, "There is no such meter")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that is not let through, before or after the ledger was asked.
+
+    `detail` is safe to show to the client; `headers` are added to the answer (Allow, Retry-After).
+    """
+
+    error: Error
+    detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class GatewayError(Exception):
+    """The world failed. `error` says what a client is told; the message is for the log."""
+
+    def __init__(self, error: Error, message: str = "") -> None:
+        super().__init__(message or error.title)
+        self.error = error
+
+
+class StoreError(GatewayError):
+    """Redis did not do what was asked. `transient`: the same call with the same id may succeed.
+
+    `indeterminate`: the call may have taken effect (its reply was lost).
+    """
+
+    def __init__(
+        self, error: Error, message: str = "", *, transient: bool, indeterminate: bool = False
+    ) -> None:
+        super().__init__(error, message)
+        self.transient = transient
+        self.indeterminate = indeterminate
+
+
+class UpstreamError(GatewayError):
+    """The upstream could not be reached, broke off, was too slow, or is not understood."""
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection or went silent past its limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One thing wrong in a configuration: where (`routes[2].reserve`), what, and the remedy."""
+
+    place: str
+    problem: str
+    remedy: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = self.place if self.line is None else f"{self.place} (line {self.line})"
+        return f"{where}: {self.problem}; {self.remedy}"
+
+
+class ConfigError(Exception):
+    """A configuration with everything that is wrong in it, at once."""
+
+    def __init__(self, problems: tuple[ConfigProblem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
