@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from types import TracebackType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -62,3 +63,71 @@ async def shielded(work: Coroutine[Any, Any, T], owner: TaskSet, *, name: str) -
         if not task.done():
             await asyncio.wait((task,))
         raise
+
+
+class StoppedError(Exception):
+    """The block inside an `Interrupt` was stopped; `reason` is what it was stopped with."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class Interrupt:
+    """Lets an event stop the block of code it wraps, as `asyncio.timeout` lets a deadline.
+
+    `stop(reason)` may come from any callback of the loop; the block is cancelled where it waits
+    and `StoppedError(reason)` leaves the `async with`. A stop before the block keeps it from
+    beginning; one after its end does nothing; one from inside the block shows at its end. Blocks
+    nest; a cancellation from outside passes through as itself.
+    """
+
+    __slots__ = ("_cancelled", "_cancelling", "_entered", "_reason", "_stopped", "_task")
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+        self._cancelled = False
+        self._entered = False
+        self._stopped = False
+        self._reason: object = None
+
+    @property
+    def stopped(self) -> bool:
+        return self._stopped
+
+    def stop(self, reason: object) -> None:
+        if self._stopped or (self._entered and self._task is None):
+            return
+        self._stopped = True
+        self._reason = reason
+        # A task cannot take back a cancellation of itself that it has not felt yet.
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._cancelled = True
+            self._task.cancel()
+
+    async def __aenter__(self) -> "Interrupt":
+        task = asyncio.current_task()
+        assert task is not None
+        assert not self._entered
+        self._entered = True
+        if self._stopped:
+            raise StoppedError(self._reason)
+        self._task = task
+        self._cancelling = task.cancelling()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        task, self._task = self._task, None
+        assert task is not None
+        if not self._stopped:
+            return
+        # The cancellation is ours to take back, unless somebody else cancelled the task as well.
+        ours = not self._cancelled or task.uncancel() <= self._cancelling
+        if ours and (kind is None or issubclass(kind, asyncio.CancelledError)):
+            raise StoppedError(self._reason) from failure
