@@ -1,0 +1,10 @@
+--[[
+  Purpose: open an account's books, so that reserve no longer takes their absence for a loss.
+  KEYS: books
+  ARGV: generation
+  Reply: 1 if they were opened now, 0 if they were open
+]]
+local books = KEYS[1]
+local generation = ARGV[1]
+-- After this point it must succeed.
+return redis.call('HSETNX', books, 'gen', generation)

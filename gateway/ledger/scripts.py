@@ -1,0 +1,39 @@
+"""The scripts: Lua of this room, each an atomic verb, loaded once from the package's resources.
+
+A line `-- include: name` stands for the lines of `lua/name.lua`: Redis scripts cannot import one
+another. One source serves every server: a script that must succeed in a full store starts its
+writes with a ZREM or HDEL, after which Redis lets it finish (`#!lua flags` is unknown to 6.2).
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib import resources
+
+_INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Script:
+    """`source` is what SCRIPT LOAD takes, `sha` its 40 hex digits as EVALSHA wants them."""
+
+    name: str
+    source: bytes
+    sha: bytes
+
+
+def load(name: str) -> Script:
+    """The script of `lua/<name>.lua` with its includes put in."""
+    source = _INCLUDE.sub(lambda line: text(line[1]).rstrip("\n"), text(name)).encode()
+    sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
+    return Script(name, source, sha)
+
+
+def text(name: str) -> str:
+    """`lua/<name>.lua` as it was written."""
+    return resources.files("gateway.ledger").joinpath("lua", f"{name}.lua").read_text("utf-8")
+
+
+OPEN_BOOKS = load("open_books")
+
+ALL = (OPEN_BOOKS,)
