@@ -1,0 +1,287 @@
+"""Metrics: every name, help text and label the gateway exports, and the one class that fills them.
+
+Names are in base units, counters end in `_total`. No label ever carries an account, an API key or
+a path: values come from closed sets (the catalog's names, our error codes, our enums); anything
+else becomes `other`, so the number of series depends on the configuration only.
+"""
+
+import platform
+from collections.abc import Iterable
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+from gateway import errors
+from gateway.errors import Error, StoreError
+from gateway.ledger.outcomes import Denied, Expired, Granted, RateLimited, Refused, Settled
+from gateway.ledger.quota import Quota
+from gateway.ledger.reservation import State
+from gateway.telemetry.instruments import Count, Family, Level, Name, Spread
+
+PREFIX = "quota_gateway_"
+OTHER = "other"
+NONE = "none"
+
+REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0)
+CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0)
+LAG_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0)
+
+# -- the data path --------------------------------------------------------------------------------
+REQUESTS = Name(
+    "requests_total",
+    "Requests that ended, by how they ended and by the class of the status the client was sent.",
+    ("route", "outcome", "status_class"),
+)
+REQUEST_SECONDS = Name(
+    "request_duration_seconds",
+    "From the end of a request's head to the end of its answer.",
+    ("route",),
+    REQUEST_BUCKETS,
+)
+BODY_BYTES = Name(
+    "request_body_bytes_total", "Bytes of request bodies received from clients.", ("route",)
+)
+ANSWER_BYTES = Name(
+    "answer_body_bytes_total", "Bytes of answer bodies relayed to clients.", ("route",)
+)
+IN_FLIGHT = Name("in_flight_requests", "Requests whose answer has not ended yet.")
+REFUSALS = Name(
+    "refusals_total", "Requests the gateway refused or failed itself, by error code.", ("code",)
+)
+# -- reservations ---------------------------------------------------------------------------------
+RESERVATIONS = Name(
+    "reservations_total",
+    "Answers of the ledger to reserve and grow.",
+    ("verb", "outcome"),
+)
+DENIALS = Name(
+    "denials_total",
+    "Reservations denied, by the quota that had no room.",
+    ("route", "meter", "scope"),
+)
+SETTLEMENTS = Name(
+    "settlements_total",
+    "Reservations settled; late: committed after their lease had ended.",
+    ("state", "reason", "late"),
+)
+SETTLEMENT_REFUSALS = Name(
+    "settlement_refusals_total",
+    "Settlements the ledger refused, by error code; each one is a fault to look into.",
+    ("code",),
+)
+OVERAGE = Name("overage_total", "Commits that left a quota over its limit.", ("meter",))
+EXPIRED = Name("expired_leases_total", "Leases that this gateway found to have ended.")
+OPEN_LEASES = Name("open_leases", "Leases this gateway holds open now.")
+PENDING = Name("pending_settlements", "Settlements the store has not taken yet.")
+FAIL_OPEN_BYTES = Name(
+    "fail_open_bytes_total",
+    "Bytes let through without a reservation while the store was away.",
+    ("plan",),
+)
+SIZE_MISMATCHES = Name(
+    "size_mismatches_total",
+    "Commits for which the upstream reported another size than was counted.",
+    ("route",),
+)
+# -- the store ------------------------------------------------------------------------------------
+LEDGER_SECONDS = Name(
+    "ledger_call_seconds", "Round trips of the ledger's scripts.", ("verb",), CALL_BUCKETS
+)
+STORE_ERRORS = Name("store_errors_total", "Calls the store did not answer properly.", ("code",))
+STORE_UP = Name("store_up", "1 if the last call to the store was answered, else 0.")
+DRIFT = Name("audit_drift", "Counters that differed from their reservations in the last audit.")
+# -- upstreams and the process --------------------------------------------------------------------
+CONNECTIONS = Name(
+    "upstream_connections", "Connections to an upstream, busy or idle.", ("upstream", "state")
+)
+UPSTREAM_FAILURES = Name(
+    "upstream_failures_total",
+    "Exchanges an upstream failed, by error code.",
+    ("upstream", "code"),
+)
+LOOP_LAG = Name("loop_lag_seconds", "How late the event loop ran a timer.", buckets=LAG_BUCKETS)
+RELOADS = Name("config_reloads_total", "Reloads of the configuration.", ("result",))
+BUILD = Name("build_info", "Always 1; says what runs.", ("version", "python"))
+
+NAMES = (
+    REQUESTS, REQUEST_SECONDS, BODY_BYTES, ANSWER_BYTES, IN_FLIGHT, REFUSALS,
+    RESERVATIONS, DENIALS, SETTLEMENTS, SETTLEMENT_REFUSALS, OVERAGE, EXPIRED, OPEN_LEASES,
+    PENDING, FAIL_OPEN_BYTES, SIZE_MISMATCHES,
+    LEDGER_SECONDS, STORE_ERRORS, STORE_UP, DRIFT,
+    CONNECTIONS, UPSTREAM_FAILURES, LOOP_LAG, RELOADS, BUILD,
+)  # fmt: skip
+
+OUTCOMES = frozenset({
+    "relayed", "denied", "rate-limited", "refused", "overrun", "usage",
+    "upstream-failed", "store-failed", "client-gone", "internal",
+})  # fmt: skip
+"""How a request ended, seen from the client."""
+REASONS = frozenset({
+    "answered", "in-doubt", "upstream-refused", "upstream-failed", "upstream-timeout",
+    "client-gone", "cancelled", "cut", "overrun", "timeout", "draining", "shutdown", "expired",
+    "operator",
+})  # fmt: skip
+"""Why a reservation was settled."""
+VERBS = frozenset({
+    "reserve", "grow", "extend", "commit", "release", "expire", "adjust", "remove", "snapshot",
+    "holders", "open_books", "audit",
+})  # fmt: skip
+CODES = frozenset(error.code for error in vars(errors).values() if isinstance(error, Error))
+SCOPES = {"a": "account", "k": "api_key", "s": "subject"}
+STATES = {state: state.name.lower() for state in State}
+
+
+class Metrics:
+    """Typed doors to all series. Attributes are single series; methods pick one by its labels."""
+
+    def __init__(self, registry: CollectorRegistry, *, version: str = "unknown") -> None:
+        self._registry = registry
+        self._known: dict[str, frozenset[str]] = {
+            "route": frozenset({NONE}),
+            "meter": frozenset(),
+            "plan": frozenset(),
+            "upstream": frozenset(),
+        }
+
+        def counts(name: Name) -> Family[Count]:
+            return Family(_prefixed(name), Count, registry)
+
+        def levels(name: Name) -> Family[Level]:
+            return Family(_prefixed(name), Level, registry)
+
+        def spreads(name: Name) -> Family[Spread]:
+            return Family(_prefixed(name), lambda: Spread(name.buckets), registry)
+
+        self._requests = counts(REQUESTS)
+        self._request_seconds = spreads(REQUEST_SECONDS)
+        self._body_bytes = counts(BODY_BYTES)
+        self._answer_bytes = counts(ANSWER_BYTES)
+        self.in_flight = levels(IN_FLIGHT).of()
+        self._refusals = counts(REFUSALS)
+        self._reservations = counts(RESERVATIONS)
+        self._denials = counts(DENIALS)
+        self._settlements = counts(SETTLEMENTS)
+        self._settlement_refusals = counts(SETTLEMENT_REFUSALS)
+        self._overage = counts(OVERAGE)
+        self._expired = counts(EXPIRED).of()
+        self.open_leases = levels(OPEN_LEASES).of()
+        self.pending_settlements = levels(PENDING).of()
+        self._fail_open_bytes = counts(FAIL_OPEN_BYTES)
+        self._size_mismatches = counts(SIZE_MISMATCHES)
+        self._ledger_seconds = spreads(LEDGER_SECONDS)
+        self._store_errors = counts(STORE_ERRORS)
+        self.store_up = levels(STORE_UP).of()
+        self.audit_drift = levels(DRIFT).of()
+        self._connections = levels(CONNECTIONS)
+        self._upstream_failures = counts(UPSTREAM_FAILURES)
+        self.loop_lag = spreads(LOOP_LAG).of()
+        self._reloads = counts(RELOADS)
+        levels(BUILD).of(version, platform.python_version()).set(1)
+        ProcessCollector(registry=registry)
+
+    def know(self, label: str, values: Iterable[str]) -> None:
+        """Values of `route`, `meter`, `plan` or `upstream` that may become label values.
+
+        What was known stays known: series do not vanish when a reload renames a route.
+        """
+        self._known[label] |= frozenset(values)
+
+    # -- the data path ----------------------------------------------------------------------------
+
+    def request(self, route: str, outcome: str, status: int, seconds: float) -> None:
+        """One request has ended. `status` 0: the client was sent none."""
+        route = self._one("route", route)
+        outcome = outcome if outcome in OUTCOMES else OTHER
+        self._requests.of(route, outcome, _status_class(status)).value += 1
+        self._request_seconds.of(route).observe(seconds)
+
+    def moved(self, route: str, body_bytes: int, answer_bytes: int) -> None:
+        route = self._one("route", route)
+        self._body_bytes.of(route).value += body_bytes
+        self._answer_bytes.of(route).value += answer_bytes
+
+    def refused(self, error: Error) -> None:
+        self._refusals.of(_code(error)).value += 1
+
+    # -- reservations -----------------------------------------------------------------------------
+
+    def reservation(
+        self, verb: str, outcome: Granted | Denied | RateLimited | Refused | StoreError
+    ) -> None:
+        """The ledger's answer to `reserve` or `grow`."""
+        verb = verb if verb in VERBS else OTHER
+        self._reservations.of(verb, _RESERVATION_OUTCOMES.get(type(outcome), OTHER)).value += 1
+
+    def denied(self, route: str, quota: Quota) -> None:
+        scope = SCOPES.get(quota.scope[:1], OTHER)
+        meter = self._one("meter", quota.meter.name)
+        self._denials.of(self._one("route", route), meter, scope).value += 1
+
+    def settled(self, settled: Settled, reason: str = NONE) -> None:
+        reason = reason if reason in REASONS or reason == NONE else OTHER
+        late = "true" if settled.late else "false"
+        self._settlements.of(STATES[settled.state], reason, late).value += 1
+        for meter in settled.overage or ():
+            self._overage.of(self._one("meter", meter)).value += 1
+
+    def settlement_refused(self, refused: Refused) -> None:
+        self._settlement_refusals.of(_code(refused.error)).value += 1
+
+    def expired(self, expired: Expired) -> None:
+        self._expired.value += expired.count
+
+    def let_through(self, plan: str, amount: int) -> None:
+        """`amount` bytes passed without a reservation while the store was away."""
+        self._fail_open_bytes.of(self._one("plan", plan)).value += amount
+
+    def size_mismatch(self, route: str) -> None:
+        self._size_mismatches.of(self._one("route", route)).value += 1
+
+    # -- the store, upstreams and the process -----------------------------------------------------
+
+    def ledger_call(self, verb: str, seconds: float) -> None:
+        self._ledger_seconds.of(verb if verb in VERBS else OTHER).observe(seconds)
+
+    def store_error(self, error: Error) -> None:
+        self._store_errors.of(_code(error)).value += 1
+
+    def connections(self, upstream: str, state: str) -> Level:
+        """The level of `busy` or `idle` connections to an upstream; keep it, it does not change."""
+        state = state if state in ("busy", "idle") else OTHER
+        return self._connections.of(self._one("upstream", upstream), state)
+
+    def upstream_failed(self, upstream: str, error: Error) -> None:
+        self._upstream_failures.of(self._one("upstream", upstream), _code(error)).value += 1
+
+    def reloaded(self, *, accepted: bool) -> None:
+        self._reloads.of("accepted" if accepted else "refused").value += 1
+
+    def exposition(self) -> tuple[bytes, str]:
+        """The body and content type of a scrape."""
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _one(self, label: str, value: str) -> str:
+        return value if value in self._known[label] else OTHER
+
+
+_RESERVATION_OUTCOMES: dict[type, str] = {
+    Granted: "granted",
+    Denied: "denied",
+    RateLimited: "rate_limited",
+    Refused: "refused",
+    StoreError: "failed",
+}
+
+
+def _prefixed(name: Name) -> Name:
+    return Name(PREFIX + name.name, name.help, name.labels, name.buckets)
+
+
+def _code(error: Error) -> str:
+    return error.code if error.code in CODES else OTHER
+
+
+def _status_class(status: int) -> str:
+    if 100 <= status < 600:
+        return ("1xx", "2xx", "3xx", "4xx", "5xx")[status // 100 - 1]
+    return NONE
