@@ -1,0 +1,189 @@
+"""Accounts: who is limited and charged, by which plan, and with which limits of their own."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from gateway.records.invalidation import Changed, packed
+from gateway.records.rows import RedisClient, Row, Rows, asked, text
+
+INDEX = "qg:accounts"
+"""Sorted set of account ids by the time they were created."""
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_LIMIT = "limit."
+_LIFTED = "none"
+
+
+class AccountStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """`limits` are the account's own, over those of its plan; None lifts the plan's limit.
+
+    `anchor_ms` is the instant the account's billing months count from.
+    """
+
+    id: str
+    plan: str
+    name: str
+    status: AccountStatus
+    created_ms: int
+    anchor_ms: int
+    limits: Mapping[str, int | None]
+
+    @property
+    def suspended(self) -> bool:
+        return self.status is AccountStatus.SUSPENDED
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    """What is asked for. `anchor_ms` None: the billing months count from the creation."""
+
+    id: str
+    plan: str
+    name: str = ""
+    anchor_ms: int | None = None
+    limits: Mapping[str, int | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The id is taken by an account with other content."""
+
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPage:
+    """In order of creation. `cursor` goes into the next call; None: this is the last page."""
+
+    accounts: tuple[Account, ...]
+    cursor: str | None
+
+
+class Accounts:
+    """The rows of accounts. Ids that break the rule are simply unknown; they never reach Redis."""
+
+    __slots__ = ("_client", "_rows")
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._rows = Rows(client)
+
+    async def create(self, new: NewAccount) -> Account | Exists:
+        """The account; also when it stands there already with the content that is asked for.
+
+        So a creation that broke off half way is finished by asking again. The ledger's books are
+        opened by the caller, after this.
+        """
+        if not is_account_id(new.id):
+            raise ValueError(f"not an account id: {new.id!r}")
+        fields = {"plan": new.plan, "name": new.name, "status": AccountStatus.ACTIVE.value}
+        if new.anchor_ms is not None:
+            fields["anchor_ms"] = str(new.anchor_ms)
+        for meter, limit in (new.limits or {}).items():
+            fields[_LIMIT + meter] = _limit_text(limit)
+        _, row = await self._rows.create(account_key(new.id), fields, packed(Changed(new.id)))
+        account = _account(new.id, row)
+        if not _same(account, new):
+            return Exists(account)
+        score = {account.id: account.created_ms}
+        await asked(self._client.zadd(INDEX, score, nx=True), writes=True)
+        return account
+
+    async def get(self, account_id: str) -> Account | None:
+        if not is_account_id(account_id):
+            return None
+        row = await self._rows.read(account_key(account_id))
+        return _account(account_id, row) if row else None
+
+    async def list(self, cursor: str | None = None, count: int = 100) -> AccountPage | None:
+        """A page after `cursor` (None: the first); None if there is no such cursor."""
+        start = 0
+        if cursor is not None:
+            rank: Any = await asked(self._client.zrank(INDEX, cursor))
+            if rank is None:
+                return None
+            start = int(rank) + 1
+        found: Sequence[Any] = await asked(self._client.zrange(INDEX, start, start + count))
+        ids = [text(member) for member in found]
+        rows = [await self.get(account_id) for account_id in ids[:count]]
+        more = len(ids) > count
+        return AccountPage(
+            tuple(account for account in rows if account is not None),
+            ids[count - 1] if more else None,
+        )
+
+    async def set_plan(self, account_id: str, plan: str) -> Account | None:
+        """The account after the change; None if there is none. So for all changes."""
+        return await self._change(account_id, {"plan": plan})
+
+    async def set_limit(self, account_id: str, meter: str, limit: int | None) -> Account | None:
+        """The account's own limit on a meter; None lifts the plan's."""
+        return await self._change(account_id, {_LIMIT + meter: _limit_text(limit)})
+
+    async def clear_limit(self, account_id: str, meter: str) -> Account | None:
+        """Back to the plan's limit."""
+        return await self._change(account_id, {_LIMIT + meter: ""})
+
+    async def suspend(self, account_id: str, *, cut: bool = False) -> Account | None:
+        """No new requests; `cut`: those that run are aborted and released as well."""
+        return await self._change(account_id, {"status": AccountStatus.SUSPENDED.value}, cut=cut)
+
+    async def resume(self, account_id: str) -> Account | None:
+        return await self._change(account_id, {"status": AccountStatus.ACTIVE.value})
+
+    async def _change(
+        self, account_id: str, fields: Mapping[str, str], *, cut: bool = False
+    ) -> Account | None:
+        if not is_account_id(account_id):
+            return None
+        message = packed(Changed(account_id, cut=cut))
+        row = await self._rows.change(account_key(account_id), fields, message)
+        return _account(account_id, row) if row else None
+
+
+def is_account_id(candidate: str) -> bool:
+    """Account ids stand in Redis key names inside a hash tag: nothing else may be in them."""
+    return _ID.fullmatch(candidate) is not None
+
+
+def account_key(account_id: str) -> str:
+    return f"qg:{{{account_id}}}:account"
+
+
+def _limit_text(limit: int | None) -> str:
+    return _LIFTED if limit is None else str(limit)
+
+
+def _account(account_id: str, row: Row) -> Account:
+    created_ms = int(row["created_ms"])
+    return Account(
+        id=account_id,
+        plan=row["plan"],
+        name=row["name"],
+        status=AccountStatus(row["status"]),
+        created_ms=created_ms,
+        anchor_ms=int(row.get("anchor_ms", created_ms)),
+        limits={
+            field.removeprefix(_LIMIT): None if value == _LIFTED else int(value)
+            for field, value in row.items()
+            if field.startswith(_LIMIT)
+        },
+    )
+
+
+def _same(account: Account, new: NewAccount) -> bool:
+    return (
+        account.plan == new.plan
+        and account.name == new.name
+        and account.limits == (new.limits or {})
+        and new.anchor_ms in (None, account.anchor_ms)
+    )
