@@ -1,17 +1,20 @@
 """What every dialect can say: usage pages, denials and refusals, as pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.errors import Refusal
-from gateway.ledger.outcomes import Denied, RateLimited
-from gateway.ledger.quota import OpenReservation, Snapshot
+from gateway.ledger.outcomes import Denied, RateLimited, RateState
+from gateway.ledger.quota import OpenReservation, Quota, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer that the gateway gives itself. Header names in their usual spelling."""
+    """A whole answer that the gateway gives itself. Header names in their usual spelling.
+
+    `Content-Length` is left to the server, which also leaves the body away for HEAD.
+    """
 
     status: int
     body: bytes = b""
@@ -20,17 +23,30 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Whether `requested` units of `meter` would be admitted now, and what holds the space."""
+    """Whether `requested` units of `meter` would be admitted now, and what holds the space.
+
+    `also` are further meters of the same request: all are granted together or none is.
+    `cap` is the most bytes that one request may store, whatever room there is.
+    """
 
     snapshot: Snapshot
     meter: str
     requested: int
     holders: tuple[OpenReservation, ...]
+    also: Mapping[str, int] = field(default_factory=dict)
+    cap: int | None = None
 
 
 class Dialect(Protocol):
+    """Every answer carries the request id where its vendor would look for it."""
+
     def refusal(self, refusal: Refusal, request_id: str) -> Answer: ...
     def denial(self, denied: Denied, request_id: str, now_ms: int) -> Answer: ...
     def rate_limited(self, limited: RateLimited, request_id: str) -> Answer: ...
     def usage(self, snapshot: Snapshot, request_id: str) -> Answer: ...
     def explain(self, explanation: Explanation, request_id: str) -> Answer: ...
+    def standing(
+        self, quotas: Iterable[Quota], rate: RateState | None, now_ms: int
+    ) -> Mapping[str, str]:
+        """Header fields that say on a relayed answer where the account stands now."""
+        ...

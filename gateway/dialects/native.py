@@ -1,0 +1,182 @@
+"""The native dialect: plain JSON pages, problem+json, and the RateLimit fields.
+
+Amounts are integers in the meter's unit, instants are RFC 3339 in UTC, and what does not apply is
+null. Only what concerns the caller's own account is ever said, and no id of an API key or subject.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from gateway.catalog.meters import MeterKind
+from gateway.dialects.instants import rfc3339, rfc3339_or_none
+from gateway.dialects.problem import problem
+from gateway.dialects.protocol import Answer, Explanation
+from gateway.dialects.ratelimit_headers import (
+    RATE_POLICY,
+    policy_name,
+    rate_limit_fields,
+    retry_after_s,
+)
+from gateway.errors import QUOTA_EXCEEDED, RATE_LIMITED, Refusal
+from gateway.ledger.outcomes import Denied, RateLimited, RateState
+from gateway.ledger.quota import ACCOUNT_SCOPE, OpenReservation, Quota, Snapshot
+
+_SCOPES = {"a": "account", "k": "api key", "s": "subject"}
+
+
+class Native:
+    """Stateless; implements Dialect."""
+
+    def refusal(self, refusal: Refusal, request_id: str) -> Answer:
+        return problem(refusal.error, refusal.detail, request_id, headers=refusal.headers)
+
+    def denial(self, denied: Denied, request_id: str, now_ms: int) -> Answer:
+        quota = denied.quota
+        meter, scope = quota.meter, _scope(quota)
+        detail = (
+            f"{meter.name} of the {scope} has {_counted(quota.remaining, meter.unit)} left;"
+            f" the request needs {denied.requested}"
+        )
+        members = {
+            "meter": meter.name,
+            "unit": meter.unit,
+            "scope": scope,
+            "limit": quota.limit,
+            "used": quota.used,
+            "reserved": quota.reserved,
+            "requested": denied.requested,
+            "remaining": quota.remaining,
+            "resets_at": rfc3339_or_none(quota.resets_at_ms),
+            "violated-policies": [policy_name(quota)],
+        }
+        headers = rate_limit_fields((quota,), denied.rate, now_ms)
+        return problem(QUOTA_EXCEEDED, detail, request_id, members=members, headers=headers)
+
+    def rate_limited(self, limited: RateLimited, request_id: str) -> Answer:
+        rate = limited.rate
+        wait_s = retry_after_s(rate)
+        detail = (
+            f"{rate.limit.requests} requests are allowed in {rate.limit.per_s} s;"
+            f" the next one in {wait_s} s"
+        )
+        members = {
+            "limit": rate.limit.requests,
+            "remaining": rate.remaining,
+            "retry_after": wait_s,
+            "violated-policies": [RATE_POLICY],
+        }
+        headers = {"Retry-After": str(wait_s)} | rate_limit_fields((), rate, 0)
+        return problem(RATE_LIMITED, detail, request_id, members=members, headers=headers)
+
+    def usage(self, snapshot: Snapshot, request_id: str) -> Answer:
+        page = {
+            "account": snapshot.account,
+            "at": rfc3339(snapshot.at_ms),
+            "quotas": [_standing(quota) for quota in snapshot.quotas],
+            "open_reservations": snapshot.open_count,
+            "next_lease_end": rfc3339_or_none(snapshot.next_lease_end_ms),
+        }
+        return _page(page, request_id)
+
+    def explain(self, explanation: Explanation, request_id: str) -> Answer:
+        snapshot = explanation.snapshot
+        requested = {explanation.meter: explanation.requested, **explanation.also}
+        binding, shortfall = _binding(snapshot, requested)
+        over_cap = _over_cap(snapshot, requested, explanation.cap)
+        page = {
+            "account": snapshot.account,
+            "at": rfc3339(snapshot.at_ms),
+            "would_admit": binding is None and not over_cap,
+            "requested": requested,
+            "binding": None if binding is None else _standing(binding),
+            "shortfall": shortfall,
+            "cap": explanation.cap,
+            "over_cap": over_cap,
+            "holders": [_holder(reservation) for reservation in explanation.holders],
+            "open_reservations": snapshot.open_count,
+            "next_lease_end": rfc3339_or_none(snapshot.next_lease_end_ms),
+        }
+        return _page(page, request_id)
+
+    def standing(
+        self, quotas: Iterable[Quota], rate: RateState | None, now_ms: int
+    ) -> Mapping[str, str]:
+        return rate_limit_fields(quotas, rate, now_ms)
+
+
+def _page(page: dict[str, Any], request_id: str) -> Answer:
+    headers = {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "X-Request-Id": request_id,
+    }
+    return Answer(200, orjson.dumps(page), headers)
+
+
+def _standing(quota: Quota) -> dict[str, Any]:
+    return {
+        "meter": quota.meter.name,
+        "unit": quota.meter.unit,
+        "kind": quota.meter.kind,
+        "scope": _scope(quota),
+        "limit": quota.limit,
+        "used": quota.used,
+        "reserved": quota.reserved,
+        "effective": quota.effective,
+        "remaining": quota.remaining,
+        "overage": quota.overage,
+        "peak": quota.peak,
+        "period": {"kind": quota.period.kind, "zone": quota.period.zone},
+        "resets_at": rfc3339_or_none(quota.resets_at_ms),
+    }
+
+
+def _holder(reservation: OpenReservation) -> dict[str, Any]:
+    """Lines in the account's own scope say it all: every line counts there."""
+    lines = {}
+    for counter, amount in reservation.lines.items():
+        scope, _, meter = counter.rpartition("/")
+        if scope in ("", ACCOUNT_SCOPE):
+            lines[meter] = amount
+    return {
+        "id": reservation.id,
+        "opened_at": rfc3339(reservation.opened_ms),
+        "lease_end": rfc3339(reservation.lease_end_ms),
+        "note": reservation.note,
+        "lines": lines,
+    }
+
+
+def _binding(snapshot: Snapshot, requested: Mapping[str, int]) -> tuple[Quota | None, int]:
+    """The first quota that has no room, in the ledger's order, and how much room it lacks."""
+    for quota in snapshot.quotas:
+        asked = requested.get(quota.meter.name)
+        if asked is None or quota.limit is None:
+            continue
+        lacks = quota.effective + asked - quota.limit
+        if lacks > 0:
+            return quota, lacks
+    return None, 0
+
+
+def _over_cap(snapshot: Snapshot, requested: Mapping[str, int], cap: int | None) -> bool:
+    """A cap is on what one request stores, so it concerns level meters in bytes."""
+    if cap is None:
+        return False
+    return any(
+        requested.get(quota.meter.name, 0) > cap
+        for quota in snapshot.quotas
+        if quota.meter.kind is MeterKind.LEVEL and quota.meter.unit == "bytes"
+    )
+
+
+def _scope(quota: Quota) -> str:
+    return _SCOPES.get(quota.scope[:1], "other")
+
+
+def _counted(amount: int | None, unit: str) -> str:
+    if amount is None:
+        return "no room"
+    return f"{amount}" if unit == "count" else f"{amount} {unit}"

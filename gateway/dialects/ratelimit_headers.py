@@ -1,0 +1,100 @@
+"""The `RateLimit-Policy` and `RateLimit` fields of draft-ietf-httpapi-ratelimit-headers-11.
+
+One item per quota that the draft has a unit for: bytes are `content-bytes`, concurrency meters are
+`concurrent-requests`, and the rate limit counts `requests` (the default, so it is not written).
+Other counts and seconds have no registered unit and are left to the problem and usage pages. An
+unlimited quota has no policy. Partition keys are not sent: they would name accounts.
+"""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from gateway.catalog.meters import MeterKind
+from gateway.catalog.periods import PeriodKind
+from gateway.ledger.outcomes import RateState
+from gateway.ledger.quota import Quota
+
+SF_INTEGER_MAX = 999_999_999_999_999
+"""The largest Integer of a structured field (RFC 9651, 3.3.1): larger amounts are capped."""
+
+RATE_POLICY = "request-rate"
+"""The name of the rate limit's policy; no meter is called so."""
+
+_WINDOWS_S = {PeriodKind.HOUR: 3_600, PeriodKind.DAY: 86_400}
+"""Months have no fixed length; `t` says when they end."""
+
+_SCOPES = {"a": "", "k": "/api-key", "s": "/subject"}
+
+
+def policy_name(quota: Quota) -> str:
+    """The meter's name; limits of an API key or a subject are told apart by a suffix, not by id."""
+    return quota.meter.name + _SCOPES.get(quota.scope[:1], "/other")
+
+
+def rate_limit_fields(
+    quotas: Iterable[Quota], rate: RateState | None, now_ms: int
+) -> dict[str, str]:
+    """Both fields, or neither when nothing that they could say applies."""
+    policies: list[str] = []
+    limits: list[str] = []
+    for quota in quotas:
+        unit, remaining = _unit(quota), quota.remaining
+        if unit is None or quota.limit is None or remaining is None:
+            continue
+        name = policy_name(quota)
+        policies.append(_policy(name, quota.limit, unit, _WINDOWS_S.get(quota.period.kind)))
+        limits.append(_limit(name, remaining, _seconds_until(quota.resets_at_ms, now_ms)))
+    if rate is not None:
+        policies.append(_policy(RATE_POLICY, rate.limit.requests, None, rate.limit.per_s))
+        limits.append(_limit(RATE_POLICY, rate.remaining, _rate_reset_s(rate)))
+    if not policies:
+        return {}
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(limits)}
+
+
+def retry_after_s(rate: RateState) -> int:
+    """Whole seconds until a request would be let through; at least 1, as 0 means `now`."""
+    return max(1, -(-rate.retry_after_ms // 1_000))
+
+
+def sf_string(text: str) -> str:
+    """A String of RFC 9651, 3.3.3. Only printable ASCII can be said; the rest becomes `?`."""
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def sf_integer(amount: int) -> str:
+    """A non-negative Integer of RFC 9651, capped at what one can say."""
+    return str(min(amount, SF_INTEGER_MAX))
+
+
+def _unit(quota: Quota) -> str | None:
+    if quota.meter.kind is MeterKind.CONCURRENCY:
+        return "concurrent-requests"
+    return "content-bytes" if quota.meter.unit == "bytes" else None
+
+
+@lru_cache(maxsize=1_024)
+def _policy(name: str, amount: int, unit: str | None, window_s: int | None) -> str:
+    said_unit = "" if unit is None else f";qu={sf_string(unit)}"
+    said_window = "" if window_s is None else f";w={sf_integer(window_s)}"
+    return f"{sf_string(name)};q={sf_integer(amount)}{said_unit}{said_window}"
+
+
+def _limit(name: str, remaining: int, reset_s: int | None) -> str:
+    said_reset = "" if reset_s is None else f";t={sf_integer(reset_s)}"
+    return f"{_quoted(name)};r={sf_integer(remaining)}{said_reset}"
+
+
+_quoted = lru_cache(maxsize=256)(sf_string)
+
+
+def _seconds_until(instant_ms: int | None, now_ms: int) -> int | None:
+    return None if instant_ms is None else max(0, -(-(instant_ms - now_ms) // 1_000))
+
+
+def _rate_reset_s(rate: RateState) -> int:
+    """Until more is allowed than now. Never later than Retry-After, which would contradict it."""
+    if rate.retry_after_ms > 0:
+        return retry_after_s(rate)
+    return -(-rate.reset_after_ms // 1_000)
