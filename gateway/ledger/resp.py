@@ -1,0 +1,72 @@
+"""What is said to Redis and what it answers: commands as bytes, error replies as `StoreError`.
+
+Every error reply becomes ours here and nowhere else, by its text: inside a script Redis 6.2 wraps
+each error in a generic `ERR Error running script (…): @user_script:12: @user_script: 12: -OOM …`,
+later versions put the code first.
+"""
+
+import re
+from collections.abc import Sequence
+
+from gateway.errors import INTERNAL, STORE_FULL, STORE_UNAVAILABLE, Error, StoreError
+
+NOSCRIPT = "NOSCRIPT"
+READONLY = "READONLY"
+MOVED = "MOVED"
+ASK = "ASK"
+TRYAGAIN = "TRYAGAIN"
+
+_CODE = re.compile(
+    r"(?:(?:ERR )?Error running script \(call to \w+\): )?(?:@user_script: ?\d+: )*-?([A-Z]{2,})\b"
+)
+
+_MEANING: dict[str, Error] = {
+    "OOM": STORE_FULL,
+    "MISCONF": STORE_FULL,
+    READONLY: STORE_UNAVAILABLE,
+    "LOADING": STORE_UNAVAILABLE,
+    "BUSY": STORE_UNAVAILABLE,
+    "CLUSTERDOWN": STORE_UNAVAILABLE,
+    "MASTERDOWN": STORE_UNAVAILABLE,
+    "NOREPLICAS": STORE_UNAVAILABLE,
+    "NOAUTH": STORE_UNAVAILABLE,
+    "WRONGPASS": STORE_UNAVAILABLE,
+    MOVED: STORE_UNAVAILABLE,
+    ASK: STORE_UNAVAILABLE,
+    TRYAGAIN: STORE_UNAVAILABLE,
+}
+
+
+def command(*words: bytes) -> bytes:
+    """One command as RESP2 carries it: an array of bulk strings."""
+    return array_head(len(words)) + b"".join([b"$%d\r\n%b\r\n" % (len(w), w) for w in words])
+
+
+def array_head(count: int) -> bytes:
+    return b"*%d\r\n" % count
+
+
+def script_call(verb: bytes, name: bytes, keys: Sequence[bytes], args: Sequence[bytes]) -> bytes:
+    """`EVALSHA sha …` or `EVAL source …`, as bytes."""
+    return command(verb, name, b"%d" % len(keys), *keys, *args)
+
+
+def error_code(text: str) -> str:
+    """The code of an error reply, found inside the wrapping of 6.2; `ERR` when it has none."""
+    found = _CODE.match(text)
+    return found[1] if found else "ERR"
+
+
+def store_error(text: str, *, doing: str) -> StoreError:
+    """The error reply `text` as ours. `doing` names the script or command, for the log.
+
+    An error reply says that nothing was written: Redis checks before a script's first write, and
+    the scripts check before theirs. So it is never indeterminate.
+    """
+    meaning = _MEANING.get(error_code(text), INTERNAL)
+    return StoreError(meaning, f"{doing}: {text}", transient=meaning is STORE_UNAVAILABLE)
+
+
+def unavailable(what: str, *, indeterminate: bool = False) -> StoreError:
+    """The store did not answer, or could not be asked."""
+    return StoreError(STORE_UNAVAILABLE, what, transient=True, indeterminate=indeterminate)

