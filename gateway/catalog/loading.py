@@ -1,0 +1,239 @@
+"""Loading: a configuration document into a catalog, or everything that is wrong with it at once.
+
+First every value is read by its shape, then the rules that bind values to each other are checked;
+a value that was wrong by itself is left out of the rules, so that one mistake is told once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gateway.catalog import patterns, places, route_rules, tables
+from gateway.catalog.amounts import Meters
+from gateway.catalog.catalog import PAGES, USAGE_PATHS, Catalog
+from gateway.catalog.meters import Meter, MeterKind
+from gateway.catalog.periods import PeriodKind, PeriodRule
+from gateway.catalog.plans import Caps, Plan, StoreFailure
+from gateway.catalog.problems import Place, Problems, written
+from gateway.catalog.routes import Policy, Route, Upstream, UsagePath
+from gateway.catalog.sizes import shown
+
+
+def load(document: Mapping[str, Any], text: str | None = None) -> Catalog:
+    """The catalog of a parsed TOML document. `text` is what it was parsed from, to name lines.
+
+    Raises ConfigError with all problems.
+    """
+    problems = Problems(places.finder(text))
+    catalog = read(document, problems)
+    problems.raise_if_any()
+    return catalog
+
+
+def read(document: Mapping[str, Any], problems: Problems) -> Catalog:
+    """The catalog; it is worth something only if no problem was noted meanwhile."""
+    values = tables.DOCUMENT.read(document, (), problems)
+    meters = Meters(
+        {
+            name: Meter(name, **meter)
+            for name, meter in values.get("meters", {}).items()
+            if tables.METERS.complete(meter)
+        },
+        _names(document, "meters"),
+    )
+    upstreams = _upstreams(values.get("upstreams", {}), problems)
+    routes = _routes(document, values.get("routes", ()), meters, problems)
+    return Catalog(
+        meters=meters.known,
+        plans={
+            name: _plan(name, plan, meters, problems)
+            for name, plan in values.get("plans", {}).items()
+        },
+        upstreams=upstreams,
+        routes=routes,
+        usage_paths=_usage_paths(values.get("usage"), routes, problems),
+        default_plan=_default_plan(document, values, problems),
+    )
+
+
+# -- plans ----------------------------------------------------------------------------------------
+
+
+def _plan(name: str, values: Mapping[str, Any], meters: Meters, problems: Problems) -> Plan:
+    at = ("plans", name)
+    periods = {
+        meter: period
+        for meter, written_period in values.get("periods", {}).items()
+        if (period := _period(meter, written_period, (*at, "periods", meter), meters, problems))
+    }
+    failure = values.get("store_failure", tables.Closed.CLOSED)
+    return Plan(
+        name=name,
+        limits=meters.limits(values.get("limits", {}), (*at, "limits"), problems),
+        key_limits=meters.limits(values.get("key_limits", {}), (*at, "key_limits"), problems),
+        subject_limits={
+            kind: meters.limits(limits, (*at, "subject_limits", kind), problems)
+            for kind, limits in values.get("subject_limits", {}).items()
+        },
+        periods=periods,
+        caps=Caps(**values.get("caps", {})),
+        rate=values.get("rate"),
+        store_failure=StoreFailure() if isinstance(failure, str) else StoreFailure(**failure),
+    )
+
+
+def _period(
+    name: str, value: Any, at: Place, meters: Meters, problems: Problems
+) -> PeriodRule | None:
+    meter = meters.find(name, at, problems)
+    rule = {"kind": value} if isinstance(value, PeriodKind) else value
+    if meter is not None and meter.kind is MeterKind.CONCURRENCY:
+        problems.add(
+            at,
+            f"{name} is a concurrency meter: nothing of it is ever used, so nothing begins anew",
+            "remove the period",
+        )
+    return PeriodRule(**rule) if "kind" in rule else None
+
+
+def _default_plan(
+    document: Mapping[str, Any], values: Mapping[str, Any], problems: Problems
+) -> str:
+    names = _names(document, "plans")
+    if not names:
+        problems.add(("plans",), "there is no plan", "add one: [plans.NAME]")
+    chosen = [name for name, plan in values.get("plans", {}).items() if plan.get("default")]
+    if len(names) == 1:
+        return next(iter(names))
+    if len(chosen) > 1:
+        second = ("plans", chosen[1], "default")
+        problems.add(second, f"{chosen[0]} is the default already", "mark one plan")
+    elif names and not chosen:
+        problems.add(
+            ("plans",), "none of the plans is the default", "write default = true in one of them"
+        )
+    return chosen[0] if chosen else ""
+
+
+# -- upstreams and routes -------------------------------------------------------------------------
+
+
+def _upstreams(values: Mapping[str, Any], problems: Problems) -> dict[str, Upstream]:
+    read = {}
+    for name, upstream in values.items():
+        if tables.UPSTREAMS.complete(upstream):
+            read[name] = Upstream(name, **upstream)
+            if "ca_file" in upstream and not upstream["url"].startswith("https:"):
+                problems.add(
+                    ("upstreams", name, "ca_file"),
+                    "only https upstreams are verified",
+                    "write an https:// url, or remove ca_file",
+                )
+    return read
+
+
+def _routes(
+    document: Mapping[str, Any],
+    values: tuple[Mapping[str, Any], ...],
+    meters: Meters,
+    problems: Problems,
+) -> tuple[Route, ...]:
+    upstreams = _names(document, "upstreams")
+    routes: list[Route] = []
+    earlier: list[tuple[str, Route]] = []
+    for index, route_values in enumerate(values):
+        at: Place = ("routes", index)
+        route = _route(route_values, at, meters, problems)
+        broken = _broken(document["routes"][index], route_values)
+        if "upstream" not in broken and route.upstream not in upstreams:
+            problems.unknown((*at, "upstream"), "an upstream", route.upstream, upstreams)
+        for found in route_rules.findings(route, broken, meters):
+            problems.add((*at, *found.at), found.problem, found.remedy)
+        if not broken & {"path", "methods"}:
+            found_here = route_rules.collision(earlier, route)
+            if found_here is not None:
+                problems.add((*at, *found_here.at), found_here.problem, found_here.remedy)
+            earlier.append((written(at), route))
+        if route.name and route.name in [other.name for other in routes]:
+            problems.add((*at, "name"), f"{shown(route.name)} comes twice", "rename one")
+        routes.append(route)
+    return tuple(routes)
+
+
+def _route(values: Mapping[str, Any], at: Place, meters: Meters, problems: Problems) -> Route:
+    """The route, with neutral values in place of required ones that could not be read."""
+    read = dict(values)
+    read["methods"] = frozenset(values.get("methods", ()))
+    read["commit_on"] = frozenset(values.get("commit_on", ()))
+    read["reserve"] = meters.reserve(values.get("reserve", {}), (*at, "reserve"), problems)
+    subject = read.pop("subject", {})
+    if tables.SUBJECT.complete(subject):
+        read["subject"] = (subject["kind"], subject["id"])
+    if "on_expiry" in read:
+        read["on_expiry"] = read["on_expiry"].value
+    neutral = Route("", frozenset(), "/", "", Policy.PASS)
+    return replace(neutral, **read)
+
+
+def _broken(raw: Mapping[str, Any], values: Mapping[str, Any]) -> frozenset[str]:
+    """The fields of a route that were written wrongly, or not at all though they are required."""
+    return frozenset(
+        key.field
+        for key in tables.ROUTES.keys
+        if key.field not in values and (key.required or key.name in raw)
+    )
+
+
+# -- usage paths ----------------------------------------------------------------------------------
+
+
+def _usage_paths(
+    values: tuple[Mapping[str, Any], ...] | None, routes: tuple[Route, ...], problems: Problems
+) -> tuple[UsagePath, ...]:
+    if values is None:
+        usage_paths: tuple[UsagePath, ...] = USAGE_PATHS
+    else:
+        usage_paths = tuple(
+            usage_path
+            for index, usage in enumerate(values)
+            if (usage_path := _usage_path(usage, ("usage", index), problems)) is not None
+        )
+    taken: dict[object, UsagePath] = {}
+    for usage_path in usage_paths:
+        shape = _shape(usage_path.path)
+        if shape in taken:
+            problems.add(("usage",), f"{shown(usage_path.path)} is served twice", "remove one")
+        taken[shape] = usage_path
+    for index, route in enumerate(routes):
+        page = taken.get(_shape(route.path))
+        if page is not None and route.methods & {"GET", "HEAD"}:
+            problems.add(
+                ("routes", index, "path"),
+                f"GET and HEAD of {page.path} are answered by the usage page {page.page}",
+                "make the paths differ: the page's is set in [[usage]]",
+            )
+    return usage_paths
+
+
+def _usage_path(values: Mapping[str, Any], at: Place, problems: Problems) -> UsagePath | None:
+    if not tables.USAGE.complete(values):
+        return None
+    usage_path = UsagePath(**values)
+    pages = PAGES.get(usage_path.dialect)
+    if pages is None:
+        problems.unknown((*at, "dialect"), "a dialect", usage_path.dialect, PAGES)
+    elif usage_path.page not in pages:
+        problems.unknown((*at, "page"), "a page", usage_path.page, pages)
+    return usage_path
+
+
+def _shape(path: str) -> object:
+    pattern = patterns.parse(path)
+    assert isinstance(pattern, patterns.Pattern)
+    return pattern.shape
+
+
+def _names(document: Mapping[str, Any], section: str) -> frozenset[str]:
+    """The names that a section defines, also those whose tables are wrong."""
+    tables_there = document.get(section)
+    return frozenset(tables_there) if isinstance(tables_there, Mapping) else frozenset()

@@ -1,0 +1,65 @@
+"""Problems: what is wrong in a configuration, collected so that all of it is told at once."""
+
+import difflib
+from collections.abc import Callable, Collection
+
+from gateway.catalog.sizes import Unreadable, shown
+from gateway.errors import ConfigError, ConfigProblem
+
+Place = tuple[str | int, ...]
+"""Keys and list positions from the top of the document: ("routes", 2, "path")."""
+
+
+class Problems:
+    """A growing list. `line_of` finds the line of a place in the text, if there is a text."""
+
+    __slots__ = ("_found", "_line_of")
+
+    def __init__(self, line_of: Callable[[Place], int | None] = lambda place: None) -> None:
+        self._found: list[ConfigProblem] = []
+        self._line_of = line_of
+
+    def add(self, place: Place, problem: str, remedy: str) -> None:
+        self._found.append(ConfigProblem(written(place), problem, remedy, self._line_of(place)))
+
+    def unreadable(self, place: Place, why: Unreadable) -> None:
+        self.add(place, why.problem, why.remedy)
+
+    def unknown(self, place: Place, what: str, name: str, known: Collection[str]) -> None:
+        """`name` is none of the `known` names of its kind (`what`: "a meter")."""
+        self.add(place, f"{shown(name)} is not {what}", suggestion(name, known))
+
+    def extend(self, problems: Collection[ConfigProblem]) -> None:
+        self._found.extend(problems)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def in_order(self) -> tuple[ConfigProblem, ...]:
+        """By line, those without a line last, else in the order in which they were found."""
+        return tuple(sorted(self._found, key=lambda one: (one.line is None, one.line or 0)))
+
+    def raise_if_any(self) -> None:
+        if self._found:
+            raise ConfigError(self.in_order())
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """The remedy for a name that is not known: the nearest known one, and what there is."""
+    if not known:
+        return "none is defined"
+    near = difflib.get_close_matches(name, known, n=1)
+    listed = ", ".join(sorted(known))
+    return f"did you mean {shown(near[0])}? Known: {listed}" if near else f"known: {listed}"
+
+
+def written(place: Place) -> str:
+    """("routes", 2, "path") is `routes[2].path`; no place at all is `the file`."""
+    text = ""
+    for part in place:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            bare = part.isascii() and part.replace("_", "").replace("-", "").isalnum()
+            text += ("." if text else "") + (part if bare else shown(part))
+    return text or "the file"

@@ -1,0 +1,261 @@
+"""Rules of routes: what the keys of one route mean together, and routes beside each other.
+
+A rule names the fields that it looks at and yields what it finds; it is not asked when one of those
+could not be read, so that a mistake is told once. Adding a rule is adding a function here.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.catalog import patterns
+from gateway.catalog.amounts import Meters
+from gateway.catalog.meters import MeterKind
+from gateway.catalog.patterns import Pattern
+from gateway.catalog.problems import Place
+from gateway.catalog.routes import AccountSource, Policy, Route, Source
+from gateway.catalog.sizes import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong at `at`, a place within the route."""
+
+    at: Place
+    problem: str
+    remedy: str
+
+
+Rule = Callable[[Route, Meters], Iterator[Finding]]
+RULES: list[tuple[frozenset[str], Rule]] = []
+
+
+def rule(*looks_at: str) -> Callable[[Rule], Rule]:
+    def register(function: Rule) -> Rule:
+        RULES.append((frozenset(looks_at), function))
+        return function
+
+    return register
+
+
+def findings(route: Route, broken: frozenset[str], meters: Meters) -> Iterator[Finding]:
+    """Everything wrong with one route, of whose fields `broken` could not be read."""
+    for looks_at, function in RULES:
+        if not looks_at & broken:
+            yield from function(route, meters)
+
+
+# -- who is charged -------------------------------------------------------------------------------
+
+
+@rule("auth", "account")
+def a_key_is_needed_to_charge_its_account(route: Route, _: Meters) -> Iterator[Finding]:
+    if not route.auth and route.account is AccountSource.KEY:
+        yield Finding(
+            ("auth",),
+            "nobody can be charged: requests carry no API key",
+            'charge account = "path" or "asset", or list where the key is',
+        )
+
+
+@rule("account", "path")
+def account_path_needs_its_parameter(route: Route, _: Meters) -> Iterator[Finding]:
+    if route.account is not AccountSource.PATH:
+        return
+    pattern = _pattern(route)
+    single = [segment.name for segment in pattern.segments if not segment.rest]
+    if "account" not in single:
+        yield Finding(
+            ("account",),
+            f"the path {shown(route.path)} has no segment {{account}}",
+            "name the segment that holds the account's id {account}",
+        )
+
+
+@rule("account", "asset")
+def account_asset_needs_an_asset(route: Route, _: Meters) -> Iterator[Finding]:
+    if route.account is AccountSource.ASSET and route.asset is None:
+        yield Finding(
+            ("account",),
+            "the route names no asset whose owner could be charged",
+            'add asset, as on the route that uploads it: asset = "files/{name}"',
+        )
+
+
+# -- what is reserved -----------------------------------------------------------------------------
+
+_SOURCES = {
+    Policy.UPLOAD: frozenset({Source.BODY, Source.FILES}),
+    Policy.DOWNLOAD: frozenset({Source.RESPONSE, Source.DELIVERY_SECONDS}),
+    Policy.DELETE: frozenset[Source](),
+    Policy.PASS: frozenset[Source](),
+}
+_UNITS = {
+    Source.BODY: "bytes",
+    Source.FILES: "bytes",
+    Source.RESPONSE: "bytes",
+    Source.DELIVERY_SECONDS: "seconds",
+}
+
+
+@rule("policy", "reserve")
+def the_policy_knows_the_amount(route: Route, _: Meters) -> Iterator[Finding]:
+    allowed = _SOURCES[route.policy]
+    for meter, amount in route.reserve.items():
+        if isinstance(amount, Source) and amount not in allowed:
+            words = [shown(source.value) for source in sorted(allowed)]
+            others = [policy.value for policy in Policy if amount in _SOURCES[policy]]
+            yield Finding(
+                ("reserve", meter),
+                f"policy {route.policy.value} does not measure {shown(amount.value)}",
+                f"reserve {' or '.join([*words, 'a constant'])}, "
+                f"or make it policy = {shown(others[0])}",
+            )
+
+
+@rule("reserve")
+def the_unit_is_what_is_measured(route: Route, meters: Meters) -> Iterator[Finding]:
+    for name, amount in route.reserve.items():
+        meter = meters.known.get(name)
+        if meter is None or not isinstance(amount, Source) or meter.unit == _UNITS[amount]:
+            continue
+        yield Finding(
+            ("reserve", name),
+            f"{shown(amount.value)} is counted in {_UNITS[amount]}, {name} in {meter.unit}",
+            f"reserve a meter of unit {shown(_UNITS[amount])}, or a constant",
+        )
+
+
+@rule("policy", "reserve")
+def only_uploads_add_to_levels(route: Route, meters: Meters) -> Iterator[Finding]:
+    if route.policy is Policy.UPLOAD:
+        return
+    for name in route.reserve:
+        meter = meters.known.get(name)
+        if meter is not None and meter.kind is MeterKind.LEVEL:
+            yield Finding(
+                ("reserve", name),
+                f"{name} is a level: policy {route.policy.value} stores nothing that it could hold",
+                'reserve a cumulative meter, or make it policy = "upload"',
+            )
+
+
+@rule("reserve")
+def constants_are_above_zero(route: Route, _: Meters) -> Iterator[Finding]:
+    for name, amount in route.reserve.items():
+        if amount == 0:
+            yield Finding(("reserve", name), "0 reserves nothing", "write 1 or more, or remove it")
+
+
+# -- paths, assets and subjects -------------------------------------------------------------------
+
+
+@rule("policy", "asset")
+def a_delete_names_its_asset(route: Route, _: Meters) -> Iterator[Finding]:
+    if route.policy is Policy.DELETE and route.asset is None:
+        yield Finding(
+            (),
+            "a delete route has to name the asset whose bytes it gives back",
+            'add asset, as on the route that uploads it: asset = "files/{name}"',
+        )
+
+
+@rule("path", "asset", "subject")
+def templates_use_parameters_of_the_path(route: Route, _: Meters) -> Iterator[Finding]:
+    names = _pattern(route).names
+    templates: list[tuple[Place, str]] = []
+    if route.asset is not None:
+        templates.append((("asset",), route.asset))
+    if route.subject is not None:
+        templates.append((("subject", "id"), route.subject[1]))
+    for at, text in templates:
+        for name in patterns.placeholders(text):
+            if name not in names:
+                known = ", ".join(f"{{{name}}}" for name in names) or "none"
+                yield Finding(
+                    at,
+                    f"{{{name}}} is no parameter of the path {shown(route.path)}",
+                    f"parameters of the path: {known}",
+                )
+
+
+@rule("path", "opaque")
+def below_an_opaque_prefix_all_is_rest(route: Route, _: Meters) -> Iterator[Finding]:
+    segments = _pattern(route).segments
+    literal = all(not segment.name for segment in segments[:-1])
+    if route.opaque and not (literal and segments[-1].rest):
+        yield Finding(
+            ("opaque",),
+            "an opaque path can only be read up to its literal prefix",
+            'write a literal prefix and one {name...}, such as "/s3/{key...}"',
+        )
+
+
+@rule("path", "strip_prefix")
+def the_stripped_prefix_begins_the_path(route: Route, _: Meters) -> Iterator[Finding]:
+    prefix = route.strip_prefix
+    if prefix and (prefix.endswith("/") or "{" in prefix):
+        yield Finding(
+            ("strip_prefix",),
+            f"{shown(prefix)} is not a plain prefix",
+            'write it without parameters and without "/" at its end',
+        )
+    elif prefix and not route.path.startswith(f"{prefix}/"):
+        yield Finding(
+            ("strip_prefix",),
+            f"the path {shown(route.path)} does not begin with {shown(prefix + '/')}",
+            "strip what the path begins with",
+        )
+
+
+# -- keys that only some policies have ------------------------------------------------------------
+
+
+@rule("policy", "size_from", "length_required", "upgrade")
+def the_policy_has_the_key(route: Route, _: Meters) -> Iterator[Finding]:
+    upload = route.policy is Policy.UPLOAD
+    for key, given in (("size_from", route.size_from), ("length_required", route.length_required)):
+        if given and not upload:
+            yield Finding(
+                (key,),
+                f"policy {route.policy.value} stores nothing, so {key} has no meaning",
+                'remove it, or make it policy = "upload"',
+            )
+    if route.upgrade and route.policy not in {Policy.PASS, Policy.DOWNLOAD}:
+        yield Finding(
+            ("upgrade",),
+            f"policy {route.policy.value} cannot measure an upgraded connection",
+            'make it policy = "pass", or "download" to count its bytes',
+        )
+
+
+# -- routes beside each other ---------------------------------------------------------------------
+
+
+def collision(earlier: Sequence[tuple[str, Route]], route: Route) -> Finding | None:
+    """The first way in which routes above this one take its requests away.
+
+    `earlier` are the readable routes above it, each with its place as it is written.
+    """
+    mine = _pattern(route)
+    for place, other in earlier:
+        theirs = _pattern(other)
+        shared = sorted(other.methods & route.methods)
+        if shared and theirs.shape == mine.shape:
+            return Finding(
+                ("path",),
+                f"{place} ({other.name}) takes {', '.join(shared)} on the same paths",
+                "give each method to one route, or make the paths differ",
+            )
+        if route.methods <= other.methods and theirs.covers(mine):
+            return Finding(
+                ("path",),
+                f"no request gets here: {place} ({other.name}) takes all of them",
+                "move this route above it: the first that matches wins",
+            )
+    return None
+
+
+def _pattern(route: Route) -> Pattern:
+    pattern = patterns.parse(route.path)
+    assert isinstance(pattern, Pattern)
+    return pattern

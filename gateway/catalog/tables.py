@@ -1,0 +1,190 @@
+"""The tables of the configuration file: every key once, with its shape and what it is for.
+
+The loader reads by these tables, the JSON Schema is made from them, and a test compares the
+annotated example with them. Defaults stand at the nouns (`Route`, `Plan`, `Upstream`).
+"""
+
+from enum import StrEnum
+
+from gateway.catalog import patterns, syntax
+from gateway.catalog.meters import MeterKind
+from gateway.catalog.periods import PeriodKind
+from gateway.catalog.routes import (
+    AccountSource,
+    CredentialKind,
+    HostPolicy,
+    Policy,
+    Source,
+)
+from gateway.catalog.shapes import (
+    Amount,
+    Anything,
+    Choice,
+    Either,
+    Flag,
+    Key,
+    ListOf,
+    MapOf,
+    Shape,
+    Table,
+    Text,
+    Whole,
+    Written,
+    duration,
+    size,
+)
+
+
+class Unit(StrEnum):
+    BYTES = "bytes"
+    SECONDS = "seconds"
+    COUNT = "count"
+
+
+class Expiry(StrEnum):
+    RELEASE = "release"
+    COMMIT = "commit"
+
+
+class Closed(StrEnum):
+    CLOSED = "closed"
+
+
+NAME = Text(
+    "a name of up to 64 letters, digits and . _ - that begins with a letter or digit",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+)
+METER = Text(
+    "a name of up to 48 lower-case letters, digits and _ that begins with a letter",
+    r"^[a-z][a-z0-9_]{0,47}$",
+)
+FILE = Text("the path of a file", r"^[^\u0000]+$")
+PATH = Written(patterns.path, 'a path such as "/files/{name...}"', patterns.PATTERN_PATTERN)
+TEMPLATE = Written(
+    patterns.template, 'a template such as "files/{name}"', patterns.TEMPLATE_PATTERN
+)
+METHOD = Written(syntax.method, 'a method such as "PUT"', syntax.METHOD_PATTERN)
+LIMITS = MapOf(METER, Amount(unlimited=True), "a table of meters and amounts")
+DAY_MS = 86_400_000
+
+METERS = Table((
+    Key("kind", Choice(MeterKind), "what becomes of the count: level is what is held now, "
+        "cumulative counts up in a period, concurrency is only ever reserved", required=True),
+    Key("unit", Choice(Unit), "what is counted: bytes, seconds or count", required=True),
+))  # fmt: skip
+
+PERIOD = Table((
+    Key("kind", Choice(PeriodKind), "none, hour, day, month, or anchor: a month from the "
+        "account's billing day", required=True),
+    Key("zone", Written(syntax.zone, 'a time zone such as "Europe/Berlin"', syntax.ZONE_PATTERN),
+        "the IANA time zone whose calendar counts"),
+))  # fmt: skip
+
+PERIODS = MapOf(METER, Either(Choice(PeriodKind), PERIOD), "a table of meters and periods")
+
+CAPS = Table((
+    Key("file_bytes", size(), "the largest body one request may store or be answered 413"),
+))  # fmt: skip
+
+STORE_FAILURE = Table((
+    Key("open", size(least=1), "bytes of body that an account may send through one gateway "
+        "unchecked while the store is away", required=True, into="open_bytes"),
+))  # fmt: skip
+
+PLANS = Table((
+    Key("limits", LIMITS, "the most an account may have of each meter; a meter that is not named "
+        "is not limited"),
+    Key("periods", PERIODS,
+        "when each cumulative meter begins anew, or which span the peak of a level meter covers; "
+        "a meter that is not named counts for ever"),
+    Key("caps", CAPS, "the most one request may ask, whatever room the account has"),
+    Key("rate", Written(syntax.rate, syntax.RATE_EXAMPLE, syntax.RATE_PATTERN),
+        "requests per duration that one API key may make"),
+    Key("key_limits", LIMITS, "limits that hold for each API key on its own"),
+    Key("subject_limits", MapOf(METER, LIMITS, "a table of subject kinds and their limits"),
+        "limits that hold for each subject of a kind on its own"),
+    Key("default", Flag(), "whether accounts that are created without a plan are on this one; "
+        "needed when there are several plans"),
+    Key("on_store_failure", Either(Choice(Closed), STORE_FAILURE), "when quota cannot be checked: "
+        "closed refuses with 503, { open = size } lets that much through", into="store_failure"),
+))  # fmt: skip
+
+UPSTREAMS = Table((
+    Key("url", Written(syntax.upstream_url, syntax.URL_EXAMPLE, syntax.URL_PATTERN),
+        "where it listens, without a path", required=True),
+    Key("ca_file", FILE, "certificates (PEM) that an https upstream is verified with, instead of "
+        "the system's"),
+    Key("connect_timeout", duration(most_ms=DAY_MS), "the longest connecting may take",
+        into="connect_timeout_s"),
+    Key("answer_timeout", duration(most_ms=DAY_MS), "from the last byte sent to the first byte of "
+        "the answer", into="answer_timeout_s"),
+    Key("idle_timeout", duration(most_ms=DAY_MS), "between two pieces of the answer",
+        into="idle_timeout_s"),
+    Key("keepalive", duration(most_ms=DAY_MS), "how long an idle connection is kept",
+        into="keepalive_s"),
+    Key("connections_max", Whole(1, 65_536), "connections that one gateway opens to it"),
+))  # fmt: skip
+
+SUBJECT = Table((
+    Key("kind", METER, "the kind of subject, such as creator", required=True),
+    Key("id", TEMPLATE, "a template over the parameters of the path", required=True),
+))  # fmt: skip
+
+RESERVE: Shape = MapOf(METER, syntax.SourceOrAmount(Source), "a table of meters and amounts")
+
+ROUTES = Table((
+    Key("name", NAME, "what logs and metrics call the route", required=True),
+    Key("methods", ListOf(METHOD, 'a list of methods such as ["PUT", "POST"]', least=1),
+        "the methods it takes; there is no default", required=True),
+    Key("path", PATH, "a pattern on the raw path: {name} is one segment, {name...} at the end "
+        "all the rest", required=True),
+    Key("upstream", NAME, "the upstream that requests are forwarded to", required=True),
+    Key("policy", Choice(Policy), "upload reserves what is stored, download what is delivered, "
+        "delete gives an asset's bytes back, pass only forwards", required=True),
+    Key("auth", ListOf(Choice(CredentialKind), 'a list such as ["x-api-key", "bearer"]'),
+        "where an API key may be; [] takes requests without one"),
+    Key("account", Choice(AccountSource), "who is charged: the account of the key, the {account} "
+        "of the path, or the owner of the asset"),
+    Key("reserve", RESERVE, "meter = where its amount comes from: body, files, response, "
+        "delivery_seconds, or a constant"),
+    Key("asset", TEMPLATE, "the stored thing a path stands for; routes with the same template "
+        "speak of the same assets"),
+    Key("subject", SUBJECT, "the part of the account that usage is attributed to"),
+    Key("length_required", Flag(), "refuse bodies of unknown length with 411"),
+    Key("size_from", Text('a member of a JSON answer, such as "size"', r"^[^\s]{1,128}$"),
+        "the member of the upstream's JSON answer that says how many bytes were stored"),
+    Key("host", Choice(HostPolicy), "the Host that goes upstream: keep the client's, or the "
+        "upstream's own"),
+    Key("strip_credentials", Flag(), "take the API key out of what is forwarded"),
+    Key("opaque", Flag(), "below the literal prefix any bytes may follow, also // and %2F"),
+    Key("upgrade", Flag(), "let protocol upgrades such as WebSocket through"),
+    Key("strip_prefix", PATH, "a leading part of the path that the upstream does not see"),
+    Key("commit_on", ListOf(Whole(300, 599), "a list of statuses such as [409]"),
+        "statuses outside 2xx that still commit"),
+    Key("on_expiry", Choice(Expiry), "how the lease ends a reservation that nobody settled"),
+    Key("timeout", duration(most_ms=30 * DAY_MS), "the longest one request may take",
+        into="timeout_s"),
+    Key("body_idle", duration(most_ms=DAY_MS), "the longest pause within a request's body",
+        into="body_idle_s"),
+    Key("body_rate_min", size(most=2**40), "bytes per second that a body must average; 0: any"),
+    Key("grow_step", size(least=2**16, most=2**40), "bytes by which a reservation of unknown size "
+        "grows ahead of what is forwarded"),
+))  # fmt: skip
+
+USAGE = Table((
+    Key("path", PATH, "a path pattern; GET and HEAD are answered there", required=True),
+    Key("dialect", Text('a dialect such as "native"', r"^[a-z][a-z0-9_]*$"),
+        "the wire shape of the answer", required=True),
+    Key("page", Text('a page such as "quota"', r"^[a-z][a-z0-9_]*$"), "which page of the dialect"),
+))  # fmt: skip
+
+DOCUMENT = Table((
+    Key("meters", MapOf(METER, METERS, "tables [meters.NAME]"), "the things that are counted"),
+    Key("plans", MapOf(NAME, PLANS, "tables [plans.NAME]"), "sets of limits that accounts are on"),
+    Key("upstreams", MapOf(NAME, UPSTREAMS, "tables [upstreams.NAME]"),
+        "the servers that requests are forwarded to"),
+    Key("routes", ListOf(ROUTES, "tables [[routes]]", unique=False),
+        "which requests go where; the first that matches wins, what matches none is refused"),
+    Key("usage", ListOf(USAGE, "tables [[usage]]", unique=False), "where usage pages are served"),
+    Key("server", Anything(), "settings of the gateway itself"),
+))  # fmt: skip
