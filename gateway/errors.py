@@ -92,7 +92,15 @@ class StoreError(GatewayError):
 
 
 class UpstreamError(GatewayError):
-    """The upstream could not be reached, broke off, was too slow, or is not understood."""
+    """The upstream could not be reached, broke off, was too slow, or is not understood.
+
+    `before_bytes`: a kept connection turned out to be closed before any byte of an answer came, so
+    the request may be sent again on another one, if all of it is still at hand.
+    """
+
+    def __init__(self, error: Error, message: str = "", *, before_bytes: bool = False) -> None:
+        super().__init__(error, message)
+        self.before_bytes = before_bytes
 
 
 class ClientGoneError(Exception):

@@ -1,0 +1,294 @@
+"""One upstream answer, from bytes to its head, body pieces and end. Sans-I/O.
+
+The rule: an answer that two parties could read differently is not passed on. llhttp (httptools)
+refuses broken syntax; what it lets through (other versions, foreign transfer codings, a 101 that
+nobody asked for) is refused here. Bytes behind the end of an answer belong to nobody: they are
+reported as `extra`, and the connection they came from must not carry another request (RFC 9112,
+section 6.3).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httptools
+
+HEAD_BYTES_MAX = 64 * 1024
+"""The most bytes the head (with all interim heads before it) may take."""
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
+_FRAMING_LENGTHS = frozenset(map(len, (b"connection", b"content-length", b"transfer-encoding")))
+
+
+class MalformedAnswerError(Exception):
+    """The answer is not HTTP/1.1, or has more than one reading."""
+
+
+class TruncatedAnswerError(Exception):
+    """The connection ended before the answer did."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """`length` is the Content-Length as given: None when there is none. `bodyless`: the method or
+    the status says that no body follows, whatever length is given (RFC 9112, section 6.3). Any
+    other answer that has neither a length nor chunks ends with its connection. `upgrade`: status
+    101, what follows is another protocol."""
+
+    status: int
+    reason: bytes
+    headers: Headers
+    version: tuple[int, int] = (1, 1)
+    length: int | None = None
+    chunked: bool = False
+    upgrade: bool = False
+    bodyless: bool = False
+
+
+@dataclass(slots=True)
+class _Framing:
+    length: int | None = None
+    chunked: bool = False
+    close: bool = False
+    keep: bool = False
+
+
+class AnswerReader:
+    """Feed it what arrives; take `head`, `take()` and `trailers` from it. One answer at a time:
+    `begin` starts the next one."""
+
+    __slots__ = (
+        "_direct",
+        "_fed",
+        "_headers",
+        "_interim",
+        "_left",
+        "_method",
+        "_on_informational",
+        "_parser",
+        "_reason",
+        "_until_eof",
+        "_upgrade",
+        "ended",
+        "extra",
+        "head",
+        "keep_alive",
+        "pieces",
+        "queued",
+        "trailers",
+    )
+
+    def __init__(self, on_informational: Callable[[int, Headers], None]) -> None:
+        """`on_informational` hears of every 1xx answer but 100 and 101."""
+        self._on_informational = on_informational
+        self._parser: httptools.HttpResponseParser | None = None
+        self.begin(b"GET")
+
+    def begin(self, method: bytes, *, upgrade: bool = False) -> None:
+        """Get ready for the answer to a request; `upgrade`: it asked for another protocol."""
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
+        self._method = method
+        self._upgrade = upgrade
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._reason = b""
+        self._fed = 0
+        self._interim = False
+        self._direct = False
+        self._until_eof = False
+        self._left = 0
+        self.head: AnswerHead | None = None
+        self.pieces: list[bytes] = []
+        self.queued = 0
+        self.ended = False
+        self.extra = False
+        self.keep_alive = False
+        self.trailers: list[tuple[bytes, bytes]] = []
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived; raises MalformedAnswerError."""
+        if self.ended:
+            self.extra = True
+        elif self._direct:
+            self._feed_direct(data)
+        else:
+            self._feed_parser(data)
+
+    def eof(self) -> None:
+        """The upstream has ended the connection properly; raises TruncatedAnswerError."""
+        if self._until_eof:
+            self.ended = True
+        if not self.ended:
+            raise TruncatedAnswerError(
+                "closed before the answer" if self.head is None else "closed within the body"
+            )
+
+    def take(self) -> bytes:
+        """All of the body that has arrived and was not taken yet."""
+        pieces = self.pieces
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.pieces = []
+        self.queued = 0
+        return piece
+
+    # -- bytes ------------------------------------------------------------------------------------
+
+    def _feed_parser(self, data: bytes) -> None:
+        if self.head is None and self._fed == 0 and data[0] != 0x48:
+            # llhttp would take RTSP, ICE and any number of empty lines.
+            raise MalformedAnswerError("the answer does not start with HTTP/")
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._keep(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._parser = None
+            if not self.ended:
+                cause = error.__context__
+                told = cause if isinstance(cause, MalformedAnswerError) else error
+                raise MalformedAnswerError(str(told)) from None
+            self.extra = True
+        if self.head is None:
+            self._fed += len(data)
+            if self._fed > HEAD_BYTES_MAX:
+                raise MalformedAnswerError("the answer's head is too large")
+        elif not self.ended and not self.head.chunked:
+            # A body that goes on beyond the first segment needs no parser, only counting.
+            self._direct = True
+            self._parser = None
+        elif self._parser is not None and self._method == b"HEAD":
+            self._parser = None  # it waits for a body that does not come
+
+    def _feed_direct(self, data: bytes) -> None:
+        if not self._until_eof:
+            left = self._left - len(data)
+            if left < 0:
+                self.extra = True
+                data = data[: self._left]
+                left = 0
+            self._left = left
+            self.ended = left == 0
+        self._keep(data)
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self.pieces.append(data)
+            self.queued += len(data)
+
+    # -- called by the parser ---------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self.ended:
+            self.extra = True
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head is None:
+            self._headers.append((name, value))
+        else:
+            self._fed += len(name) + len(value)
+            if self._fed > HEAD_BYTES_MAX:
+                raise MalformedAnswerError("the answer's trailers are too large")
+            self.trailers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        version = _VERSIONS.get(self._parser.get_http_version())
+        if version is None or status < 100:
+            raise MalformedAnswerError("the answer's status line is not HTTP/1.1")
+        framing = _framing(self._headers)
+        if framing.chunked and version == (1, 0):
+            raise MalformedAnswerError("chunks in an answer of HTTP/1.0")
+        if status < 200 and status != 101:
+            self._informational(status, framing)
+        else:
+            self._final(status, version, framing)
+
+    def on_body(self, body: bytes) -> None:
+        if self.ended:
+            self.extra = True
+            return
+        self._left -= len(body)
+        self.pieces.append(body)
+        self.queued += len(body)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+            self._headers = []
+            self._reason = b""
+        elif self.head is not None and not self.head.upgrade:
+            self.ended = True
+
+    # -- heads ------------------------------------------------------------------------------------
+
+    def _informational(self, status: int, framing: _Framing) -> None:
+        if framing.length is not None or framing.chunked:
+            raise MalformedAnswerError("an interim answer with a body")
+        self._interim = True
+        if status != 100:
+            self._on_informational(status, tuple(self._headers))
+
+    def _final(self, status: int, version: tuple[int, int], framing: _Framing) -> None:
+        headers = tuple(self._headers)
+        upgrade = status == 101
+        if upgrade and not self._upgrade:
+            raise MalformedAnswerError("a switch of protocols that was not asked for")
+        if sum(len(name) + len(value) + 4 for name, value in headers) > HEAD_BYTES_MAX:
+            raise MalformedAnswerError("the answer's head is too large")
+        self._fed = 0
+        self.keep_alive = not framing.close and (version == (1, 1) or framing.keep)
+        bodyless = self._method == b"HEAD" or status in (204, 304)
+        if bodyless:
+            self.ended = True
+            if status == 204 and (framing.chunked or framing.length):
+                self.keep_alive = False  # such an upstream may well send that body
+        elif upgrade:
+            self.keep_alive = False
+            self._until_eof = True
+        elif framing.length is not None:
+            self._left = framing.length
+        elif not framing.chunked:
+            self.keep_alive = False
+            self._until_eof = True
+        self.head = AnswerHead(
+            status=status,
+            reason=self._reason,
+            headers=headers,
+            version=version,
+            length=framing.length,
+            chunked=framing.chunked,
+            upgrade=upgrade,
+            bodyless=bodyless,
+        )
+
+
+def _framing(headers: list[tuple[bytes, bytes]]) -> _Framing:
+    found = _Framing()
+    for name, value in headers:
+        if len(name) not in _FRAMING_LENGTHS:
+            continue
+        lower = name.lower()
+        if lower == b"content-length":
+            found.length = _length(value, found)
+        elif lower == b"transfer-encoding":
+            if found.chunked or found.length is not None or value.strip().lower() != b"chunked":
+                raise MalformedAnswerError("a transfer coding other than chunked")
+            found.chunked = True
+        elif lower == b"connection":
+            options = {option.strip().lower() for option in value.split(b",")}
+            found.close |= b"close" in options
+            found.keep |= b"keep-alive" in options
+    return found
+
+
+def _length(value: bytes, found: _Framing) -> int:
+    digits = value.strip()
+    if found.length is not None or found.chunked or not digits.isdigit() or len(digits) > 18:
+        raise MalformedAnswerError("the answer's length is ambiguous")
+    return int(digits)

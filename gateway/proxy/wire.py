@@ -1,0 +1,324 @@
+"""What goes over the wire, as pure functions on bytes: heads, chunks and the gateway's own answers.
+
+The rule (RFC 9110, section 7.6): what concerns one connection ends here, what we know better we
+say ourselves, and every other field passes as the bytes it came in, in its order, so that
+signatures over a request stay valid. Nothing a client sends can look like something we said.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import cached_property
+from http import HTTPStatus
+
+from gateway.catalog.routes import CredentialKind, HostPolicy, Route
+from gateway.proxy.answer import AnswerHead
+
+Fields = Sequence[tuple[bytes, bytes]]
+
+HOP_BY_HOP = frozenset(
+    b"connection keep-alive te trailer transfer-encoding upgrade http2-settings"
+    b" proxy-connection proxy-authorization proxy-authenticate proxy-authentication-info".split()
+)
+"""Fields between two neighbours, whatever Connection says."""
+
+SAID_BY_US = frozenset(
+    b"content-length expect host x-request-id forwarded"
+    b" x-real-ip x-client-ip x-cluster-client-ip true-client-ip"
+    b" x-original-url x-original-method x-rewrite-url"
+    b" x-http-method-override x-http-method x-method-override".split()
+)
+"""Fields of a request that we set, or that claim what only we can know: who sent it, and which
+path and method a route was found for."""
+
+SAID_BY_US_PREFIXES = (b"x-forwarded-", b"x-account", b"x-quota-", b"proxy-")
+
+CREDENTIAL_FIELDS: Mapping[CredentialKind, frozenset[bytes]] = {
+    CredentialKind.X_API_KEY: frozenset({b"x-api-key"}),
+    CredentialKind.BEARER: frozenset({b"authorization"}),
+    CredentialKind.CLOUDFLARE: frozenset({b"x-auth-email", b"x-auth-key"}),
+    CredentialKind.S3: frozenset(),
+}
+"""What carries a credential of ours; an S3 signature is the upstream's to check."""
+
+NOT_IN_TRAILERS = HOP_BY_HOP | frozenset(
+    b"content-length content-encoding content-type content-range host date age vary location"
+    b" authorization set-cookie cookie cache-control expires pragma retry-after"
+    b" www-authenticate".split()
+)
+"""Fields that a recipient acts on before the body (RFC 9110, section 6.5.1)."""
+
+VIA = {
+    (1, 1): b"Via: 1.1 quota-gateway\r\n",
+    (1, 0): b"Via: 1.0 quota-gateway\r\n",
+}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+_STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
+    for status in HTTPStatus
+}
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ForwardRules:
+    """How requests of one route go on. `authority` is the upstream's own name."""
+
+    authority: bytes
+    keep_host: bool = False
+    strip: frozenset[bytes] = frozenset()
+    """Lower-case names of fields that stay here."""
+
+    @classmethod
+    def of(cls, route: Route, authority: bytes) -> "ForwardRules":
+        kinds = route.auth if route.strip_credentials else ()
+        strip = frozenset[bytes]().union(*(CREDENTIAL_FIELDS[kind] for kind in kinds))
+        return cls(authority, route.host is HostPolicy.KEEP, strip)
+
+    @cached_property
+    def dropped(self) -> frozenset[bytes]:
+        return HOP_BY_HOP | SAID_BY_US | self.strip
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The other end of a client connection: its address as text (b"unknown" on a unix socket), the
+    scheme and port it reached us by, and whether it is a proxy whose word on these is taken."""
+
+    address: bytes
+    scheme: bytes = b"http"
+    port: int | None = None
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What we say about one request: its id and its framing. Neither length nor chunked: it has no
+    body. `upgrade`: the protocols asked for, where the route lets them through."""
+
+    request_id: bytes
+    length: int | None = None
+    chunked: bool = False
+    upgrade: bytes | None = None
+
+
+def request_head(
+    method: bytes,
+    target: bytes,
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    rules: ForwardRules,
+    sender: Sender,
+    message: Message,
+) -> bytes:
+    """The head of the request that goes upstream, made from the client's."""
+    dropped = rules.dropped
+    taken: dict[bytes, list[bytes]] = {}
+    lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
+    if not rules.keep_host:
+        lines.append(b"Host: %b\r\n" % rules.authority)
+    for name, value in headers:
+        lower = name.lower()
+        if b"_" in lower:
+            lower = lower.replace(b"_", b"-")  # CGI and WSGI cannot tell the two apart
+        if lower not in dropped and not lower.startswith(SAID_BY_US_PREFIXES):
+            lines.append(b"%b: %b\r\n" % (name, value))
+            continue
+        taken.setdefault(lower, []).append(value)
+        if rules.keep_host and name.lower() == b"host":
+            lines.append(b"%b: %b\r\n" % (name, value))
+    if b"connection" in taken:
+        lines = _without_nominated(lines, taken[b"connection"])
+    if rules.keep_host and b"host" not in taken:
+        lines.append(b"Host: %b\r\n" % rules.authority)  # a client of HTTP/1.0
+    lines.append(_forwarded(taken, sender))
+    lines.append(b"Via: 1.1 quota-gateway\r\nX-Request-Id: %b\r\n" % message.request_id)
+    lines.append(_request_framing(taken, message))
+    return b"".join(lines)
+
+
+def _without_nominated(lines: list[bytes], values: list[bytes]) -> list[bytes]:
+    """Leave out the fields that Connection names; but not those every recipient needs."""
+    nominated = _tokens(values) - HOP_BY_HOP - {b"close", b"host"}
+    if not nominated:
+        return lines
+    kept = [line for line in lines[1:] if line.partition(b":")[0].lower() not in nominated]
+    return [lines[0], *kept]
+
+
+def _forwarded(taken: Mapping[bytes, list[bytes]], sender: Sender) -> bytes:
+    """X-Forwarded-* and Forwarded (RFC 7239): what we saw; what a trusted proxy saw before us
+    comes first."""
+    told = taken if sender.trusted else {}
+    host = b", ".join(taken.get(b"host", ()))
+    node = b'"[%b]"' % sender.address if b":" in sender.address else sender.address
+    ours = b"for=%b;proto=%b" % (node, sender.scheme)
+    if host:
+        ours += b';host="%b"' % host.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    port = b"" if sender.port is None else b"%d" % sender.port
+    lines = [
+        b"X-Forwarded-For: %b\r\n" % b", ".join([*told.get(b"x-forwarded-for", ()), sender.address])
+    ]
+    for name, lower, value in (
+        (b"X-Forwarded-Proto", b"x-forwarded-proto", sender.scheme),
+        (b"X-Forwarded-Host", b"x-forwarded-host", host),
+        (b"X-Forwarded-Port", b"x-forwarded-port", port),
+    ):
+        if said := b", ".join(told.get(lower, ())) or value:
+            lines.append(b"%b: %b\r\n" % (name, said))
+    lines.append(b"Forwarded: %b\r\n" % b", ".join([*told.get(b"forwarded", ()), ours]))
+    return b"".join(lines)
+
+
+def _request_framing(taken: Mapping[bytes, list[bytes]], message: Message) -> bytes:
+    """The fields on connection and length, and the end of the head."""
+    options = []
+    lines = b""
+    if b"te" in taken and b"trailers" in _tokens(taken[b"te"]):
+        options.append(b"TE")
+        lines += b"TE: trailers\r\n"
+    if message.upgrade is not None:
+        options.append(b"Upgrade")
+        lines += b"Upgrade: %b\r\n" % message.upgrade
+    if options:
+        lines += b"Connection: %b\r\n" % b", ".join(options)
+    if message.chunked:
+        return lines + b"Transfer-Encoding: chunked\r\n\r\n"
+    if message.length is not None:
+        return lines + b"Content-Length: %d\r\n\r\n" % message.length
+    return lines + b"\r\n"
+
+
+# -- answers --------------------------------------------------------------------------------------
+
+
+class Delivery(Enum):
+    """How the client sees where an answer's body ends."""
+
+    NO_BODY = auto()
+    LENGTH = auto()
+    CHUNKED = auto()
+    CLOSE = auto()
+    """By the end of the connection, which is all a client of HTTP/1.0 can be told."""
+    UPGRADE = auto()
+    """It does not: another protocol follows."""
+
+
+def delivery(answer: AnswerHead, client_version: tuple[int, int]) -> Delivery:
+    if answer.upgrade:
+        return Delivery.UPGRADE
+    if answer.bodyless:
+        return Delivery.NO_BODY
+    if answer.length is not None:
+        return Delivery.LENGTH
+    return Delivery.CHUNKED if client_version >= (1, 1) else Delivery.CLOSE
+
+
+def is_chunked_to_client(answer: AnswerHead, client_version: tuple[int, int]) -> bool:
+    return delivery(answer, client_version) is Delivery.CHUNKED
+
+
+def keeps_client(answer: AnswerHead, client_version: tuple[int, int], *, asked: bool) -> bool:
+    """Whether the client's connection can stay after this answer, given that it asked for that."""
+    return asked and delivery(answer, client_version) not in (Delivery.CLOSE, Delivery.UPGRADE)
+
+
+def answer_head(
+    answer: AnswerHead,
+    *,
+    extra: Fields,
+    keep_alive: bool,
+    client_version: tuple[int, int],
+) -> bytes:
+    """The head of the answer the client gets, made from the upstream's; `extra` are our own
+    fields, which replace the upstream's of the same name."""
+    way = delivery(answer, client_version)
+    dropped = HOP_BY_HOP | {b"content-length"} | {name.lower() for name, _ in extra}
+    if way is Delivery.CHUNKED:
+        dropped -= {b"trailer"}
+    nominated = _tokens(value for name, value in answer.headers if name.lower() == b"connection")
+    if nominated:
+        dropped |= nominated - {b"date", b"content-type", b"trailer"}
+    lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, answer.reason)]
+    lines += [
+        b"%b: %b\r\n" % (name, value)
+        for name, value in answer.headers
+        if name.lower() not in dropped
+    ]
+    lines.append(VIA[answer.version])
+    lines += [b"%b: %b\r\n" % field for field in extra]
+    lines.append(_answer_framing(answer, way, keep_alive, client_version))
+    return b"".join(lines)
+
+
+def _answer_framing(
+    answer: AnswerHead, way: Delivery, keep_alive: bool, client_version: tuple[int, int]
+) -> bytes:
+    if way is Delivery.UPGRADE:
+        protocols = b", ".join(v for name, v in answer.headers if name.lower() == b"upgrade")
+        return b"Upgrade: %b\r\nConnection: Upgrade\r\n\r\n" % protocols
+    lines = _connection(keep_alive and way is not Delivery.CLOSE, client_version)
+    if way is Delivery.CHUNKED:
+        return lines + b"Transfer-Encoding: chunked\r\n\r\n"
+    if answer.length is not None and way is not Delivery.CLOSE and answer.status != 204:
+        return lines + b"Content-Length: %d\r\n\r\n" % answer.length
+    return lines + b"\r\n"
+
+
+def informational(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """An interim answer (103 Early Hints) on its way to a client of HTTP/1.1."""
+    kept = [b"%b: %b\r\n" % (n, v) for n, v in headers if n.lower() not in HOP_BY_HOP]
+    return b"".join([_status_line(status), *kept, b"\r\n"])
+
+
+def own_answer(
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    *,
+    keep_alive: bool,
+    head_only: bool = False,
+    client_version: tuple[int, int] = (1, 1),
+) -> bytes:
+    """An answer that the gateway gives itself. `head_only`: it answers a HEAD."""
+    lines = [_status_line(status)]
+    for name, value in headers.items():
+        field = b"%b: %b\r\n" % (name.encode("ascii"), value.encode("latin-1", "replace"))
+        assert field.count(b"\r") == field.count(b"\n") == 1, "a line break in a field of ours"
+        lines.append(field)
+    lines.append(_connection(keep_alive, client_version))
+    if status not in (204, 304):
+        lines.append(b"Content-Length: %d\r\n" % len(body))
+    lines.append(b"\r\n")
+    if not head_only and status not in (204, 304):
+        lines.append(body)
+    return b"".join(lines)
+
+
+def chunk(data: bytes) -> bytes:
+    """`data` as one chunk; nothing for no data, since an empty chunk would be the last."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+def last_chunk(trailers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The end of a chunked body, with the trailer fields that may stand there."""
+    lines = [b"%b: %b\r\n" % (n, v) for n, v in trailers if n.lower() not in NOT_IN_TRAILERS]
+    return b"".join([b"0\r\n", *lines, b"\r\n"])
+
+
+def _connection(keep_alive: bool, client_version: tuple[int, int]) -> bytes:
+    if not keep_alive:
+        return b"Connection: close\r\n"
+    return b"" if client_version >= (1, 1) else b"Connection: keep-alive\r\n"
+
+
+def _status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def _tokens(values: Iterable[bytes]) -> set[bytes]:
+    return {token.strip().lower() for value in values for token in value.split(b",")} - {b""}
