@@ -1,0 +1,117 @@
+"""Whose request it is: the one credential a route accepts, read from the head.
+
+A request carries at most one credential that the route understands. Two that name different keys
+are refused, because the gateway and the upstream might each believe another one.
+"""
+
+import re
+from dataclasses import dataclass
+
+from gateway.admission.head import Head
+from gateway.admission.sigv4 import access_key_id
+from gateway.catalog.routes import CredentialKind, Route
+from gateway.errors import BAD_HEADER, UNAUTHENTICATED, Refusal
+
+REALM = "quota-gateway"
+
+_KEY = re.compile(rb"[A-Za-z0-9._~+/=-]{1,256}")
+"""What a secret may look like: the characters of RFC 6750 section 2.1, and a sane length. Longer
+or other ones cannot be a key, so they are never hashed or looked up."""
+
+_BEARER = re.compile(rb"bearer +(.*)", re.IGNORECASE | re.DOTALL)
+
+_HEADERS: dict[CredentialKind, frozenset[bytes]] = {
+    CredentialKind.X_API_KEY: frozenset({b"x-api-key"}),
+    CredentialKind.BEARER: frozenset({b"authorization"}),
+    CredentialKind.CLOUDFLARE: frozenset({b"x-auth-email", b"x-auth-key"}),
+    CredentialKind.S3: frozenset(),
+}
+
+_CHALLENGES: dict[CredentialKind, str] = {
+    CredentialKind.X_API_KEY: f'ApiKey realm="{REALM}", header="X-API-Key"',
+    CredentialKind.BEARER: f'Bearer realm="{REALM}"',
+    CredentialKind.CLOUDFLARE: f'ApiKey realm="{REALM}", header="X-Auth-Key"',
+    CredentialKind.S3: f'AWS4-HMAC-SHA256 realm="{REALM}"',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """`secret` is the API key as sent (for S3 the access key id), never to be logged."""
+
+    kind: CredentialKind
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Credential({self.kind.value})"
+
+
+def credential(head: Head, route: Route) -> Credential | Refusal | None:
+    """The credential of this request; None on a route that asks for none (`auth` empty).
+
+    UNAUTHENTICATED (with WWW-Authenticate, RFC 9110 section 11.6.1) when there is none that could
+    be a key; BAD_HEADER when there are two different ones.
+    """
+    if not route.auth:
+        return None
+    found: Credential | None = None
+    for kind in route.auth:
+        secret = _READERS[kind](head)
+        if isinstance(secret, Refusal):
+            return secret
+        if secret is None:
+            continue
+        if found is not None and found.secret != secret:
+            return Refusal(BAD_HEADER, "the request carries two different credentials")
+        found = found or Credential(kind, secret)
+    return found or unauthenticated(route, "no API key was given that this route accepts")
+
+
+def unauthenticated(route: Route, detail: str) -> Refusal:
+    """A 401 that says which credentials the route accepts."""
+    challenges = ", ".join(_CHALLENGES[kind] for kind in route.auth)
+    headers = {"WWW-Authenticate": challenges} if challenges else {}
+    return Refusal(UNAUTHENTICATED, detail, headers)
+
+
+def credential_headers(route: Route, used: Credential | None = None) -> frozenset[bytes]:
+    """Lower-case names of the headers that are the gateway's business and not the upstream's.
+
+    All that the route could have read a key from, whichever was `used`. A SigV4 signature is the
+    upstream's to check: it stays, and its access key id is no secret.
+    """
+    if not route.strip_credentials:
+        return frozenset()
+    names = frozenset[bytes]().union(*(_HEADERS[kind] for kind in route.auth))
+    if used is not None and used.kind is CredentialKind.S3:
+        return names - {b"authorization"}
+    return names
+
+
+def _plausible(value: bytes | None) -> str | None:
+    if value is None or _KEY.fullmatch(value) is None:
+        return None
+    return value.decode("ascii")
+
+
+def _x_api_key(head: Head) -> str | None:
+    return _plausible(head.get(b"x-api-key"))
+
+
+def _bearer(head: Head) -> str | None:
+    """RFC 6750 section 2.1; the scheme's name is case-insensitive (RFC 9110 section 11.1)."""
+    found = _BEARER.fullmatch(head.get(b"authorization") or b"")
+    return None if found is None else _plausible(found[1])
+
+
+def _cloudflare(head: Head) -> str | None:
+    """Both headers must be there, as at the vendor; only the key says who it is."""
+    return _plausible(head.get(b"x-auth-key")) if head.get(b"x-auth-email") else None
+
+
+_READERS = {
+    CredentialKind.X_API_KEY: _x_api_key,
+    CredentialKind.BEARER: _bearer,
+    CredentialKind.CLOUDFLARE: _cloudflare,
+    CredentialKind.S3: access_key_id,
+}
