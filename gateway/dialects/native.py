@@ -24,6 +24,7 @@ from gateway.ledger.outcomes import Denied, RateLimited, RateState
 from gateway.ledger.quota import ACCOUNT_SCOPE, OpenReservation, Quota, Snapshot
 
 _SCOPES = {"a": "account", "k": "api key", "s": "subject"}
+_SPOKEN = {"api key": "API key"}
 
 
 class Native:
@@ -36,8 +37,8 @@ class Native:
         quota = denied.quota
         meter, scope = quota.meter, _scope(quota)
         detail = (
-            f"{meter.name} of the {scope} has {_counted(quota.remaining, meter.unit)} left;"
-            f" the request needs {denied.requested}"
+            f"{quota} (used+reserved/limit) for this {_SPOKEN.get(scope, scope)} leaves"
+            f" {quota.remaining}; the request needs {denied.requested}"
         )
         members = {
             "meter": meter.name,
@@ -174,9 +175,3 @@ def _over_cap(snapshot: Snapshot, requested: Mapping[str, int], cap: int | None)
 
 def _scope(quota: Quota) -> str:
     return _SCOPES.get(quota.scope[:1], "other")
-
-
-def _counted(amount: int | None, unit: str) -> str:
-    if amount is None:
-        return "no room"
-    return f"{amount}" if unit == "count" else f"{amount} {unit}"

@@ -1,0 +1,36 @@
+"""A transport that is watched: times each script and counts what the store failed to answer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.clock import monotonic_s
+from gateway.errors import STORE_LOST, StoreError
+from gateway.ledger.scripts import Script
+from gateway.ledger.transport import Transport
+from gateway.telemetry.metrics import Metrics
+
+
+class WatchedTransport:
+    """Implements Transport around another one. The ledger itself knows nothing of metrics."""
+
+    __slots__ = ("_inner", "_metrics")
+
+    def __init__(self, inner: Transport, metrics: Metrics) -> None:
+        self._inner = inner
+        self._metrics = metrics
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        began_s = monotonic_s()
+        try:
+            reply = await self._inner.run(script, keys, args)
+        except StoreError as failure:
+            self._metrics.store_error(failure.error)
+            # Lost books concern one account, or an operator; the store itself did answer.
+            self._metrics.store_up.set(1 if failure.error == STORE_LOST else 0)
+            raise
+        self._metrics.ledger_call(script.name, monotonic_s() - began_s)
+        self._metrics.store_up.set(1)
+        return reply
+
+    async def close(self) -> None:
+        await self._inner.close()
