@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from gateway.records.failures import asked
 from gateway.records.invalidation import Changed, packed
-from gateway.records.rows import RedisClient, Row, Rows, asked, text
+from gateway.records.rows import RedisClient, Row, Rows, text
 
 INDEX = "qg:accounts"
 """Sorted set of account ids by the time they were created."""

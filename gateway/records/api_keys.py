@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.records.accounts import is_account_id
+from gateway.records.failures import asked
 from gateway.records.invalidation import Changed, packed
 from gateway.records.key_text import KeyKind, digest, new_key_id, new_secret, shown
-from gateway.records.rows import RedisClient, Row, Rows, asked, text
+from gateway.records.rows import RedisClient, Row, Rows, text
 
 _LIMIT = "limit."
 

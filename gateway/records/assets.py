@@ -1,6 +1,7 @@
 """Owners of assets: whom a download without an API key is charged to."""
 
-from gateway.records.rows import RedisClient, asked, text
+from gateway.records.failures import asked
+from gateway.records.rows import RedisClient, text
 
 # Forgets an owner. KEYS: owner. ARGV: the account it must be. Reply: 1 if it was.
 _FORGET_IF = """

@@ -67,9 +67,14 @@ class Identities:
     async def find(self, kind: CredentialKind, secret: str) -> Identity | None:
         """Whose key that is; None for unknown, revoked and ended keys. Raises StoreError."""
         key_kind = KeyKind.S3 if kind is CredentialKind.S3 else KeyKind.SECRET
-        if not could_exist(key_kind, secret):
+        name, age_max_s = digest(key_kind, secret), self._age_max_s()
+        known = self._by_digest.remembered(name, age_max_s)
+        if known is not None:
+            found = known.value
+        elif could_exist(key_kind, secret):
+            found = await self._by_digest.get(name, age_max_s)
+        else:
             return None
-        found = await self._by_digest.get(digest(key_kind, secret), self._age_max_s())
         if found is None or found.key is None or not found.key.valid(self._clock.now_ms()):
             return None
         return found

@@ -8,39 +8,53 @@ subscription is pinged, so a connection that died silently is noticed. Each new 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio.client import PubSub
 
 from gateway.clock import monotonic_s
 from gateway.errors import STORE_UNAVAILABLE, StoreError
+from gateway.records.failures import store_errors
 from gateway.records.invalidation import Changed, unpacked
-from gateway.records.rows import CHANNEL, RedisClient, store_errors
+from gateway.records.rows import CHANNEL, RedisClient
 from gateway.tasks import TaskSet
 
-PING_AFTER_S = 1.0
-SILENCE_MAX_S = 3.0
-RECONNECT_S = 0.2
-
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    ping_after_s: float = 1.0
+    silence_max_s: float = 3.0
+    reconnect_after_s: float = 0.2
 
 
 class Listener:
     """`on_change` gets what changed, or None when anything may have."""
 
-    __slots__ = ("_client", "_heard_s", "_on_change", "_subscribed", "_tasks", "_tried")
+    __slots__ = (
+        "_client", "_on_change", "_patience", "_subscribed", "_tasks", "_tried", "heard_s",
+    )  # fmt: skip
 
-    def __init__(self, client: RedisClient, on_change: Callable[[Changed | None], None]) -> None:
+    def __init__(
+        self,
+        client: RedisClient,
+        on_change: Callable[[Changed | None], None],
+        patience: Patience | None = None,
+    ) -> None:
         self._client = client
         self._on_change = on_change
+        self._patience = patience or Patience()
         self._subscribed = False
-        self._heard_s = 0.0
+        self.heard_s = 0.0
+        """When the store last said anything, by the monotonic clock."""
         self._tried = asyncio.Event()
         self._tasks = TaskSet()
 
     @property
     def listening(self) -> bool:
-        return self._subscribed and monotonic_s() - self._heard_s < SILENCE_MAX_S
+        return self._subscribed and not self._silent()
 
     async def start(self) -> None:
         """Return once the first attempt has succeeded or failed; it goes on trying by itself."""
@@ -60,16 +74,16 @@ class Listener:
                     _log.warning("changes of keys are not heard: %s", failure)
             self._subscribed = False
             self._tried.set()
-            await asyncio.sleep(RECONNECT_S)
+            await asyncio.sleep(self._patience.reconnect_after_s)
 
     async def _listen(self) -> None:
         with store_errors():
             subscription: PubSub = self._client.pubsub()
             try:
                 await subscription.subscribe(CHANNEL)
-                self._heard_s = monotonic_s()
-                while monotonic_s() - self._heard_s < SILENCE_MAX_S:
-                    message = await subscription.get_message(timeout=PING_AFTER_S)
+                self.heard_s = monotonic_s()
+                while not self._silent():
+                    message = await subscription.get_message(timeout=self._patience.ping_after_s)
                     if message is None:
                         await subscription.ping()
                     else:
@@ -78,8 +92,11 @@ class Listener:
                 await subscription.aclose()  # type: ignore[no-untyped-call]
         raise StoreError(STORE_UNAVAILABLE, "the subscription went silent", transient=True)
 
+    def _silent(self) -> bool:
+        return monotonic_s() - self.heard_s >= self._patience.silence_max_s
+
     def _hear(self, message: dict[str, Any]) -> None:
-        self._heard_s = monotonic_s()
+        self.heard_s = monotonic_s()
         match message["type"]:
             case "subscribe":
                 self._subscribed = True

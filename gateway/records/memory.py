@@ -29,7 +29,9 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry(Generic[V]):
+class Answer(Generic[V]):
+    """`value` None: there is nothing by that name."""
+
     value: V | None
     asked_s: float
 
@@ -50,8 +52,8 @@ class Memory(Generic[V]):
         self._look_up = look_up
         self._account_of = account_of
         self._bounds = bounds
-        self._found: OrderedDict[str, _Entry[V]] = OrderedDict()
-        self._missing: OrderedDict[str, _Entry[V]] = OrderedDict()
+        self._found: OrderedDict[str, Answer[V]] = OrderedDict()
+        self._missing: OrderedDict[str, Answer[V]] = OrderedDict()
         self._of: dict[str, set[str]] = {}
         self._flights: dict[str, asyncio.Task[V | StoreError | None]] = {}
         self._tasks = TaskSet()
@@ -59,13 +61,19 @@ class Memory(Generic[V]):
     def __len__(self) -> int:
         return len(self._found) + len(self._missing)
 
+    def remembered(self, name: str, age_max_s: float) -> Answer[V] | None:
+        """What is known without asking; None: nothing, or it is too old."""
+        answer = self._found.get(name) or self._missing.get(name)
+        if answer is None or monotonic_s() - answer.asked_s >= age_max_s:
+            return None
+        (self._missing if answer.value is None else self._found).move_to_end(name)
+        return answer
+
     async def get(self, name: str, age_max_s: float) -> V | None:
         """The answer, not older than `age_max_s`. Raises StoreError."""
-        for entries in (self._found, self._missing):
-            entry = entries.get(name)
-            if entry is not None and monotonic_s() - entry.asked_s < age_max_s:
-                entries.move_to_end(name)
-                return entry.value
+        known = self.remembered(name, age_max_s)
+        if known is not None:
+            return known.value
         flight = self._flights.get(name)
         if flight is None:
             flight = self._flights[name] = self._tasks.start(self._fly(name), name="look-up")
@@ -110,10 +118,10 @@ class Memory(Generic[V]):
             if wanted:
                 del self._flights[name]
         if wanted and not isinstance(answer, StoreError):
-            self._keep(name, _Entry(answer, asked_s))
+            self._keep(name, Answer(answer, asked_s))
         return answer
 
-    def _keep(self, name: str, entry: _Entry[V]) -> None:
+    def _keep(self, name: str, entry: Answer[V]) -> None:
         self._drop(name)
         if entry.value is None:
             self._missing[name] = entry

@@ -1,34 +1,19 @@
 """Rows: small hashes in Redis that are created and changed whole, one script each.
 
 A change and the message that tells every gateway of it are one atomic step: a change that was
-written is a change that was published. Redis's errors become ours here and nowhere else in the
-room.
+written is a change that was published.
 """
 
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
 
-from gateway.errors import STORE_FULL, STORE_UNAVAILABLE, StoreError
+from gateway.errors import StoreError
+from gateway.records.failures import asked
 
 RedisClient = Redis | RedisCluster
 Row = dict[str, str]
-T = TypeVar("T")
 
 CHANNEL = "qg:invalidate"
 
@@ -120,40 +105,6 @@ class Rows:
 def text(value: bytes | str) -> str:
     """Redis's answer as text, whether or not the client decodes."""
     return value.decode() if isinstance(value, bytes) else value
-
-
-async def asked(call: Awaitable[T], *, writes: bool = False) -> T:
-    """Await a call of redis-py; its errors become StoreError."""
-    with store_errors(writes=writes):
-        return await call
-
-
-@contextmanager
-def store_errors(*, writes: bool = False) -> Iterator[None]:
-    """Turn redis-py's exceptions into StoreError. `writes`: the lost call may have taken effect."""
-    try:
-        yield
-    except (TimeoutError, RedisConnectionError, RedisTimeoutError, OSError) as failure:
-        raise StoreError(
-            STORE_UNAVAILABLE, _message(failure), transient=True, indeterminate=writes
-        ) from failure
-    except (ReadOnlyError, TryAgainError, RedisClusterException) as failure:
-        raise StoreError(STORE_UNAVAILABLE, _message(failure), transient=True) from failure
-    except RedisError as failure:
-        # 6.2 answers a generic error for what happened inside a script: the text tells.
-        full = isinstance(failure, ResponseError) and _says(failure, "OOM", "MISCONF")
-        passing = _says(failure, "READONLY", "NOREPLICAS", "LOADING", "CLUSTERDOWN", "MASTERDOWN")
-        raise StoreError(
-            STORE_FULL if full else STORE_UNAVAILABLE, _message(failure), transient=passing
-        ) from failure
-
-
-def _says(failure: Exception, *words: str) -> bool:
-    return any(word in str(failure) for word in words)
-
-
-def _message(failure: Exception) -> str:
-    return str(failure) or type(failure).__name__
 
 
 def _flat(fields: Mapping[str, str]) -> tuple[str, ...]:
