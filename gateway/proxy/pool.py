@@ -81,8 +81,6 @@ class UpstreamPool:
         """A connection that was used before, or a new one; raises UpstreamError."""
         if (kept := self.take()) is not None:
             return kept
-        if self._closed:
-            raise UpstreamError(UPSTREAM_UNREACHABLE, "the pool is closed")
         if self.open < self.upstream.connections_max:
             self._dialling += 1
         elif (handed := await self._turn()) is not None:
@@ -90,7 +88,8 @@ class UpstreamPool:
         return await self._dialled()
 
     async def close(self) -> None:
-        """Close what is idle; what is in use closes when it is released."""
+        """Keep no connection any more: close what is idle now, and the others when they are
+        released. Requests that began with this pool before can still be served by it."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -98,10 +97,6 @@ class UpstreamPool:
         for connection in tuple(self._idle):
             connection.close()
         self._idle.clear()
-        while self._waiting:
-            waiting = self._waiting.popleft()
-            if not waiting.done():
-                waiting.set_exception(UpstreamError(UPSTREAM_UNREACHABLE, "the pool is closed"))
 
     # -- opening ----------------------------------------------------------------------------------
 
