@@ -117,9 +117,8 @@ OUTCOMES = frozenset({
 })  # fmt: skip
 """How a request ended, seen from the client."""
 REASONS = frozenset({
-    "answered", "in-doubt", "upstream-refused", "upstream-failed", "upstream-timeout",
-    "client-gone", "cancelled", "cut", "overrun", "timeout", "draining", "shutdown", "expired",
-    "operator",
+    "answered", "status", "cut", "client-gone", "upstream", "abandoned", "unanswered", "cancelled",
+    "in-doubt", "operator",
 })  # fmt: skip
 """Why a reservation was settled."""
 VERBS = frozenset({

@@ -1,0 +1,140 @@
+"""RateLimit fields parse strictly and never contradict Retry-After."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.catalog.meters import AMOUNT_END
+from gateway.catalog.periods import PeriodKind, PeriodRule
+from gateway.catalog.plans import RateLimit
+from gateway.dialects.ratelimit_headers import (
+    SF_INTEGER_MAX,
+    policy_name,
+    rate_limit_fields,
+    retry_after_s,
+    sf_integer,
+    sf_string,
+)
+from gateway.ledger.outcomes import RateState
+from gateway.ledger.quota import Quota
+from tests.dialects.cases import EGRESS, FULL, NOW_MS, STORAGE, UNLIMITED, UPLOADS
+
+ITEM = re.compile(
+    r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"'
+    r'((?:;[a-z]+=(?:\d{1,15}|"[\x20\x21\x23-\x5b\x5d-\x7e]*"))*)(?:, |$)'
+)
+
+
+def parsed(field: str) -> list[tuple[str, dict[str, str]]]:
+    """The items of a List of RFC 9651 as these fields use it; fails on anything else."""
+    items, at = [], 0
+    while at < len(field):
+        item = ITEM.match(field, at)
+        assert item is not None, field[at:]
+        parameters = dict(one.split("=", 1) for one in item[2].split(";")[1:])
+        items.append((item[1], parameters))
+        at = item.end()
+    return items
+
+
+amounts = st.integers(0, AMOUNT_END - 1)
+
+
+@given(limit=amounts, used=amounts, reserved=amounts, ahead_ms=st.integers(-(10**9), 10**13))
+def test_any_quota_makes_fields_that_parse(
+    limit: int, used: int, reserved: int, ahead_ms: int
+) -> None:
+    quota = Quota(EGRESS, "a", limit, used, reserved, resets_at_ms=NOW_MS + ahead_ms)
+    fields = rate_limit_fields((quota,), None, NOW_MS)
+    ((policy, allocated),) = parsed(fields["RateLimit-Policy"])
+    ((name, left),) = parsed(fields["RateLimit"])
+    assert policy == name == "egress_bytes"
+    assert int(allocated["q"]) == min(limit, SF_INTEGER_MAX)
+    assert int(left["r"]) == min(max(0, limit - used - reserved), SF_INTEGER_MAX)
+    assert int(left["t"]) * 1_000 >= ahead_ms
+    assert int(left["t"]) == 0 or (int(left["t"]) - 1) * 1_000 < ahead_ms
+
+
+@given(remaining=st.integers(0, 100), retry_ms=st.integers(0, 10**7), more=st.integers(0, 10**7))
+def test_retry_after_is_never_earlier_than_the_reset(
+    remaining: int, retry_ms: int, more: int
+) -> None:
+    rate = RateState(RateLimit(100, 60), remaining, retry_ms + more, retry_ms)
+    ((_, left),) = parsed(rate_limit_fields((), rate, NOW_MS)["RateLimit"])
+    if retry_ms:
+        assert int(left["t"]) <= retry_after_s(rate)
+        assert retry_after_s(rate) * 1_000 >= retry_ms
+
+
+@given(st.text())
+def test_any_text_becomes_a_string_that_parses(text: str) -> None:
+    ((_, parameters),) = parsed(sf_string(text))
+    assert parameters == {}
+
+
+def test_quotes_and_backslashes_are_escaped_and_the_unsayable_replaced() -> None:
+    assert sf_string('a"b\\c ü\n') == '"a\\"b\\\\c ??"'
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        (0, "0"),
+        (SF_INTEGER_MAX, "999999999999999"),
+        (SF_INTEGER_MAX + 1, "999999999999999"),
+        (AMOUNT_END - 1, "999999999999999"),
+    ],
+)
+def test_integers_stop_at_what_a_structured_field_can_say(amount: int, said: str) -> None:
+    assert sf_integer(amount) == said
+
+
+def test_a_petabyte_quota_is_capped_but_its_last_bytes_are_told_exactly() -> None:
+    vast = Quota(STORAGE, "a", 9 * 10**15, 9 * 10**15 - 5, 0)
+    fields = rate_limit_fields((vast,), None, NOW_MS)
+    assert fields["RateLimit-Policy"] == '"storage_bytes";q=999999999999999;qu="content-bytes"'
+    assert fields["RateLimit"] == '"storage_bytes";r=5'
+
+
+def test_there_are_no_fields_when_there_is_nothing_to_say() -> None:
+    assert rate_limit_fields((), None, NOW_MS) == {}
+    assert rate_limit_fields((UNLIMITED,), None, NOW_MS) == {}
+    assert rate_limit_fields((Quota(UPLOADS, "a", 5, 0, 0),), None, NOW_MS) == {}
+    assert rate_limit_fields((replace(FULL, limit=None),), None, NOW_MS) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "window"),
+    [
+        (PeriodKind.HOUR, ";w=3600"),
+        (PeriodKind.DAY, ";w=86400"),
+        (PeriodKind.MONTH, ""),
+        (PeriodKind.ANCHOR, ""),
+        (PeriodKind.NONE, ""),
+    ],
+)
+def test_only_periods_of_fixed_length_are_windows(kind: PeriodKind, window: str) -> None:
+    quota = Quota(EGRESS, "a", 10, 0, 0, period=PeriodRule(kind))
+    policy = rate_limit_fields((quota,), None, NOW_MS)["RateLimit-Policy"]
+    assert policy == f'"egress_bytes";q=10;qu="content-bytes"{window}'
+
+
+@pytest.mark.parametrize(
+    ("scope", "name"),
+    [
+        ("a", "storage_bytes"),
+        ("k:abc", "storage_bytes/api-key"),
+        ("s:creator:c-1", "storage_bytes/subject"),
+        ("x", "storage_bytes/other"),
+    ],
+)
+def test_a_policy_is_named_by_meter_and_kind_of_scope(scope: str, name: str) -> None:
+    assert policy_name(replace(FULL, scope=scope)) == name
+
+
+def test_a_client_is_never_told_to_come_back_in_no_time() -> None:
+    assert retry_after_s(RateState(RateLimit(10, 1), 0, 100, 1)) == 1
+    assert retry_after_s(RateState(RateLimit(10, 1), 0, 2_000, 1_001)) == 2
