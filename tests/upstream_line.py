@@ -1,4 +1,4 @@
-"""One connection to a scripted upstream: reads requests off it and keeps the record of what came."""
+"""One connection to a scripted upstream: reads requests off it and records what came."""
 
 import asyncio
 import hashlib

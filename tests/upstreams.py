@@ -146,7 +146,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Neither read nor write until the other side is gone or the upstream stops."""
+    """Neither read nor write until the upstream stops."""
 
     async def play(self, line: Line) -> None:
         await line.record.stopped.wait()
@@ -255,7 +255,7 @@ class ScriptedUpstream(Record):
                 self._serve, "127.0.0.1", 0, ssl=self._tls, limit=1 << 20
             )
             self.port = self._server.sockets[0].getsockname()[1]
-            self.url = f"http{'s' if self._tls else ''}://localhost:{self.port}"
+            self.url = f"{'https://localhost' if self._tls else 'http://127.0.0.1'}:{self.port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -135,9 +135,11 @@ class AnswerReader:
     # -- bytes ------------------------------------------------------------------------------------
 
     def _feed_parser(self, data: bytes) -> None:
-        if self.head is None and self._fed == 0 and data[0] != 0x48:
-            # llhttp would take RTSP, ICE and any number of empty lines.
-            raise MalformedAnswerError("the answer does not start with HTTP/")
+        if self.head is None:
+            if self._fed == 0 and data[0] != 0x48:
+                # llhttp would take RTSP, ICE and any number of empty lines.
+                raise MalformedAnswerError("the answer does not start with HTTP/")
+            self._fed += len(data)
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
@@ -151,7 +153,6 @@ class AnswerReader:
                 raise MalformedAnswerError(str(told)) from None
             self.extra = True
         if self.head is None:
-            self._fed += len(data)
             if self._fed > HEAD_BYTES_MAX:
                 raise MalformedAnswerError("the answer's head is too large")
         elif not self.ended and not self.head.chunked:
@@ -239,8 +240,11 @@ class AnswerReader:
         upgrade = status == 101
         if upgrade and not self._upgrade:
             raise MalformedAnswerError("a switch of protocols that was not asked for")
-        if sum(len(name) + len(value) + 4 for name, value in headers) > HEAD_BYTES_MAX:
-            raise MalformedAnswerError("the answer's head is too large")
+        if self._fed > HEAD_BYTES_MAX:  # with what came behind it in the same segment
+            size = len(b"HTTP/1.1 200 \r\n") + len(self._reason)
+            size += sum(len(name) + len(value) + 4 for name, value in headers)
+            if size > HEAD_BYTES_MAX:
+                raise MalformedAnswerError("the answer's head is too large")
         self._fed = 0
         self.keep_alive = not framing.close and (version == (1, 1) or framing.keep)
         bodyless = self._method == b"HEAD" or status in (204, 304)
