@@ -31,12 +31,9 @@ class Frame:
     connection: frozenset[bytes]
 
 
-_PLAIN = Frame(None, False, False, None, frozenset())
-
-
 def judge(method: str, version: tuple[int, int], index: Mapping[bytes, bytes]) -> Frame | Refusal:
     """`index`: headers by lower-case name, without repeated singletons."""
-    length = judge_length(index.get(b"content-length"))
+    length = _length(index.get(b"content-length"))
     if isinstance(length, Refusal):
         return length
     coding = index.get(b"transfer-encoding")
@@ -55,21 +52,26 @@ def judge(method: str, version: tuple[int, int], index: Mapping[bytes, bytes]) -
     upgrade = _upgrade(index.get(b"upgrade"), connection, version)
     if upgrade is not None and has_body:
         return Refusal(BAD_FRAMING, "a request to upgrade the protocol has no body")
-    if not has_body and length is None and upgrade is None and not connection:
-        return _PLAIN
     expects_continue = expectation is not None and has_body and version == (1, 1)
     return Frame(length, coding is not None, expects_continue, upgrade, connection)
 
 
-def judge_length(value: bytes | None) -> int | Refusal | None:
-    """A Content-Length (RFC 9110 section 8.6): digits only, once, below 2^53, no leading zero."""
+def amount(value: bytes) -> int | None:
+    """A number as a header may give it: digits only, no leading zero, below 2^53; else None."""
+    if not value.isdigit() or len(value) > 16 or (value[:1] == b"0" and len(value) > 1):
+        return None
+    number = int(value)
+    return number if number < AMOUNT_END else None
+
+
+def _length(value: bytes | None) -> int | Refusal | None:
+    """A Content-Length: RFC 9110 section 8.6, without its leave to repeat the same number."""
     if value is None:
         return None
-    if not value.isdigit() or (value[:1] == b"0" and len(value) > 1):
-        return Refusal(BAD_FRAMING, "Content-Length is not one plain decimal number")
-    if len(value) > 16 or int(value) >= AMOUNT_END:
-        return Refusal(BAD_FRAMING, "Content-Length is larger than 2^53 - 1")
-    return int(value)
+    length = amount(value)
+    if length is None:
+        return Refusal(BAD_FRAMING, "Content-Length is not one plain number below 2^53")
+    return length
 
 
 def _judge_coding(

@@ -46,14 +46,12 @@ class Credential:
         return f"Credential({self.kind.value})"
 
 
-def credential(head: Head, route: Route) -> Credential | Refusal | None:
-    """The credential of this request; None on a route that asks for none (`auth` empty).
+def credential(head: Head, route: Route) -> Credential | Refusal:
+    """The credential of this request, for a route that asks for one (`auth` is not empty).
 
     UNAUTHENTICATED (with WWW-Authenticate, RFC 9110 section 11.6.1) when there is none that could
     be a key; BAD_HEADER when there are two different ones.
     """
-    if not route.auth:
-        return None
     found: Credential | None = None
     for kind in route.auth:
         secret = _READERS[kind](head)

@@ -22,7 +22,9 @@ class Reading(StrEnum):
     """Empty segments, encoded slashes, backslashes or parameters: for opaque routes only."""
 
 
-_SIMPLE = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@\[\]|^{}-][A-Za-z0-9_~!$&'()*+,=:@\[\]|^{}.-]*)*/?")
+_SIMPLE = re.compile(
+    r"(?:/[A-Za-z0-9_~!$&'()*+,=:@\[\]|^{}-][A-Za-z0-9_~!$&'()*+,=:@\[\]|^{}.-]*)*/?"
+)
 """Most paths: non-empty segments that do not begin with a dot, no escapes. Nothing to decode."""
 
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]|#")
