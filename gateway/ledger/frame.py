@@ -6,20 +6,25 @@ script compares the interval with Redis TIME and answers `clock` when it is outs
 learns the store's time and comes again with the right frame. So only Redis TIME decides periods.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
-from gateway.catalog.meters import Meter
-from gateway.catalog.periods import Period, PeriodRule
+from gateway.catalog.meters import Meter, MeterKind
+from gateway.catalog.periods import NO_PERIOD, Period, PeriodKind, PeriodRule, period_at
 from gateway.catalog.plans import Plan
+from gateway.ledger.keys import AccountKeys, keys_of
+from gateway.ledger.quota import ACCOUNT_SCOPE, key_scope
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Terms:
     """Who is charged and by what limits. Built once per account and API key, then shared.
 
-    `limits` are the account's own, over those of the plan (None lifts the limit). `anchor_ms` is
-    the instant the account's billing months count from. `subject` is (kind, id).
+    `limits` are the account's own, over those of the plan (None lifts the limit); `key_limits` are
+    the API key's own, over the plan's for each key. `anchor_ms` is the instant the account's
+    billing months count from. `subject` is (kind, id).
     """
 
     account: str
@@ -55,3 +60,108 @@ class Frame:
     """`HH` (UTC): the bucket."""
     counters: Mapping[str, tuple[Counter, ...]]
     """Meter name → its counters: the account's first, then the API key's, then the subject's."""
+    keys: AccountKeys
+    words: "Words"
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A frame as the scripts are given it: encoded once, sent with every call."""
+
+    from_ms: bytes
+    until_ms: bytes
+    hours: bytes
+    """Key of this day's hour buckets."""
+    days: bytes
+    """Key of this month's day buckets."""
+    hour: bytes
+    """What the fields of this hour's bucket begin with."""
+    day: bytes
+    counters: Mapping[str, tuple[bytes, ...]]
+    """Meter name → how many counters it has, then for each its name, kind, start and limit."""
+    everything: tuple[bytes, ...]
+    """All of `counters`, one after the other."""
+    levels: tuple[bytes, ...]
+    """Name and period start of each level meter."""
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR_MS = 3_600_000
+_KIND_WORDS = {MeterKind.LEVEL: b"L", MeterKind.CUMULATIVE: b"C", MeterKind.CONCURRENCY: b"N"}
+
+
+def frame_at(terms: Terms, at_ms: int) -> Frame:
+    """The frame of `terms` that holds the instant `at_ms`; an hour long at most."""
+    from_ms = at_ms // _HOUR_MS * _HOUR_MS
+    until_ms = from_ms + _HOUR_MS
+    counters: dict[str, tuple[Counter, ...]] = {}
+    for meter in terms.meters.values():
+        rule = NO_PERIOD if meter.kind is MeterKind.CONCURRENCY else terms.plan.period(meter.name)
+        period = period_at(rule, at_ms, terms.anchor_ms)
+        if rule.kind is not PeriodKind.NONE:
+            from_ms = max(from_ms, period.start_ms)
+        if period.end_ms is not None:
+            until_ms = min(until_ms, period.end_ms)
+        counters[meter.name] = tuple(
+            Counter(f"{scope}/{meter.name}", scope, meter, limit, rule, period)
+            for scope, limit in _scopes(terms, meter)
+        )
+    instant = _EPOCH + timedelta(milliseconds=at_ms)
+    day, hour = f"{instant:%Y%m%d}", f"{instant:%H}"
+    keys = keys_of(terms.account)
+    words = _words(keys, (from_ms, until_ms), (day, hour), counters)
+    return Frame(terms.account, from_ms, until_ms, day, hour, counters, keys, words)
+
+
+def subject_scope(subject: tuple[str, str]) -> str:
+    """The scope of a subject. Its id is percent-encoded: it may hold what separates names here."""
+    kind, identity = subject
+    return f"s:{quote(kind, safe='')}:{quote(identity, safe='')}"
+
+
+def _scopes(terms: Terms, meter: Meter) -> Iterator[tuple[str, int | None]]:
+    """An API key is counted for only where it is limited; a subject always, so as to attribute."""
+    yield ACCOUNT_SCOPE, terms.limits.get(meter.name, terms.plan.limits.get(meter.name))
+    if terms.key_id is not None:
+        limit = terms.key_limits.get(meter.name, terms.plan.key_limits.get(meter.name))
+        if limit is not None:
+            yield key_scope(terms.key_id), limit
+    if terms.subject is not None:
+        limits = terms.plan.subject_limits.get(terms.subject[0], {})
+        yield subject_scope(terms.subject), limits.get(meter.name)
+
+
+def _words(
+    keys: AccountKeys,
+    interval: tuple[int, int],
+    bucket: tuple[str, str],
+    counters: Mapping[str, tuple[Counter, ...]],
+) -> Words:
+    day, hour = bucket
+    by_meter = {name: tuple(_counter_words(of_meter)) for name, of_meter in counters.items()}
+    levels = (of_meter[0] for of_meter in counters.values())
+    return Words(
+        from_ms=b"%d" % interval[0],
+        until_ms=b"%d" % interval[1],
+        hours=keys.hours(day),
+        days=keys.days(day[:6]),
+        hour=f"{hour}/".encode(),
+        day=f"{day[6:]}/".encode(),
+        counters=by_meter,
+        everything=tuple(word for words in by_meter.values() for word in words),
+        levels=tuple(
+            word
+            for counter in levels
+            if counter.meter.kind is MeterKind.LEVEL
+            for word in (counter.meter.name.encode(), b"%d" % counter.period.start_ms)
+        ),
+    )
+
+
+def _counter_words(counters: tuple[Counter, ...]) -> Iterator[bytes]:
+    yield b"%d" % len(counters)
+    for counter in counters:
+        yield counter.name.encode()
+        yield _KIND_WORDS[counter.meter.kind]
+        yield b"%d" % counter.period.start_ms
+        yield b"" if counter.limit is None else b"%d" % counter.limit

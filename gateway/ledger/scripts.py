@@ -35,5 +35,18 @@ def text(name: str) -> str:
 
 
 OPEN_BOOKS = load("open_books")
+RESERVE = load("reserve")
+GROW = load("grow")
+EXTEND = load("extend")
+COMMIT = load("commit")
+RELEASE = load("release")
+EXPIRE = load("expire")
+ADJUST = load("adjust")
+REMOVE = load("remove")
+SNAPSHOT = load("snapshot")
+HOLDERS = load("holders")
 
-ALL = (OPEN_BOOKS,)
+ALL = (
+    *(OPEN_BOOKS, RESERVE, GROW, EXTEND, COMMIT, RELEASE, EXPIRE),
+    *(ADJUST, REMOVE, SNAPSHOT, HOLDERS),
+)

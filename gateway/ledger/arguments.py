@@ -1,0 +1,108 @@
+"""What the scripts are given: amounts are checked here before Redis hears of them, then encoded.
+
+The scripts check the same amounts again (I7): neither side trusts the other.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote
+
+from gateway.catalog.meters import AMOUNT_END, MeterKind, is_amount
+from gateway.catalog.plans import RateLimit
+from gateway.errors import INVALID_AMOUNT, UNKNOWN_METER
+from gateway.ledger.frame import Frame, Terms
+from gateway.ledger.outcomes import Line, Refused
+
+US_PER_S = 1_000_000
+_NO_RATE = (b"", b"0", b"0")
+
+
+def bad_lines(terms: Terms, lines: Sequence[Line]) -> Refused | None:
+    """Why these lines are refused before the store is asked, if they are."""
+    for line in lines:
+        if line.meter not in terms.meters:
+            return _unknown_meter(line.meter)
+        if not (is_amount(line.least) and is_amount(line.most) and line.least <= line.most):
+            return _invalid(line.meter, f"{line.least!r} to {line.most!r}")
+    if len({line.meter for line in lines}) != len(lines):
+        return Refused(INVALID_AMOUNT, "a meter is named twice")
+    return None
+
+
+def bad_amounts(terms: Terms, amounts: Mapping[str, int]) -> Refused | None:
+    for meter, amount in amounts.items():
+        if meter not in terms.meters:
+            return _unknown_meter(meter)
+        if not is_amount(amount):
+            return _invalid(meter, repr(amount))
+    return None
+
+
+def bad_deltas(terms: Terms, deltas: Mapping[str, int]) -> Refused | None:
+    for meter, delta in deltas.items():
+        if meter not in terms.meters:
+            return _unknown_meter(meter)
+        if terms.meters[meter].kind is MeterKind.CONCURRENCY:
+            return Refused(INVALID_AMOUNT, f"{meter} is only ever reserved")
+        if type(delta) is not int or not -AMOUNT_END < delta < AMOUNT_END:
+            return _invalid(meter, repr(delta))
+    return None
+
+
+def line_words(frame: Frame, lines: Sequence[Line]) -> Iterator[bytes]:
+    counters = frame.words.counters
+    for line in lines:
+        yield b"%d" % line.least
+        yield b"%d" % line.most
+        yield from counters[line.meter]
+
+
+def amount_words(
+    frame: Frame, meters: Sequence[str], amounts: Mapping[str, int]
+) -> Iterator[bytes]:
+    counters = frame.words.counters
+    for meter in meters:
+        yield b"%d" % amounts[meter]
+        yield from counters[meter]
+
+
+def rate_words(terms: Terms, rate: RateLimit | None) -> tuple[bytes, bytes, bytes]:
+    """The field of the books that carries the rate's state, and its terms in microseconds."""
+    if rate is None:
+        return _NO_RATE
+    interval_us = math.ceil(rate.per_s * US_PER_S / rate.requests)
+    return (
+        f"g:{terms.key_id or ''}".encode(),
+        b"%d" % interval_us,
+        b"%d" % (interval_us * rate.requests),
+    )
+
+
+def text_word(text: str) -> bytes:
+    """Free text as one word of a record."""
+    return quote(text, safe="").encode() or b"-"
+
+
+def print_of_lines(terms: Terms, lines: Sequence[Line]) -> bytes:
+    """The content of a reserve: what a repeat of its id must ask for again."""
+    content = ";".join(f"{line.meter}={line.least}-{line.most}" for line in lines)
+    return _fingerprint(f"{content};{terms.key_id};{terms.subject}")
+
+
+def print_of_amounts(amounts: Mapping[str, int], asset: str | None = None) -> bytes:
+    """The content of a commit or an adjustment, whatever the order of its meters."""
+    content = ";".join(f"{meter}={amounts[meter]}" for meter in sorted(amounts))
+    return _fingerprint(f"{content};{asset}")
+
+
+def _fingerprint(content: str) -> bytes:
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest().encode()
+
+
+def _unknown_meter(meter: str) -> Refused:
+    return Refused(UNKNOWN_METER, f"there is no meter {meter!r}")
+
+
+def _invalid(meter: str, amount: str) -> Refused:
+    return Refused(INVALID_AMOUNT, f"{amount} is no amount of {meter}")

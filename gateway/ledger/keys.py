@@ -1,0 +1,33 @@
+"""The names of the ledger's keys: all of an account under one hash tag, so on one cluster slot."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKeys:
+    """`books` counters, `reservations` id → record, `leases` ids of the open ones by lease end,
+    `forget` ids of settled ones by when their record is dropped, `assets` asset → its charge."""
+
+    account: str
+    books: bytes
+    reservations: bytes
+    leases: bytes
+    forget: bytes
+    assets: bytes
+
+    def hours(self, day: str) -> bytes:
+        """The history of one UTC day (`YYYYMMDD`) by hours."""
+        return account_key(self.account, f"h:{day}")
+
+    def days(self, month: str) -> bytes:
+        """The history of one UTC month (`YYYYMM`) by days."""
+        return account_key(self.account, f"d:{month}")
+
+
+def account_key(account: str, name: str) -> bytes:
+    return f"qg:{{{account}}}:{name}".encode()
+
+
+def keys_of(account: str) -> AccountKeys:
+    names = ("books", "reservations", "leases", "forget", "assets")
+    return AccountKeys(account, *(account_key(account, name) for name in names))

@@ -1,0 +1,341 @@
+"""The ledger: who has used and reserved what, moved by verbs that are each one script in Redis.
+
+The invariants, checked by the scripts where that is cheap, by `audit`, and after every step of the
+simulation:
+
+- I1: for each account and counter, `reserved` is the sum of the lines of OPEN reservations.
+- I2: `used` and `reserved` are never negative. They are never clamped either: that hides drift.
+- I3: at the instant of a grant, used + reserved ≤ limit on every line and scope. Only reserve and
+  grow are checked; commits, releases and deletes always pass, also when over the limit. A commit
+  above what was reserved charges the real amount and flags the overage.
+- I4: a reservation takes effect at most once on leaving OPEN.
+- I5: every OPEN reservation has a lease. From the instant its lease ends it counts as EXPIRED,
+  whether or not a script has come by to give its room back.
+- I6: all lines and all scopes of a reservation are granted together, or none is.
+- I7: amounts are integers below 2^53, as are the counters they move; digit strings in Lua. An
+  amount that would take a counter past that is refused.
+
+Time is Redis's own. A verb is repeated once when its reply was lost: the id makes that harmless.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gateway.catalog.meters import MeterKind
+from gateway.catalog.plans import RateLimit
+from gateway.clock import StoreClock, monotonic_s
+from gateway.errors import STORE_UNAVAILABLE, StoreError
+from gateway.ledger import replies, scripts
+from gateway.ledger.arguments import (
+    amount_words,
+    bad_amounts,
+    bad_deltas,
+    bad_lines,
+    line_words,
+    print_of_amounts,
+    print_of_lines,
+    rate_words,
+    text_word,
+)
+from gateway.ledger.frame import Frame, Terms, frame_at
+from gateway.ledger.keys import keys_of
+from gateway.ledger.outcomes import (
+    Adjusted,
+    Denied,
+    Expired,
+    Granted,
+    Line,
+    RateLimited,
+    Refused,
+    Settled,
+)
+from gateway.ledger.quota import OpenReservation, Snapshot
+from gateway.ledger.replies import Reply
+from gateway.ledger.scripts import Script
+from gateway.ledger.transport import Transport
+
+FRAMES_MAX = 8_192
+RESERVE_PATIENCE_S = 0.3
+"""In which a reserve is answered or given up, its repeat included."""
+REFRAMES_MAX = 4
+ADJUSTMENT_KEEP_MS = 86_400_000
+
+Arguments = tuple[Sequence[bytes], Sequence[bytes]]
+
+
+def ask_redis() -> int:
+    """The time a script is given in production: none, so that it asks Redis."""
+    return 0
+
+
+class Ledger:
+    """The verbs. `now_ms` gives the store's time to tests and simulations; 0 asks Redis.
+
+    Verbs raise StoreError: STORE_LOST when the account has no books, STORE_UNAVAILABLE when they
+    are damaged, and whatever the transport could not do. Amounts are in the meter's unit.
+    """
+
+    def __init__(
+        self,
+        admission: Transport,
+        settlement: Transport,
+        clock: StoreClock,
+        *,
+        now_ms: Callable[[], int] = ask_redis,
+    ) -> None:
+        self._admission = admission
+        self._settlement = settlement
+        self._clock = clock
+        self._now_ms = now_ms
+        self._frames: dict[Terms, Frame] = {}
+
+    # -- verbs on one reservation ----------------------------------------------------------------
+
+    async def reserve(  # noqa: PLR0913 - what a caller may choose about one reservation
+        self,
+        terms: Terms,
+        reservation_id: str,
+        lines: Sequence[Line],
+        *,
+        lease_ms: int,
+        rate: RateLimit | None = None,
+        note: str = "",
+        keep_ms: int = 120_000,
+        remember_denial: bool = False,
+    ) -> Granted | Denied | RateLimited | Refused:
+        """Set `lines` aside for `lease_ms`, all or none, after counting against `rate`.
+
+        `keep_ms` is how long the record outlives its end, for replays. Without lines only the rate
+        is counted, and nothing is recorded. A repeat of the id replays the first answer.
+        """
+        if refused := bad_lines(terms, lines):
+            return refused
+        options = (
+            *(reservation_id.encode(), print_of_lines(terms, lines)),
+            *(b"%d" % lease_ms, b"%d" % keep_ms, text_word(note)),
+            *(b"1" if remember_denial else b"0", *rate_words(terms, rate)),
+        )
+
+        def arguments(frame: Frame) -> Arguments:
+            keys, words = frame.keys, frame.words
+            args = (self._now(), words.from_ms, words.until_ms, *options, *line_words(frame, lines))
+            return (keys.books, keys.reservations, keys.leases, keys.forget), args
+
+        frame, reply = await self._framed(scripts.RESERVE, terms, arguments, RESERVE_PATIENCE_S)
+        return replies.reserved(reservation_id, frame, lines, rate, reply)
+
+    async def grow(
+        self, terms: Terms, reservation_id: str, lines: Sequence[Line]
+    ) -> Granted | Denied | Refused:
+        """Let an open reservation hold more. Amounts are its new totals, so a repeat is harmless;
+        what it holds already it keeps, also when the totals are below. A denial changes nothing."""
+        if refused := bad_lines(terms, lines):
+            return refused
+        name = reservation_id.encode()
+
+        def arguments(frame: Frame) -> Arguments:
+            keys, words = frame.keys, frame.words
+            args = (self._now(), words.from_ms, words.until_ms, name, *line_words(frame, lines))
+            return (keys.books, keys.reservations, keys.leases, keys.forget), args
+
+        frame, reply = await self._framed(scripts.GROW, terms, arguments, RESERVE_PATIENCE_S)
+        return replies.grown(reservation_id, frame, lines, reply)
+
+    async def extend(self, account: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
+        """Let the leases end `lease_ms` from now. Returns the ids that were not OPEN any more."""
+        if not ids:
+            return ()
+        keys = keys_of(account)
+        args = (self._now(), b"%d" % lease_ms, *(each.encode() for each in ids))
+        reply = await self._settle(scripts.EXTEND, (keys.books, keys.leases), args)
+        return replies.gone(account, reply)
+
+    async def commit(
+        self,
+        terms: Terms,
+        reservation_id: str,
+        actual: Mapping[str, int],
+        *,
+        asset: str | None = None,
+    ) -> Settled | Refused:
+        """Charge `actual` (meter → amount) and give back all that was held.
+
+        Meters that are not named count 0; concurrency meters are never charged. The level amounts
+        are recorded as the charge of `asset`; what an asset of that name was charged before is
+        given back in the same step.
+        """
+        if refused := bad_amounts(terms, actual):
+            return refused
+        meters = tuple(m for m in actual if terms.meters[m].kind is not MeterKind.CONCURRENCY)
+        options = (reservation_id.encode(), print_of_amounts(actual, asset))
+
+        def arguments(frame: Frame) -> Arguments:
+            keys, words = frame.keys, frame.words
+            levels = words.levels if asset is not None else ()
+            args = (
+                *(self._now(), words.from_ms, words.until_ms, *options),
+                *((asset or "").encode(), words.hour, words.day, b"%d" % (len(levels) // 2)),
+                *levels,
+                *amount_words(frame, meters, actual),
+            )
+            return (
+                *(keys.books, keys.reservations, keys.leases, keys.forget),
+                *(keys.assets, words.hours, words.days),
+            ), args
+
+        frame, reply = await self._framed(scripts.COMMIT, terms, arguments)
+        return replies.committed(reservation_id, frame, meters, reply)
+
+    async def release(self, account: str, reservation_id: str, *, reason: str) -> Settled | Refused:
+        """Give back all that was held; nothing was used. No effect on what has expired."""
+        keys = keys_of(account)
+        args = (self._now(), reservation_id.encode(), text_word(reason))
+        names = (keys.books, keys.reservations, keys.leases, keys.forget)
+        reply = await self._settle(scripts.RELEASE, names, args)
+        return replies.released(account, reservation_id, reply)
+
+    # -- verbs on an account ---------------------------------------------------------------------
+
+    async def expire(self, account: str, batch_max: int = 64) -> Expired:
+        """End up to `batch_max` leases that are due."""
+        keys = keys_of(account)
+        names = (keys.books, keys.reservations, keys.leases, keys.forget)
+        reply = await self._settle(scripts.EXPIRE, names, (self._now(), b"%d" % batch_max))
+        return replies.expired(account, reply)
+
+    async def adjust(
+        self, terms: Terms, adjustment_id: str, deltas: Mapping[str, int], *, reason: str
+    ) -> Adjusted | Refused:
+        """Move `used` by `deltas` (meter → signed amount) on every counter of the meters, or not at
+        all where one would go below zero. Repeats of the id within a day change nothing."""
+        if refused := bad_deltas(terms, deltas):
+            return refused
+        options = (
+            *(adjustment_id.encode(), print_of_amounts(deltas)),
+            *(b"%d" % ADJUSTMENT_KEEP_MS, text_word(reason)),
+        )
+
+        def arguments(frame: Frame) -> Arguments:
+            keys, words = frame.keys, frame.words
+            args = (
+                *(self._now(), words.from_ms, words.until_ms, *options, words.hour, words.day),
+                *amount_words(frame, tuple(deltas), deltas),
+            )
+            return (keys.books, keys.reservations, keys.forget, words.hours, words.days), args
+
+        _, reply = await self._framed(scripts.ADJUST, terms, arguments)
+        return replies.adjusted(terms.account, adjustment_id, deltas, reply)
+
+    async def remove(self, terms: Terms, asset: str) -> Adjusted | None:
+        """Take an asset off the books: every counter it was charged to gets its amount back, once.
+        None: there is no such asset, and nothing changes."""
+
+        def arguments(frame: Frame) -> Arguments:
+            keys, words = frame.keys, frame.words
+            args = (
+                *(self._now(), words.from_ms, words.until_ms),
+                *(asset.encode(), words.hour, words.day, *words.levels),
+            )
+            return (keys.books, keys.assets, words.hours, words.days), args
+
+        _, reply = await self._framed(scripts.REMOVE, terms, arguments)
+        return replies.removed(terms.account, asset, reply)
+
+    async def snapshot(self, terms: Terms) -> Snapshot:
+        """Every counter of the terms at one instant, when no due lease is left."""
+
+        def arguments(frame: Frame) -> Arguments:
+            keys, words = frame.keys, frame.words
+            args = (self._now(), words.from_ms, words.until_ms, *words.everything)
+            return (keys.books, keys.reservations, keys.leases, keys.forget), args
+
+        frame, reply = await self._framed(scripts.SNAPSHOT, terms, arguments, RESERVE_PATIENCE_S)
+        return replies.snapshot(frame, reply)
+
+    async def holders(self, account: str, count: int = 20) -> tuple[OpenReservation, ...]:
+        """Open reservations, those whose lease ends first before the others."""
+        keys = keys_of(account)
+        names = (keys.books, keys.reservations, keys.leases)
+        args = (self._now(), b"%d" % count)
+        reply = await self._run(self._admission, scripts.HOLDERS, names, args)
+        return replies.holders(account, reply)
+
+    async def open_books(self, account: str) -> None:
+        """Account creation. Until then, and after a loss of the store, the verbs raise."""
+        now = self._now_ms() or self._clock.now_ms()
+        await self._settle(scripts.OPEN_BOOKS, (keys_of(account).books,), (b"%d" % now,))
+
+    # -- how scripts are run ---------------------------------------------------------------------
+
+    def _now(self) -> bytes:
+        return b"%d" % self._now_ms()
+
+    async def _framed(
+        self,
+        script: Script,
+        terms: Terms,
+        arguments: Callable[[Frame], Arguments],
+        patience_s: float | None = None,
+    ) -> tuple[Frame, Reply]:
+        """Run a script in the frame of the store's time, which the script itself has the last word
+        on, and run it on while it has only made room so far. With patience: as an admission."""
+        transport = self._settlement if patience_s is None else self._admission
+        at_ms = self._now_ms() or self._clock.now_ms()
+        reframes = 0
+        while reframes < REFRAMES_MAX:
+            frame = self._frame(terms, at_ms)
+            reply = await self._run(transport, script, *arguments(frame), patience_s=patience_s)
+            match reply:
+                case [b"clock", store_ms]:
+                    self._clock.learn(store_ms)
+                    at_ms = store_ms
+                    reframes += 1
+                case [b"again"]:
+                    continue
+                case _:
+                    return frame, reply
+        raise StoreError(STORE_UNAVAILABLE, "the store's clock does not settle", transient=True)
+
+    def _frame(self, terms: Terms, at_ms: int) -> Frame:
+        frame = self._frames.get(terms)
+        if frame is None or not frame.from_ms <= at_ms < frame.until_ms:
+            frame = frame_at(terms, at_ms)
+            self._frames.pop(terms, None)
+            self._frames[terms] = frame
+            if len(self._frames) > FRAMES_MAX:
+                del self._frames[next(iter(self._frames))]
+        return frame
+
+    async def _settle(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Reply:
+        reply: Reply = await self._run(self._settlement, script, keys, args)
+        return reply
+
+    async def _run(
+        self,
+        transport: Transport,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[bytes],
+        *,
+        patience_s: float | None = None,
+    ) -> Any:
+        """Run a script, and once more if it may not have been, or its reply was lost."""
+        started_s = monotonic_s()
+        try:
+            return await transport.run(script, keys, args)
+        except StoreError as failure:
+            if not (failure.transient or failure.indeterminate):
+                raise
+            if patience_s is None:
+                return await transport.run(script, keys, args)
+            left_s = started_s + patience_s - monotonic_s()
+            if left_s < patience_s / 2:
+                raise
+        try:
+            async with asyncio.timeout(left_s):
+                return await transport.run(script, keys, args)
+        except TimeoutError as failure:
+            raise StoreError(
+                STORE_UNAVAILABLE, "the store is slow", transient=True, indeterminate=True
+            ) from failure

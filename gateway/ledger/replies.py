@@ -1,0 +1,269 @@
+"""What the scripts' replies mean: tagged lists become outcomes; trouble becomes StoreError.
+
+`lost`, `damaged` and what must never be answered are the world failing; all else is an outcome.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote
+
+from gateway.catalog.meters import AMOUNT_END, MeterKind
+from gateway.catalog.plans import RateLimit
+from gateway.errors import (
+    CONTENT_MISMATCH,
+    INVALID_AMOUNT,
+    RESERVATION_SETTLED,
+    STORE_LOST,
+    STORE_UNAVAILABLE,
+    UNKNOWN_RESERVATION,
+    StoreError,
+)
+from gateway.ledger.frame import Counter, Frame
+from gateway.ledger.outcomes import (
+    Adjusted,
+    Denied,
+    Expired,
+    Granted,
+    Line,
+    RateLimited,
+    RateState,
+    Refused,
+    Settled,
+)
+from gateway.ledger.quota import ACCOUNT_SCOPE, OpenReservation, Quota, Snapshot
+from gateway.ledger.reservation import State
+
+Reply = list[Any]
+
+_STATE_WORDS = {
+    State.OPEN: "is open",
+    State.COMMITTED: "was committed",
+    State.RELEASED: "was released",
+    State.EXPIRED: "has expired",
+    State.DENIED: "was denied",
+}
+
+
+def _trouble(account: str, reply: Reply) -> StoreError:
+    """What a reply says that is no outcome."""
+    match reply:
+        case [b"lost"]:
+            return StoreError(
+                STORE_LOST, f"account {account} has no books in the store", transient=False
+            )
+        case [b"damaged", what]:
+            return _damaged(account, what.decode())
+        case [b"below", counter, used]:
+            return _damaged(account, f"{counter.decode()}:u is {int(used)}, less than its assets")
+    raise AssertionError(f"a script answered {reply!r}")
+
+
+def _refused(account: str, reservation_id: str, reply: Reply) -> Refused:
+    """A reply that is neither success nor denial; raises StoreError when it is trouble."""
+    match reply:
+        case [b"invalid", amount]:
+            return Refused(INVALID_AMOUNT, f"{amount.decode()} is no amount")
+        case [b"unknown"]:
+            return Refused(UNKNOWN_RESERVATION, f"there is no reservation {reservation_id}")
+        case [b"mismatch", state]:
+            return Refused(
+                CONTENT_MISMATCH,
+                f"the id {reservation_id} was used before with other content",
+                _state_or_none(state),
+            )
+        case [b"settled_as", letter]:
+            state = _state_or_none(letter)
+            words = _STATE_WORDS[state] if state else "is that of an adjustment"
+            return Refused(RESERVATION_SETTLED, f"reservation {reservation_id} {words}", state)
+    raise _trouble(account, reply)
+
+
+def reserved(
+    reservation_id: str, frame: Frame, lines: Sequence[Line], rate: RateLimit | None, reply: Reply
+) -> Granted | Denied | RateLimited | Refused:
+    match reply:
+        case [b"granted", state, replayed, _, left, reset_ms, retry_ms, *numbers]:
+            outcome = _granted(reservation_id, frame, lines, numbers)
+            return replace(
+                outcome,
+                rate=RateState(rate, left, reset_ms, retry_ms) if rate else None,
+                state=State(state.decode()),
+                replayed=bool(replayed),
+            )
+        case [b"denied", replayed, *words, left, reset_ms, retry_ms]:
+            denied = _denied(reservation_id, frame, words)
+            state = RateState(rate, left, reset_ms, retry_ms) if rate else None
+            return replace(denied, rate=state, replayed=bool(replayed))
+        case [b"limited", left, reset_ms, retry_ms]:
+            assert rate is not None, "only a rate limit refuses for rate"
+            return RateLimited(RateState(rate, left, reset_ms, retry_ms))
+    return _refused(frame.account, reservation_id, reply)
+
+
+def grown(
+    reservation_id: str, frame: Frame, lines: Sequence[Line], reply: Reply
+) -> Granted | Denied | Refused:
+    match reply:
+        case [b"granted", _, *numbers]:
+            return _granted(reservation_id, frame, lines, numbers)
+        case [b"denied", *words]:
+            return _denied(reservation_id, frame, words)
+    return _refused(frame.account, reservation_id, reply)
+
+
+def gone(account: str, reply: Reply) -> tuple[str, ...]:
+    match reply:
+        case [b"extended", *ids]:
+            return tuple(each.decode() for each in ids)
+    raise _trouble(account, reply)
+
+
+def committed(
+    reservation_id: str, frame: Frame, meters: Sequence[str], reply: Reply
+) -> Settled | Refused:
+    match reply:
+        case [b"settled", late, replayed, overage, *numbers]:
+            return Settled(
+                reservation_id,
+                State.COMMITTED,
+                late=bool(late),
+                overage=lines_of(overage.decode()) or None,
+                quotas=_quotas(frame, meters, numbers),
+                replayed=bool(replayed),
+            )
+    return _refused(frame.account, reservation_id, reply)
+
+
+def released(account: str, reservation_id: str, reply: Reply) -> Settled | Refused:
+    match reply:
+        case [b"settled", state, replayed]:
+            return Settled(reservation_id, State(state.decode()), replayed=bool(replayed))
+    return _refused(account, reservation_id, reply)
+
+
+def expired(account: str, reply: Reply) -> Expired:
+    match reply:
+        case [b"expired", count, more, next_end_ms]:
+            return Expired(count, bool(more), _lease_end(next_end_ms))
+    raise _trouble(account, reply)
+
+
+def adjusted(
+    account: str, adjustment_id: str, deltas: Mapping[str, int], reply: Reply
+) -> Adjusted | Refused:
+    match reply:
+        case [b"adjusted", replayed]:
+            return Adjusted(adjustment_id, dict(deltas), replayed=bool(replayed))
+        case [b"below", counter, used]:
+            detail = f"{counter.decode()} stands at {int(used)} and cannot go below zero"
+            return Refused(INVALID_AMOUNT, detail)
+    return _refused(account, adjustment_id, reply)
+
+
+def removed(account: str, asset: str, reply: Reply) -> Adjusted | None:
+    match reply:
+        case [b"none"]:
+            return None
+        case [b"removed", row]:
+            charged = by_account_meter(lines_of(row.decode()))
+            return Adjusted(asset, {meter: -amount for meter, amount in charged.items()})
+    raise _trouble(account, reply)
+
+
+def snapshot(frame: Frame, reply: Reply) -> Snapshot:
+    match reply:
+        case [b"snapshot", now_ms, open_count, next_end_ms, *numbers]:
+            quotas = _quotas(frame, tuple(frame.counters), numbers)
+            return Snapshot(frame.account, now_ms, quotas, open_count, _lease_end(next_end_ms))
+    raise _trouble(frame.account, reply)
+
+
+def holders(account: str, reply: Reply) -> tuple[OpenReservation, ...]:
+    match reply:
+        case [b"holders", *words]:
+            found = zip(words[::3], words[1::3], words[2::3], strict=True)
+            return tuple(_open_reservation(*each) for each in found)
+    raise _trouble(account, reply)
+
+
+def lines_of(text: str) -> dict[str, int]:
+    """`name=amount,name=amount` as in records, asset rows and overages; `-` for none."""
+    if text in {"", "-"}:
+        return {}
+    parts = (part.partition("=") for part in text.split(","))
+    return {name: int(amount) for name, _, amount in parts}
+
+
+def by_account_meter(lines: Mapping[str, int]) -> dict[str, int]:
+    """Meter → amount, from counter → amount: what the account's own scope has of it."""
+    prefix = f"{ACCOUNT_SCOPE}/"
+    return {n.removeprefix(prefix): amount for n, amount in lines.items() if n.startswith(prefix)}
+
+
+def _granted(
+    reservation_id: str, frame: Frame, lines: Sequence[Line], numbers: Sequence[int]
+) -> Granted:
+    """`numbers`: what each line got, then three for each counter."""
+    meters = [line.meter for line in lines]
+    amounts = dict(zip(meters, numbers, strict=False))
+    return Granted(reservation_id, amounts, _quotas(frame, meters, numbers[len(meters) :]))
+
+
+def _denied(reservation_id: str, frame: Frame, words: Sequence[Any]) -> Denied:
+    """`words`: counter, requested, limit, used, reserved, peak, as text."""
+    name, (requested, limit, used, reserved, peak) = words[0].decode(), map(int, words[1:6])
+    scope, meter = name.split("/")
+    # The counter of a remembered denial may be gone from the terms; its meter is still asked for.
+    counter = next(c for c in frame.counters[meter] if c.scope in {scope, ACCOUNT_SCOPE})
+    limited = limit if limit < AMOUNT_END - 1 else None
+    now = Counter(name, scope, counter.meter, limited, counter.rule, counter.period)
+    return Denied(reservation_id, _quota(now, used, reserved, peak), requested)
+
+
+def _quotas(frame: Frame, meters: Sequence[str], numbers: Sequence[int]) -> tuple[Quota, ...]:
+    counters = [counter for meter in meters for counter in frame.counters[meter]]
+    return tuple(
+        _quota(counter, *numbers[3 * at : 3 * at + 3]) for at, counter in enumerate(counters)
+    )
+
+
+def _open_reservation(reservation_id: bytes, lease_end_ms: int, record: bytes) -> OpenReservation:
+    _, opened, _, _, note, lines = record.decode().split(" ")
+    return OpenReservation(
+        reservation_id.decode(),
+        int(opened),
+        lease_end_ms,
+        "" if note == "-" else unquote(note),
+        lines_of(lines),
+    )
+
+
+def _lease_end(ms: int) -> int | None:
+    return ms if ms >= 0 else None
+
+
+def _quota(counter: Counter, used: int, reserved: int, peak: int) -> Quota:
+    return Quota(
+        counter.meter,
+        counter.scope,
+        counter.limit,
+        used,
+        reserved,
+        peak if counter.meter.kind is MeterKind.LEVEL else None,
+        counter.rule,
+        counter.period.end_ms,
+    )
+
+
+def _state_or_none(letter: bytes) -> State | None:
+    text = letter.decode()
+    return State(text) if text in {state.value for state in State} else None
+
+
+def _damaged(account: str, what: str) -> StoreError:
+    return StoreError(
+        STORE_UNAVAILABLE,
+        f"the books of account {account} are damaged ({what}): audit and repair them",
+        transient=False,
+    )
