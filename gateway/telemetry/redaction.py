@@ -29,7 +29,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             r"(authorization|cookie|x-api-key|x-auth-key|x-amz-security-token)"
-            r"(\\?[\"']?\s{0,4}[:=]\s{0,4}b?\\?[\"']?|\\?[\"']\s{0,4},\s{0,4}b?\\?[\"'])"
+            r"(\\{0,8}[\"']?\s{0,4}[:=]\s{0,4}b?\\{0,8}[\"']?|\\{0,8}[\"']\s{0,4},\s{0,4}b?\\{0,8}[\"'])"
             r"[^\"'\r\n]+",
             re.IGNORECASE,
         ),
@@ -39,7 +39,7 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     # password=…, "secret": "…", X-Amz-Signature=…
     (
         re.compile(
-            rf"({_SECRET_NAMES})([\w-]{{0,32}}\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}b?\\?[\"']?)"
+            rf"({_SECRET_NAMES})([\w-]{{0,32}}\\{{0,8}}[\"']?\s{{0,4}}[:=]\s{{0,4}}b?\\{{0,8}}[\"']?)"
             r"[^\s\"'&,;)}\]]+",
             re.IGNORECASE,
         ),
