@@ -48,6 +48,8 @@ class AccountSource(StrEnum):
     """The path parameter `account`."""
     ASSET = "asset"
     """The recorded owner of the asset at this path."""
+    NONE = "none"
+    """Nobody: nothing is reserved on this route, and no API key is asked for."""
 
 
 class HostPolicy(StrEnum):

@@ -1,0 +1,238 @@
+"""Connection: a client's connection, on aiohttp's low-level server.
+
+aiohttp parses requests and keeps connections alive; what it lacks is added here by overriding
+documented protocol callbacks only: a limit on the time a request head may take, a limit on
+connections, errors of the parser in our own words, and word of a client that has gone away.
+Answers are written as bytes by the data path; aiohttp only learns whether the connection stays.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import StreamReader
+
+from gateway.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, ClientGoneError, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Seconds and sizes; see the settings of the same names."""
+
+    header_timeout_s: float = 10.0
+    keepalive_s: float = 75.0
+    lingering_s: float = 10.0
+    connections_max: int = 10_000
+    header_line_max: int = 8_190
+    headers_max: int = 128
+
+
+class Written(web.StreamResponse):
+    """Tells aiohttp that the answer is written already, and whether the connection is kept."""
+
+    def __init__(self, *, keep: bool) -> None:
+        super().__init__()
+        self._keep = keep
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return self._keep
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+KEEP = Written(keep=True)
+CLOSE = Written(keep=False)
+
+
+class Arrival(web.BaseRequest):
+    """A request as it arrived, with the way back to its client."""
+
+    def __init__(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(message, payload, protocol, writer, task, loop)
+        assert isinstance(protocol, Connection)
+        self.connection = protocol
+        self.raw_target = message.path
+        self.should_close = message.should_close
+        self._writer = writer
+        self.on_client_gone: Callable[[], None] | None = None
+
+    @property
+    def client_gone(self) -> bool:
+        return self.connection.transport is None
+
+    def write(self, data: bytes) -> None:
+        """Write to the client; raises ClientGoneError when there is none any more."""
+        transport = self.connection.transport
+        if transport is None or transport.is_closing():
+            raise ClientGoneError
+        transport.write(data)
+
+    @property
+    def congested(self) -> bool:
+        """The client takes less than it is sent: time to `drain`."""
+        return self.connection.writing_paused
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough of what was written."""
+        try:
+            await self._writer.drain()
+        except ConnectionError as failure:
+            raise ClientGoneError from failure
+
+
+class Connection(web.RequestHandler):
+    def __init__(
+        self,
+        server: "PublicServer",
+        loop: asyncio.AbstractEventLoop,
+        limits: ConnectionLimits,
+        refuse: "Refuse",
+    ) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # None turns aiohttp's own log off
+            auto_decompress=False,
+            keepalive_timeout=limits.keepalive_s,
+            lingering_time=limits.lingering_s,
+            max_line_size=limits.header_line_max,
+            max_field_size=limits.header_line_max,
+            # One more than we allow: our own check then answers in our own words.
+            max_headers=limits.headers_max + 1,
+        )
+        self._server = server
+        self._limits = limits
+        self._refuse = refuse
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._arrival: Arrival | None = None
+        self._counted = False
+        self.peer = ""
+        """The other end's IP address; empty on a unix socket."""
+        self.port: int | None = None
+        self.encrypted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        name = transport.get_extra_info("peername")
+        self.peer = name[0] if isinstance(name, tuple) else ""
+        here = transport.get_extra_info("sockname")
+        self.port = here[1] if isinstance(here, tuple) else None
+        self.encrypted = transport.get_extra_info("sslcontext") is not None
+        self._server.open_connections += 1
+        self._counted = True
+        if self._server.open_connections > self._limits.connections_max:
+            self.force_close()
+            return
+        self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_arrived()
+        if self._counted:
+            self._counted = False
+            self._server.open_connections -= 1
+        super().connection_lost(exc)
+        arrival = self._arrival
+        if arrival is not None and arrival.on_client_gone is not None:
+            arrival.on_client_gone()
+
+    def data_received(self, data: bytes) -> None:
+        if self._arrival is None and self._head_timer is None and data:
+            self._expect_head()
+        super().data_received(data)
+
+    def begin(self, arrival: Arrival) -> None:
+        """The head of a request is complete."""
+        self._head_arrived()
+        self._arrival = arrival
+
+    def end(self) -> None:
+        """The request is answered."""
+        self._arrival = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """aiohttp's parser could not make a request of what came."""
+        error = HEADERS_TOO_LARGE if isinstance(exc, LineTooLong) else BAD_REQUEST
+        self._answer(Refusal(error, "the request head could not be parsed"))
+        return CLOSE
+
+    def _expect_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._limits.header_timeout_s, self._head_late)
+
+    def _head_arrived(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        self._answer(Refusal(REQUEST_TIMEOUT, "the request head took too long to arrive"))
+        self.force_close()
+
+    def _answer(self, refusal: Refusal) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(self._refuse(refusal))
+
+
+Refuse = Callable[[Refusal], bytes]
+"""Makes the whole answer, with `Connection: close`, to what never became a request."""
+
+
+class PublicServer(web.Server):
+    def __init__(
+        self,
+        handle: Callable[[Arrival], Awaitable[web.StreamResponse]],
+        limits: ConnectionLimits,
+        refuse: Refuse,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(self._serve, request_factory=self._arrive)
+        self._event_loop = loop
+        self._handle = handle
+        self._limits = limits
+        self._refuse = refuse
+        self.open_connections = 0
+
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self, self._event_loop, self._limits, self._refuse)
+
+    def _arrive(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: "asyncio.Task[None]",
+    ) -> Arrival:
+        arrival = Arrival(message, payload, protocol, writer, task, self._event_loop)
+        arrival.connection.begin(arrival)
+        return arrival
+
+    async def _serve(self, arrival: web.BaseRequest) -> web.StreamResponse:
+        assert isinstance(arrival, Arrival)
+        try:
+            return await self._handle(arrival)
+        finally:
+            arrival.connection.end()

@@ -1,0 +1,113 @@
+"""Exchange: the facts of one request in flight, for its limits, its log line and its metrics.
+
+Nothing here decides; the data path writes down what happened, the watchdog and the log read it.
+"""
+
+from gateway.errors import REQUEST_TIMEOUT, Error
+from gateway.tasks import Interrupt
+
+CLIENT_GONE = "client-gone"
+"""What a request is stopped with when nobody waits for its answer any more. Else it is an Error."""
+
+
+class Exchange:
+    """`stop` ends the data path of this request from outside: a limit, the drain, a revocation.
+
+    `answering`: the head of an answer has been written, so no other can be. `lease_ms`: how long
+    its reservation lives without a sign of life.
+    """
+
+    __slots__ = (
+        "account",
+        "answer_bytes",
+        "answering",
+        "body_began_s",
+        "body_bytes",
+        "body_idle_s",
+        "body_rate_min",
+        "deadline_s",
+        "detail",
+        "key_id",
+        "last_body_s",
+        "lease_ms",
+        "method",
+        "outcome",
+        "peer",
+        "plan",
+        "receiving",
+        "request_id",
+        "reservation_id",
+        "route",
+        "stalled",
+        "started_s",
+        "status",
+        "stop",
+        "target",
+        "upgraded_bytes",
+        "upstream",
+    )
+
+    def __init__(self, peer: str, now_s: float, lease_ms: int) -> None:
+        self.request_id = ""
+        self.reservation_id = ""
+        self.lease_ms = lease_ms
+        self.peer = peer
+        self.method = ""
+        self.target = ""
+        self.route = "none"
+        self.plan = "none"
+        self.account = ""
+        self.key_id = ""
+        self.upstream = "none"
+        self.status = 0
+        self.answering = False
+        self.outcome = "internal"
+        self.detail = ""
+        self.body_bytes = 0
+        self.answer_bytes = 0
+        self.upgraded_bytes = 0
+        self.started_s = now_s
+        self.deadline_s = float("inf")
+        self.stop = Interrupt()
+        self.receiving = False
+        self.stalled = False
+        self.body_began_s = now_s
+        self.last_body_s = now_s
+        self.body_idle_s = 30.0
+        self.body_rate_min = 0
+
+    def overdue(self, now_s: float) -> Error | None:
+        """The limit of time this request has passed, if any.
+
+        A body must move at least every `body_idle_s`, and on average faster than `body_rate_min`
+        once it has had `body_idle_s` to begin. A client that takes none of an answer has twice as
+        long, because the system's buffers make its reading look lumpy.
+        """
+        if now_s > self.deadline_s:
+            return REQUEST_TIMEOUT
+        stalled_s = now_s - self.last_body_s
+        if self.stalled:
+            return REQUEST_TIMEOUT if stalled_s > 2 * self.body_idle_s else None
+        if not self.receiving:
+            return None
+        elapsed_s = now_s - self.body_began_s
+        slow = self.body_bytes < self.body_rate_min * elapsed_s
+        if stalled_s > self.body_idle_s or (slow and elapsed_s > self.body_idle_s):
+            return REQUEST_TIMEOUT
+        return None
+
+    def receives(self, now_s: float) -> None:
+        """The request's body begins to arrive."""
+        self.receiving = True
+        self.body_began_s = self.last_body_s = now_s
+
+    def received(self) -> None:
+        self.receiving = False
+
+    def stalls(self, now_s: float) -> None:
+        """The client takes no more of the answer for now."""
+        self.last_body_s = now_s
+        self.stalled = True
+
+    def flows(self) -> None:
+        self.stalled = False

@@ -1,0 +1,236 @@
+"""Forward: an admitted request through the upstream and back, with its reservation settled.
+
+    guard { request → decide → settle → relay }      uploads, deletes and plain requests
+    guard { request → relay → decide → settle }      downloads and upgrades: delivery counts
+
+The ledger moves before the client hears. What breaks off on the way is settled by the same decision
+as what ends well, from the facts that were true by then.
+"""
+
+from dataclasses import dataclass
+
+from gateway.admission import settle
+from gateway.admission.identify import credential_headers
+from gateway.admission.measure import BodyCount, actual_lines
+from gateway.catalog.routes import HostPolicy, Policy
+from gateway.clock import StoreClock
+from gateway.dialects.ratelimit_headers import rate_limit_fields
+from gateway.errors import ClientGoneError, UpstreamError
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.outcomes import Settled
+from gateway.ledger.quota import Quota
+from gateway.ledger.reaper import Heartbeat
+from gateway.proxy import wire
+from gateway.proxy.answer import AnswerHead
+from gateway.proxy.connection import Arrival
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.gate import Admitted
+from gateway.proxy.guard import Guard
+from gateway.proxy.hold import CutError, DeniedError, Hold
+from gateway.proxy.live import Live
+from gateway.proxy.settler import Settler
+from gateway.proxy.transfer import Transfer
+from gateway.proxy.upgrade import Tunnel
+from gateway.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What settles: the ledger and those who act on it."""
+
+    ledger: Ledger
+    settler: Settler
+    heartbeat: Heartbeat
+    clock: StoreClock
+    metrics: Metrics
+
+
+class Forwarder:
+    """One request on its way; made for it, used once."""
+
+    def __init__(
+        self, books: Books, arrival: Arrival, exchange: Exchange, admitted: Admitted, live: Live
+    ) -> None:
+        self._books = books
+        self._arrival = arrival
+        self._exchange = exchange
+        self._admitted = admitted
+        self._head = admitted.head
+        self._route = admitted.match.route
+        self._live = live
+        self._pool = live.pools[self._route.upstream]
+        self._guard: Guard | None = None
+        self._status: int | None = None
+        self._settled = False
+        count = BodyCount.for_head(self._head, self._route)
+        self._hold = Hold(books.ledger, admitted, exchange, count)
+        self._transfer = Transfer(arrival, exchange, self._head, self._pool, count)
+
+    async def forward(self, sender: wire.Sender) -> bool:
+        """Carry the request through; say whether the client's connection can stay.
+
+        Raises UpstreamError, ClientGoneError, CutError, DeniedError and GatewayError, once the
+        reservation is settled accordingly.
+        """
+        granted, terms = self._admitted.granted, self._admitted.terms
+        if granted is None or not granted.amounts:
+            return await self._carry(sender)
+        assert terms is not None
+        books = self._books
+        async with Guard(
+            books.settler, books.heartbeat, terms, self._exchange.reservation_id
+        ) as self._guard:
+            return await self._carry(sender)
+
+    async def _carry(self, sender: wire.Sender) -> bool:
+        try:
+            answer = await self._transfer.request(self._request_head(sender), self._hold.body_cover)
+            self._status = answer.status
+            if answer.upgrade:
+                return await self._switch(answer)
+            if self._route.policy is Policy.DOWNLOAD:
+                return await self._deliver(answer)
+            return await self._return(answer)
+        except BaseException as failure:
+            # Also when cancelled: whatever ends this, the transfer is broken off and settled.
+            self._transfer.abandon()
+            await self._settle(_kind(failure))
+            raise
+
+    async def _return(self, answer: AnswerHead) -> bool:
+        """The work is done or refused: settle, then let the client hear."""
+        reported: int | None = None
+        if self._route.size_from is not None and settle.commits(self._route, answer.status):
+            reported = await self._transfer.reported_size(answer, self._route.size_from)
+        quotas = await self._settle(None, reported)
+        return await self._relay(answer, quotas, charged=False)
+
+    async def _deliver(self, answer: AnswerHead) -> bool:
+        """The answer is what is charged: all of its length is held before its head goes out."""
+        if settle.commits(self._route, answer.status):
+            await self._hold.expect_answer(answer)
+        keep = await self._relay(answer, self._hold.quotas, charged=True)
+        await self._settle(None)
+        return keep
+
+    async def _switch(self, answer: AnswerHead) -> bool:
+        """Another protocol from here on; its bytes count in both directions."""
+        upstream = self._transfer.connection
+        assert upstream is not None
+        head = self._answer_head(answer, self._hold.quotas, keep=False)
+        self._exchange.answering = True
+        self._exchange.status = answer.status
+        tunnel = Tunnel(
+            self._arrival,
+            self._exchange,
+            upstream,
+            self._hold.answer_cover,
+            idle_s=self._pool.upstream.idle_timeout_s,
+        )
+        await tunnel.run(head)
+        self._transfer.abandon()
+        await self._settle(None)
+        return False
+
+    async def _relay(self, answer: AnswerHead, quotas: tuple[Quota, ...], *, charged: bool) -> bool:
+        asked = not self._arrival.should_close and self._transfer.sent_all
+        keep = wire.keeps_client(answer, self._head.version, asked=asked)
+        head = self._answer_head(answer, quotas, keep=keep)
+        cover = self._hold.answer_cover if charged else None
+        await self._transfer.relay(head, answer, cover)
+        return keep
+
+    # -- settlement -------------------------------------------------------------------------------
+
+    async def _settle(
+        self, failure: settle.Failure | None, reported: int | None = None
+    ) -> tuple[Quota, ...]:
+        """Do to the books what the facts demand, once; the quotas as they stand afterwards."""
+        if self._settled:
+            return ()
+        self._settled = True
+        facts = settle.Exchange(self._route, self._transfer.sent_all, self._status, failure)
+        match settle.decide(facts):
+            case settle.CommitIt():
+                return await self._commit(reported)
+            case settle.ReleaseIt(reason):
+                if self._guard is not None:
+                    outcome = await self._guard.release(reason)
+                    return outcome.quotas if isinstance(outcome, Settled) else ()
+            case settle.InDoubt():
+                if self._guard is not None:
+                    self._guard.leave_in_doubt()
+        return ()
+
+    async def _commit(self, reported: int | None) -> tuple[Quota, ...]:
+        route, terms, asset = self._route, self._admitted.terms, self._admitted.match.asset
+        if terms is None:
+            return ()
+        counts = self._hold.counts(reported)
+        if reported is not None and reported != counts.body:
+            self._books.metrics.size_mismatch(route.name)
+        settler = self._books.settler
+        stored = asset if route.policy is Policy.UPLOAD else None
+        if stored is not None and self._live.owners_matter:
+            await settler.own(stored, terms.account)
+        quotas: tuple[Quota, ...] = ()
+        actual = actual_lines(route, counts)
+        if self._guard is not None:
+            outcome = await self._guard.commit(actual, asset=stored)
+            if isinstance(outcome, Settled):
+                quotas = outcome.quotas
+        elif self._admitted.unreserved:
+            await settler.charge(terms, self._exchange.reservation_id, actual, reason="unreserved")
+        if route.policy is Policy.DELETE:
+            assert asset is not None, "a route that deletes names what it deletes"
+            await settler.remove(terms, asset)
+            if self._live.owners_matter:
+                await settler.disown(asset, terms.account)
+        return quotas
+
+    # -- heads ------------------------------------------------------------------------------------
+
+    def _request_head(self, sender: wire.Sender) -> bytes:
+        head, route = self._head, self._route
+        rules = wire.ForwardRules(
+            self._pool.address.authority,
+            keep_host=route.host is HostPolicy.KEEP,
+            strip=credential_headers(route),
+        )
+        message = wire.Message(
+            self._exchange.request_id.encode(),
+            length=None if head.chunked else head.length,
+            chunked=head.chunked,
+            upgrade=head.upgrade,
+        )
+        target = self._admitted.match.upstream_target
+        return wire.request_head(
+            head.method.encode(),
+            target.encode("utf-8", "surrogateescape"),
+            head.headers,
+            rules=rules,
+            sender=sender,
+            message=message,
+        )
+
+    def _answer_head(self, answer: AnswerHead, quotas: tuple[Quota, ...], *, keep: bool) -> bytes:
+        granted = self._admitted.granted
+        rate = None if granted is None else granted.rate
+        fields = rate_limit_fields(quotas or self._hold.quotas, rate, self._books.clock.now_ms())
+        extra = [(name.encode(), value.encode()) for name, value in fields.items()]
+        extra.append((b"X-Request-Id", self._exchange.request_id.encode()))
+        return wire.answer_head(
+            answer, extra=extra, keep_alive=keep, client_version=self._head.version
+        )
+
+
+def _kind(failure: BaseException) -> settle.Failure:
+    match failure:
+        case UpstreamError():
+            return settle.Failure.UPSTREAM
+        case ClientGoneError():
+            return settle.Failure.CLIENT_GONE
+        case CutError() | DeniedError():
+            return settle.Failure.CUT
+        case _:
+            return settle.Failure.ABANDONED

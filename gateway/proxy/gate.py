@@ -1,0 +1,222 @@
+"""Gate: from the head of a request to a reservation, or to the outcome that ends it.
+
+    judge → route → identify → terms → estimate → reserve
+
+One direction; each step takes the last one's value, and the first `no` ends it. Nothing of the body
+has been read and the upstream has heard nothing when this is over.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway import errors
+from gateway.admission.estimate import Estimate, estimate
+from gateway.admission.head import Head
+from gateway.admission.identify import credential
+from gateway.admission.routing import Match
+from gateway.admission.throttle import FailureThrottle
+from gateway.catalog.plans import Plan
+from gateway.catalog.routes import AccountSource, Route
+from gateway.clock import monotonic_s
+from gateway.errors import Error, Refusal, StoreError
+from gateway.ledger.frame import Terms
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Refused
+from gateway.proxy.allowance import Allowance
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.live import Live
+from gateway.proxy.settler import Settler
+from gateway.records.assets import Owners
+from gateway.records.identities import Identities, Identity
+from gateway.telemetry.metrics import Metrics
+
+RETRY_STORE_S = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that may go on. `terms` None: the route charges nobody. `granted` None: nothing is
+    reserved, because nothing is to be, or because the plan is open while the store is away
+    (`unreserved`: then what passes is charged afterwards)."""
+
+    head: Head
+    match: Match
+    estimate: Estimate
+    terms: Terms | None
+    granted: Granted | None
+    unreserved: bool = False
+
+
+class Gate:
+    def __init__(
+        self,
+        ledger: Ledger,
+        settler: Settler,
+        identities: Identities,
+        owners: Owners,
+        metrics: Metrics,
+        store_error: Callable[[], Error | None],
+    ) -> None:
+        self._ledger = ledger
+        self._settler = settler
+        self._identities = identities
+        self._owners = owners
+        self._metrics = metrics
+        self._store_error = store_error
+        self._throttle = FailureThrottle()
+        self._allowance = Allowance()
+
+    async def admit(
+        self, head: Head, exchange: Exchange, live: Live
+    ) -> Admitted | Refusal | Denied | RateLimited:
+        match = live.router.match(head)
+        if isinstance(match, Refusal):
+            return match
+        route = match.route
+        exchange.route = route.name
+        _limit_times(exchange, route)
+        if head.upgrade is not None and not route.upgrade:
+            return Refusal(errors.UPGRADE_REFUSED, "this route does not switch protocols")
+        if route.account is AccountSource.NONE:
+            sized = estimate(head, route, Plan(name="none"))
+            return sized if isinstance(sized, Refusal) else Admitted(head, match, sized, None, None)
+        terms = await self._terms(head, match, exchange, live)
+        if isinstance(terms, Refusal):
+            return terms
+        sized = estimate(head, route, terms.plan)
+        if isinstance(sized, Refusal):
+            return sized
+        if not sized.lines and terms.plan.rate is None:
+            return Admitted(head, match, sized, terms, None)
+        return await self._reserve(head, match, sized, terms, exchange)
+
+    async def identify(self, head: Head, route: Route, peer: str) -> Identity | Refusal:
+        """Who asks. Failures are slowed down per client address (failure row 64)."""
+        given = credential(head, route)
+        if isinstance(given, Refusal):
+            return given
+        wait_s = self._throttle.wait_s(peer, monotonic_s())
+        if wait_s > 0:
+            return Refusal(
+                errors.RATE_LIMITED,
+                "too many failed attempts to authenticate",
+                {"Retry-After": str(int(wait_s) + 1)},
+            )
+        identity = await self._identities.find(given.kind, given.secret)
+        if identity is None:
+            self._throttle.failed(peer, monotonic_s())
+            return Refusal(
+                errors.UNAUTHENTICATED,
+                "the API key is not valid",
+                {"WWW-Authenticate": 'Bearer realm="quota-gateway"'},
+            )
+        return identity
+
+    async def _terms(
+        self, head: Head, match: Match, exchange: Exchange, live: Live
+    ) -> Terms | Refusal:
+        try:
+            identity = await self._charged(head, match, exchange)
+        except StoreError as failure:
+            self._metrics.store_error(failure.error)
+            return unavailable(failure.error)
+        if isinstance(identity, Refusal):
+            return identity
+        account = identity.account
+        exchange.account = account.id
+        exchange.plan = account.plan
+        exchange.key_id = "" if identity.key is None else identity.key.id
+        if account.suspended:
+            return Refusal(errors.ACCOUNT_SUSPENDED, "the account is suspended")
+        terms = live.terms.of(identity, match.subject)
+        if terms is None:
+            return Refusal(errors.INTERNAL, "the account's plan is not configured")
+        return terms
+
+    async def _charged(self, head: Head, match: Match, exchange: Exchange) -> Identity | Refusal:
+        """The identity the request is charged to, by the route's rule."""
+        route = match.route
+        caller: Identity | None = None
+        if route.auth:
+            identity = await self.identify(head, route, exchange.peer)
+            if isinstance(identity, Refusal):
+                return identity
+            caller = identity
+        if route.account is AccountSource.KEY:
+            assert caller is not None, "a route that charges the key's account asks for a key"
+            return caller
+        if route.account is AccountSource.PATH:
+            owner: str | None = match.params["account"]
+        else:
+            assert match.asset is not None
+            owner = await self._owners.find(match.asset)
+        if caller is not None:
+            # The same answer for another's account as for none: no hint that it exists.
+            return caller if caller.account.id == owner else _nothing_here()
+        account = None if owner is None else await self._identities.account(owner)
+        return _nothing_here() if account is None else Identity(account, None)
+
+    async def _reserve(
+        self, head: Head, match: Match, sized: Estimate, terms: Terms, exchange: Exchange
+    ) -> Admitted | Refusal | Denied | RateLimited:
+        lost = self._store_error()
+        if lost is not None:
+            return unavailable(lost)
+        reservation_id = exchange.reservation_id
+        try:
+            outcome = await self._ledger.reserve(
+                terms,
+                reservation_id,
+                sized.lines,
+                lease_ms=exchange.lease_ms,
+                rate=terms.plan.rate,
+                note=match.route.name,
+            )
+        except StoreError as failure:
+            if failure.indeterminate:
+                self._settler.abandon(terms.account, reservation_id)
+            self._metrics.store_error(failure.error)
+            return self._without_store(failure, head, match, sized, terms)
+        except asyncio.CancelledError:
+            self._settler.abandon(terms.account, reservation_id)
+            raise
+        self._metrics.reservation("reserve", outcome)
+        self._allowance.restore(terms.account)
+        match outcome:
+            case Granted():
+                return Admitted(head, match, sized, terms, outcome)
+            case Refused():
+                return Refusal(outcome.error, outcome.detail)
+            case _:
+                return outcome
+
+    def _without_store(
+        self, failure: StoreError, head: Head, match: Match, sized: Estimate, terms: Terms
+    ) -> Admitted | Refusal:
+        """Closed, unless the plan is open within a bound and the size is known."""
+        most = _most_bytes(terms, sized.lines)
+        known = not sized.growing
+        if failure.transient and known and self._allowance.take(terms.account, terms.plan, most):
+            self._metrics.let_through(terms.plan.name, most)
+            return Admitted(head, match, sized, terms, None, unreserved=True)
+        return unavailable(failure.error)
+
+
+def unavailable(error: Error) -> Refusal:
+    return Refusal(error, error.title, {"Retry-After": str(RETRY_STORE_S)})
+
+
+def _nothing_here() -> Refusal:
+    return Refusal(errors.NO_ROUTE, "nothing is served at this path")
+
+
+def _limit_times(exchange: Exchange, route: Route) -> None:
+    exchange.deadline_s = exchange.started_s + route.timeout_s
+    exchange.body_idle_s = route.body_idle_s
+    exchange.body_rate_min = route.body_rate_min
+
+
+def _most_bytes(terms: Terms, lines: Sequence[Line]) -> int:
+    amounts = (line.most for line in lines if terms.meters[line.meter].unit == "bytes")
+    return max(amounts, default=0)

@@ -1,0 +1,279 @@
+"""Handler: one request from its arrival to the end of its answer, with its log line and metrics.
+
+Every way a request can end comes together here and nowhere else: as an outcome of the gate, or as
+an exception of the way through. What the client is told about it, if anything can still be said,
+is the dialect's business.
+"""
+
+import itertools
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway import errors
+from gateway.admission.head import Head, HeadLimits, judge
+from gateway.catalog.routes import CredentialKind, Policy, Route, UsagePath
+from gateway.clock import monotonic_s
+from gateway.dialects.protocol import Answer, Dialect
+from gateway.dialects.registry import DIALECTS
+from gateway.errors import ClientGoneError, Error, GatewayError, Refusal, StoreError, UpstreamError
+from gateway.ledger.frame import Terms
+from gateway.ledger.outcomes import Denied, RateLimited
+from gateway.proxy import wire
+from gateway.proxy.connection import CLOSE, KEEP, Arrival
+from gateway.proxy.exchange import CLIENT_GONE, Exchange
+from gateway.proxy.forward import Books, Forwarder
+from gateway.proxy.gate import Gate, unavailable
+from gateway.proxy.hold import CutError, DeniedError
+from gateway.proxy.live import Live
+from gateway.proxy.senders import Senders
+from gateway.proxy.watchdog import Watchdog
+from gateway.tasks import StoppedError
+from gateway.telemetry.access import AccessLog
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_ids import CURRENT, RequestIds
+
+log = logging.getLogger(__name__)
+
+NATIVE = DIALECTS["native"]
+
+UsagePages = Callable[[UsagePath, Head, Terms, str], Awaitable[Answer]]
+"""Answers a usage page for an account; raises StoreError."""
+
+USAGE = Route(
+    name="usage",
+    methods=frozenset({"GET"}),
+    path="",
+    upstream="",
+    policy=Policy.PASS,
+    auth=(CredentialKind.X_API_KEY, CredentialKind.BEARER, CredentialKind.CLOUDFLARE),
+)
+"""Stands for the usage paths where a route is asked for: they take any kind of API key."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerSettings:
+    head: HeadLimits
+    lease_ms: int
+
+
+class Handler:
+    """Serves the public listener. `live` is the configuration in force; a reload replaces it."""
+
+    def __init__(  # noqa: PLR0913  # the one place where everything a request needs comes together
+        self,
+        settings: HandlerSettings,
+        live: Live,
+        *,
+        gate: Gate,
+        books: Books,
+        usage: UsagePages,
+        senders: Senders,
+        watchdog: Watchdog,
+        metrics: Metrics,
+        access: AccessLog,
+    ) -> None:
+        self.live = live
+        self.draining = False
+        self._settings = settings
+        self._gate = gate
+        self._books = books
+        self._usage = usage
+        self._senders = senders
+        self._watchdog = watchdog
+        self._metrics = metrics
+        self._access = access
+        self._request_ids = RequestIds()
+        self._gateway_id = secrets.token_hex(6)
+        self._sequence = itertools.count(1)
+
+    async def __call__(self, arrival: Arrival) -> web.StreamResponse:
+        peer = self._senders.address(arrival)
+        exchange = Exchange(peer, monotonic_s(), self._settings.lease_ms)
+        exchange.reservation_id = f"{self._gateway_id}-{next(self._sequence):x}"
+        self._watchdog.enter(exchange)
+        try:
+            keep = await self._serve(arrival, exchange)
+        finally:
+            self._watchdog.leave(exchange)
+            self._report(exchange)
+        if keep and not self.draining:
+            return KEEP
+        return CLOSE
+
+    async def _serve(self, arrival: Arrival, exchange: Exchange) -> bool:
+        """Answer the request; say whether the connection can stay."""
+        head = judge(
+            arrival.method,
+            arrival.raw_target,
+            (arrival.version.major, arrival.version.minor),
+            arrival.raw_headers,
+            self._settings.head,
+        )
+        inbound = None if isinstance(head, Refusal) else head.get(b"x-request-id")
+        exchange.request_id = self._request_ids.of(inbound)
+        exchange.method, exchange.target = arrival.method, arrival.raw_target
+        CURRENT.set(exchange.request_id)
+        if isinstance(head, Refusal):
+            return self._say(arrival, exchange, None, self._refusal(exchange, head))
+        try:
+            async with exchange.stop:
+                return await self._answer(arrival, exchange, head)
+        except StoppedError as stopped:
+            if not isinstance(stopped.reason, Error):
+                exchange.outcome = "client-gone"
+                return False
+            refusal = Refusal(stopped.reason, stopped.reason.title)
+        except CutError as cut:
+            refusal = cut.refusal
+            exchange.outcome = "overrun"
+        except DeniedError as denied:
+            return self._end(arrival, exchange, head, self._denial(exchange, denied.denied))
+        except ClientGoneError:
+            exchange.outcome = "client-gone"
+            return False
+        except GatewayError as failure:
+            refusal = self._failure(exchange, failure)
+        except Exception:
+            log.exception("a request failed", extra={"fields": {"route": exchange.route}})
+            refusal = Refusal(errors.INTERNAL, errors.INTERNAL.title)
+            exchange.outcome = "internal"
+            return self._end(arrival, exchange, head, NATIVE.refusal(refusal, exchange.request_id))
+        return self._end(arrival, exchange, head, self._refusal(exchange, refusal))
+
+    async def _answer(self, arrival: Arrival, exchange: Exchange, head: Head) -> bool:
+        if head.method in ("GET", "HEAD", "OPTIONS"):
+            # Nothing is lost when the upstream is not heard to the end.
+            arrival.on_client_gone = lambda: exchange.stop.stop(CLIENT_GONE)
+        if self.draining:
+            return self._say(arrival, exchange, head, self._refusal(exchange, _draining()))
+        live = self.live
+        page = live.pages.get(head.path)
+        if page is not None:
+            return await self._usage_page(arrival, exchange, head, page)
+        admitted = await self._gate.admit(head, exchange, live)
+        match admitted:
+            case Refusal():
+                return self._say(arrival, exchange, head, self._refusal(exchange, admitted))
+            case Denied():
+                return self._say(arrival, exchange, head, self._denial(exchange, admitted))
+            case RateLimited():
+                exchange.outcome = "rate-limited"
+                answer = NATIVE.rate_limited(admitted, exchange.request_id)
+                return self._say(arrival, exchange, head, answer)
+        forwarder = Forwarder(self._books, arrival, exchange, admitted, live)
+        keep = await forwarder.forward(self._senders.of(arrival))
+        exchange.outcome = "relayed"
+        return keep
+
+    async def _usage_page(
+        self, arrival: Arrival, exchange: Exchange, head: Head, page: UsagePath
+    ) -> bool:
+        exchange.route = USAGE.name
+        exchange.outcome = "usage"
+        dialect: Dialect = DIALECTS[page.dialect]
+        try:
+            identity = await self._gate.identify(head, USAGE, exchange.peer)
+            if isinstance(identity, Refusal):
+                refusal = identity
+            elif (terms := self.live.terms.of(identity, None)) is None:
+                refusal = Refusal(errors.INTERNAL, "the account's plan is not configured")
+            else:
+                exchange.account = identity.account.id
+                answer = await self._usage(page, head, terms, exchange.request_id)
+                return self._say(arrival, exchange, head, answer)
+        except StoreError as failure:
+            self._metrics.store_error(failure.error)
+            refusal = unavailable(failure.error)
+        answer = dialect.refusal(refusal, exchange.request_id)
+        return self._say(arrival, exchange, head, answer)
+
+    # -- what the client is told ------------------------------------------------------------------
+
+    def _refusal(self, exchange: Exchange, refusal: Refusal) -> Answer:
+        if exchange.outcome == "internal":
+            exchange.outcome = "refused"
+        exchange.detail = refusal.detail
+        self._metrics.refused(refusal.error)
+        return NATIVE.refusal(refusal, exchange.request_id)
+
+    def _denial(self, exchange: Exchange, denied: Denied) -> Answer:
+        exchange.outcome = "denied"
+        exchange.detail = str(denied.quota)
+        self._metrics.denied(exchange.route, denied.quota)
+        return NATIVE.denial(denied, exchange.request_id, self._books.clock.now_ms())
+
+    def _failure(self, exchange: Exchange, failure: GatewayError) -> Refusal:
+        """What is said of a failure; the whole of it is for the log only."""
+        exchange.detail = str(failure)
+        match failure:
+            case UpstreamError():
+                exchange.outcome = "upstream-failed"
+                self._metrics.upstream_failed(exchange.upstream, failure.error)
+            case StoreError():
+                exchange.outcome = "store-failed"
+                self._metrics.store_error(failure.error)
+                return unavailable(failure.error)
+            case _:
+                exchange.outcome = "refused"
+        return Refusal(failure.error, failure.error.title)
+
+    def _end(self, arrival: Arrival, exchange: Exchange, head: Head, answer: Answer) -> bool:
+        """Answer after a failure, if no answer has begun; else break off, so that the client
+        cannot take what it has for the whole."""
+        if exchange.answering:
+            transport = arrival.connection.transport
+            if transport is not None:
+                transport.abort()
+            return False
+        return self._say(arrival, exchange, head, answer)
+
+    def _say(self, arrival: Arrival, exchange: Exchange, head: Head | None, answer: Answer) -> bool:
+        """Write an answer of our own. The connection stays only if the whole request was read:
+        whatever else comes on it would have two readings."""
+        keep = head is not None and not arrival.should_close and arrival.content.is_eof()
+        exchange.status = answer.status
+        exchange.answering = True
+        data = wire.own_answer(
+            answer.status,
+            answer.headers,
+            answer.body,
+            keep_alive=keep and not self.draining,
+            head_only=arrival.method == "HEAD",
+            client_version=(1, 1) if head is None else head.version,
+        )
+        try:
+            arrival.write(data)
+        except ClientGoneError:
+            exchange.outcome = "client-gone"
+            return False
+        return keep
+
+    def _report(self, exchange: Exchange) -> None:
+        seconds = monotonic_s() - exchange.started_s
+        self._metrics.request(exchange.route, exchange.outcome, exchange.status, seconds)
+        self._metrics.moved(exchange.route, exchange.body_bytes, exchange.answer_bytes)
+        self._access.write(
+            request_id=exchange.request_id,
+            method=exchange.method,
+            path=exchange.target,
+            route=exchange.route,
+            status=exchange.status,
+            outcome=exchange.outcome,
+            duration_ms=round(seconds * 1_000, 3),
+            account=exchange.account,
+            key=exchange.key_id,
+            plan=exchange.plan,
+            reservation=exchange.reservation_id,
+            body_bytes=exchange.body_bytes,
+            answer_bytes=exchange.answer_bytes,
+            peer=exchange.peer,
+            detail=exchange.detail,
+        )
+
+
+def _draining() -> Refusal:
+    return Refusal(errors.DRAINING, errors.DRAINING.title, {"Retry-After": "5"})

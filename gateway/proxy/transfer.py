@@ -1,0 +1,187 @@
+"""Transfer: moves one request to the upstream and its answer back, byte for byte.
+
+It counts and reports; it neither decides nor settles. Every piece of a body passes `cover` before
+it is forwarded: whatever follows the bytes (a reservation that grows, a cap) can stop them there.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from gateway.admission.head import Head
+from gateway.admission.measure import BodyCount, reported_size
+from gateway.clock import monotonic_s
+from gateway.errors import BAD_FRAMING, ClientGoneError, GatewayError, UpstreamError
+from gateway.proxy import wire
+from gateway.proxy.answer import AnswerHead
+from gateway.proxy.connection import Arrival
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.upstream import UpstreamConnection
+from gateway.tasks import Interrupt, StoppedError
+
+REPORT_BYTES_MAX = 64 * 1024
+"""The most of an upstream's answer that is looked at for the size it stored."""
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods that may be sent again when a kept connection turns out to be closed (RFC 9110 9.2.2)."""
+
+Cover = Callable[[], Awaitable[None]]
+"""Called when bytes have been counted and before they are forwarded; raises to stop them."""
+
+
+class Transfer:
+    """`sent_all` is one of the facts a settlement is decided on: the last byte has gone out."""
+
+    def __init__(
+        self, arrival: Arrival, exchange: Exchange, head: Head, pool: UpstreamPool, count: BodyCount
+    ) -> None:
+        self._arrival = arrival
+        self._exchange = exchange
+        self._head = head
+        self._pool = pool
+        self._count = count
+        self._continued = False
+        self._began = False
+        self._ahead = b""
+        self.connection: UpstreamConnection | None = None
+        self.sent_all = False
+
+    async def request(self, request_head: bytes, cover: Cover | None) -> AnswerHead:
+        """Send the request and wait for the head of the answer.
+
+        Raises UpstreamError, ClientGoneError, GatewayError (the body's framing broke) and what
+        `cover` raises. A request without a body that meets a connection the upstream has just
+        closed is sent again on another.
+        """
+        while True:
+            connection = await self._pool.connect()
+            self.connection = connection
+            try:
+                connection.begin(self._head.method.encode(), upgrade=self._head.upgrade is not None)
+                connection.on_informational = self._inform
+                await self._send(connection, request_head, cover)
+                return await connection.head(self._pool.upstream.answer_timeout_s)
+            except UpstreamError as failure:
+                self.abandon()
+                if not (failure.before_bytes and connection.reused and self._repeatable):
+                    raise
+
+    async def relay(self, answer_head: bytes, answer: AnswerHead, cover: Cover | None) -> None:
+        """Write the answer to the client as it comes; raises UpstreamError when it breaks off."""
+        connection, arrival, exchange = self.connection, self._arrival, self._exchange
+        assert connection is not None
+        exchange.status = answer.status
+        exchange.answering = True
+        arrival.write(answer_head)
+        chunked = wire.is_chunked_to_client(answer, self._head.version)
+        timeout_s = self._pool.upstream.idle_timeout_s
+        while data := self._taken() or await connection.read(timeout_s):
+            exchange.answer_bytes += len(data)
+            if cover is not None:
+                await cover()
+            arrival.write(wire.chunk(data) if chunked else data)
+            if arrival.congested:
+                exchange.stalls(monotonic_s())
+                await arrival.drain()
+                exchange.flows()
+        if chunked:
+            arrival.write(wire.last_chunk(connection.trailers))
+        self.finish()
+
+    async def reported_size(self, answer: AnswerHead, member: str) -> int | None:
+        """What the upstream's JSON answer says was stored. As much of the answer as was read for
+        this is kept for `relay`."""
+        connection = self.connection
+        assert connection is not None
+        if answer.bodyless or (answer.length or 0) > REPORT_BYTES_MAX:
+            return None
+        pieces: list[bytes] = []
+        size = 0
+        while size <= REPORT_BYTES_MAX:
+            piece = await connection.read(self._pool.upstream.idle_timeout_s)
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+        self._ahead = b"".join(pieces)
+        return reported_size(self._ahead, member)
+
+    def finish(self) -> None:
+        """The answer is over: the connection goes back to its pool."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.release()
+
+    def abandon(self) -> None:
+        """Break off towards the upstream, in a way it cannot take for a proper end."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abort()
+
+    def _taken(self) -> bytes:
+        """What of the answer was read before it is relayed."""
+        ahead, self._ahead = self._ahead, b""
+        return ahead
+
+    @property
+    def _repeatable(self) -> bool:
+        return not self._began and self._head.method in IDEMPOTENT
+
+    async def _send(
+        self, connection: UpstreamConnection, request_head: bytes, cover: Cover | None
+    ) -> None:
+        if not self._head.has_body:
+            connection.send(request_head)
+            connection.end()
+            self.sent_all = True
+            return
+        if self._head.expects_continue and not self._continued:
+            self._continued = True
+            self._arrival.write(wire.CONTINUE)
+        self._exchange.receives(monotonic_s())
+        early = Interrupt()
+        connection.on_answer = lambda: early.stop("the upstream has answered")
+        try:
+            async with early:
+                await self._pump(connection, request_head, cover)
+        except StoppedError:
+            pass  # The upstream has answered before the body's end: what it says decides.
+        finally:
+            connection.on_answer = None
+            self._exchange.received()
+
+    async def _pump(
+        self, connection: UpstreamConnection, request_head: bytes, cover: Cover | None
+    ) -> None:
+        exchange, count, chunked = self._exchange, self._count, self._head.chunked
+        timeout_s = self._pool.upstream.idle_timeout_s
+        ahead = request_head
+        while data := await self._read():
+            self._began = True
+            count.feed(data)
+            if cover is not None:
+                await cover()
+            connection.send(ahead + (wire.chunk(data) if chunked else data))
+            ahead = b""
+            await connection.drain(timeout_s)
+            exchange.body_bytes += len(data)
+            exchange.last_body_s = monotonic_s()
+        if chunked:
+            ahead += wire.LAST_CHUNK
+        if ahead:
+            connection.send(ahead)
+        connection.end()
+        self.sent_all = True
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._arrival.content.readany()
+        except web.RequestPayloadError as failure:
+            raise GatewayError(BAD_FRAMING, str(failure)) from failure
+        except ConnectionError as failure:
+            raise ClientGoneError from failure
+
+    def _inform(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        """Pass a 1xx answer (103 Early Hints) on to a client that can understand it."""
+        if self._head.version >= (1, 1) and not self._arrival.client_gone:
+            self._arrival.write(wire.informational(status, headers))
