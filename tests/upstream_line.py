@@ -48,6 +48,9 @@ class Record:
         self.stored: dict[bytes, bytes] = {}
         self.connections = 0
         self.bytes_in = 0
+        self.bytes_out = 0
+        self.resets = 0
+        """Connections that the other side broke off with a RST."""
         self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
     async def until(self, true: Callable[[], bool], timeout_s: float = 10.0) -> None:
@@ -147,6 +150,8 @@ class Line:
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
+        self.record.bytes_out += len(data)
+        self.record.changed()
 
 
 def fields(line: bytes) -> Field:

@@ -283,7 +283,9 @@ class ScriptedUpstream(Record):
             for step in script:
                 await step.play(line)
             await Linger().play(line)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except ConnectionError:
+            self.resets += 1
+        except (asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # The other side is gone, or the test is over.
         finally:
             writer.close()

@@ -83,11 +83,13 @@ class AnswerReader:
         """`on_informational` hears of every 1xx answer but 100 and 101."""
         self._on_informational = on_informational
         self._parser: httptools.HttpResponseParser | None = None
+        self.keep_alive = False
         self.begin(b"GET")
 
     def begin(self, method: bytes, *, upgrade: bool = False) -> None:
         """Get ready for the answer to a request; `upgrade`: it asked for another protocol."""
-        if self._parser is None:
+        if self._parser is None or not self.keep_alive:
+            # llhttp takes nothing more after an answer that closes the connection.
             self._parser = httptools.HttpResponseParser(self)
         self._method = method
         self._upgrade = upgrade
@@ -191,7 +193,7 @@ class AnswerReader:
         if self.head is None:
             self._headers.append((name, value))
         else:
-            self._fed += len(name) + len(value)
+            self._fed += len(name) + len(value) + 4
             if self._fed > HEAD_BYTES_MAX:
                 raise MalformedAnswerError("the answer's trailers are too large")
             self.trailers.append((name, value))

@@ -225,7 +225,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None and self._asked and self._failure is None:
-            self._salvage()
+            self._salvage(exc)
         if not (self._asked and self._reader.ended):
             self._fail(UPSTREAM_FAILED, str(exc or "the upstream closed the connection"))
         self._transport = None
@@ -284,11 +284,12 @@ class UpstreamConnection(asyncio.Protocol):
         error, message = self._failure
         return UpstreamError(error, message, before_bytes=self.reused and not self._received)
 
-    def _salvage(self) -> None:
+    def _salvage(self, exc: Exception) -> None:
         """Read what had arrived when a write failed.
 
         An upstream that refuses an upload (413, 507) and closes at once makes our next write fail;
-        its answer is then still in the socket, where asyncio would leave it unread.
+        its answer is then still in the socket, where asyncio would leave it unread. The write fails
+        with EPIPE if the upstream had ended its side properly before, else with ECONNRESET.
         """
         transport = self._transport
         if transport is None or transport.get_extra_info("ssl_object") is not None:
@@ -302,7 +303,8 @@ class UpstreamConnection(asyncio.Protocol):
                 while self._failure is None and self._reader.queued <= QUEUE_BYTES_MAX:
                     data = left.recv(65_536)
                     if not data:
-                        self.eof_received()
+                        if isinstance(exc, BrokenPipeError):
+                            self.eof_received()
                         return
                     self.data_received(data)
             except OSError:
