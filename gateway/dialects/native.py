@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from gateway.catalog.meters import MeterKind
+from gateway.catalog.meters import AMOUNT_END, MeterKind
 from gateway.dialects.instants import rfc3339, rfc3339_or_none
 from gateway.dialects.problem import problem
 from gateway.dialects.protocol import Answer, Explanation
@@ -18,6 +18,7 @@ from gateway.dialects.ratelimit_headers import (
     policy_name,
     rate_limit_fields,
     retry_after_s,
+    room_back_ms,
 )
 from gateway.errors import QUOTA_EXCEEDED, RATE_LIMITED, Refusal
 from gateway.ledger.outcomes import Denied, RateLimited, RateState
@@ -38,7 +39,7 @@ class Native:
         meter, scope = quota.meter, _scope(quota)
         detail = (
             f"{quota} (used+reserved/limit) for this {_SPOKEN.get(scope, scope)} leaves"
-            f" {quota.remaining}; the request needs {denied.requested}"
+            f" {max(0, _bound(quota) - quota.effective)}; the request needs {denied.requested}"
         )
         members = {
             "meter": meter.name,
@@ -49,7 +50,7 @@ class Native:
             "reserved": quota.reserved,
             "requested": denied.requested,
             "remaining": quota.remaining,
-            "resets_at": rfc3339_or_none(quota.resets_at_ms),
+            "resets_at": rfc3339_or_none(room_back_ms(quota)),
             "violated-policies": [policy_name(quota)],
         }
         headers = rate_limit_fields((quota,), denied.rate, now_ms)
@@ -117,6 +118,7 @@ def _page(page: dict[str, Any], request_id: str) -> Answer:
 
 
 def _standing(quota: Quota) -> dict[str, Any]:
+    """`resets_at` is when the period ends: `used` of a cumulative meter, `peak` of a level one."""
     return {
         "meter": quota.meter.name,
         "unit": quota.meter.unit,
@@ -154,12 +156,17 @@ def _binding(snapshot: Snapshot, requested: Mapping[str, int]) -> tuple[Quota | 
     """The first quota that has no room, in the ledger's order, and how much room it lacks."""
     for quota in snapshot.quotas:
         asked = requested.get(quota.meter.name)
-        if asked is None or quota.limit is None:
+        if asked is None:
             continue
-        lacks = quota.effective + asked - quota.limit
+        lacks = quota.effective + asked - _bound(quota)
         if lacks > 0:
             return quota, lacks
     return None, 0
+
+
+def _bound(quota: Quota) -> int:
+    """The most `effective` may be: without a limit, the end of what can be counted."""
+    return AMOUNT_END - 1 if quota.limit is None else quota.limit
 
 
 def _over_cap(snapshot: Snapshot, requested: Mapping[str, int], cap: int | None) -> bool:

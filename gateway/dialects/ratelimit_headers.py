@@ -31,6 +31,11 @@ def policy_name(quota: Quota) -> str:
     return quota.meter.name + _SCOPES.get(quota.scope[:1], "/other")
 
 
+def room_back_ms(quota: Quota) -> int | None:
+    """When `used` starts anew. Only cumulative meters do: a level's period is that of its peak."""
+    return quota.resets_at_ms if quota.meter.kind is MeterKind.CUMULATIVE else None
+
+
 def rate_limit_fields(
     quotas: Iterable[Quota], rate: RateState | None, now_ms: int
 ) -> dict[str, str]:
@@ -42,8 +47,8 @@ def rate_limit_fields(
         if unit is None or quota.limit is None or remaining is None:
             continue
         name = policy_name(quota)
-        policies.append(_policy(name, quota.limit, unit, _WINDOWS_S.get(quota.period.kind)))
-        limits.append(_limit(name, remaining, _seconds_until(quota.resets_at_ms, now_ms)))
+        policies.append(_policy(name, quota.limit, unit, _window_s(quota)))
+        limits.append(_limit(name, remaining, _seconds_until(room_back_ms(quota), now_ms)))
     if rate is not None:
         policies.append(_policy(RATE_POLICY, rate.limit.requests, None, rate.limit.per_s))
         limits.append(_limit(RATE_POLICY, rate.remaining, _rate_reset_s(rate)))
@@ -72,6 +77,11 @@ def _unit(quota: Quota) -> str | None:
     if quota.meter.kind is MeterKind.CONCURRENCY:
         return "concurrent-requests"
     return "content-bytes" if quota.meter.unit == "bytes" else None
+
+
+def _window_s(quota: Quota) -> int | None:
+    cumulative = quota.meter.kind is MeterKind.CUMULATIVE
+    return _WINDOWS_S.get(quota.period.kind) if cumulative else None
 
 
 @lru_cache(maxsize=1_024)

@@ -4,7 +4,7 @@ Every check of the dialect goes over the whole list, so a case added here is che
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway import errors
@@ -321,6 +321,58 @@ CASES = (
             "remaining": 0,
             "resets_at": None,
             "violated-policies": ["storage_seconds/subject"],
+        },
+    ),
+    Case(
+        "denied without a limit, at the end of what can be counted",
+        _denial(Quota(STORAGE, "a", None, (1 << 53) - 3, 1), 2, None),
+        403,
+        {
+            "type": EXCEEDED,
+            "title": "Quota Exceeded",
+            "status": 403,
+            "detail": "storage_bytes 9007199254740989+1/∞ (used+reserved/limit) for this account"
+            " leaves 1; the request needs 2",
+            "code": "quota-exceeded",
+            "request_id": ID,
+            "meter": "storage_bytes",
+            "unit": "bytes",
+            "scope": "account",
+            "limit": None,
+            "used": (1 << 53) - 3,
+            "reserved": 1,
+            "requested": 2,
+            "remaining": None,
+            "resets_at": None,
+            "violated-policies": ["storage_bytes"],
+        },
+    ),
+    Case(
+        "denied by a level whose peak has a period: its room does not come back then",
+        _denial(replace(FULL, period=DAILY, resets_at_ms=NOW_MS + HOUR_MS), 1, None),
+        403,
+        {
+            "type": EXCEEDED,
+            "title": "Quota Exceeded",
+            "status": 403,
+            "detail": "storage_bytes 60+40/100 (used+reserved/limit) for this account leaves 0;"
+            " the request needs 1",
+            "code": "quota-exceeded",
+            "request_id": ID,
+            "meter": "storage_bytes",
+            "unit": "bytes",
+            "scope": "account",
+            "limit": 100,
+            "used": 60,
+            "reserved": 40,
+            "requested": 1,
+            "remaining": 0,
+            "resets_at": None,
+            "violated-policies": ["storage_bytes"],
+        },
+        {
+            "RateLimit-Policy": '"storage_bytes";q=100;qu="content-bytes"',
+            "RateLimit": '"storage_bytes";r=0',
         },
     ),
     Case(
