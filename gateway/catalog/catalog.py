@@ -23,7 +23,7 @@ USAGE_PATHS = (
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """`routes` and `usage_paths` are in the order of the file; the first route that matches wins.
+    """`routes` and `usage_paths` are in the order of the file, which has no meaning.
 
     `default_plan` is the plan of an account that is created without one; it is in `plans`, except
     in the empty catalog, where it is "".

@@ -5,18 +5,19 @@ a value that was wrong by itself is left out of the rules, so that one mistake i
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from gateway.catalog import patterns, places, route_rules, tables
+from gateway.catalog import patterns, places, route_loading, tables
 from gateway.catalog.amounts import Meters
 from gateway.catalog.catalog import PAGES, USAGE_PATHS, Catalog
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Caps, Plan, StoreFailure
-from gateway.catalog.problems import Place, Problems, written
-from gateway.catalog.routes import Policy, Route, Upstream, UsagePath
+from gateway.catalog.problems import Place, Problems
+from gateway.catalog.routes import Route, Upstream, UsagePath
 from gateway.catalog.sizes import shown
+
+Rows = tuple[Mapping[str, Any], ...]
 
 
 def load(document: Mapping[str, Any], text: str | None = None) -> Catalog:
@@ -30,19 +31,29 @@ def load(document: Mapping[str, Any], text: str | None = None) -> Catalog:
     return catalog
 
 
-def read(document: Mapping[str, Any], problems: Problems) -> Catalog:
-    """The catalog; it is worth something only if no problem was noted meanwhile."""
+def read(document: Mapping[str, Any], problems: Problems, *, body_idle_s: float = 30.0) -> Catalog:
+    """The catalog; it is worth something only if no problem was noted meanwhile.
+
+    `body_idle_s` is for routes that do not set their own.
+    """
     values = tables.DOCUMENT.read(document, (), problems)
     meters = Meters(
         {
-            name: Meter(name, **meter)
+            name: Meter(name, meter["kind"], meter["unit"].value)
             for name, meter in values.get("meters", {}).items()
             if tables.METERS.complete(meter)
         },
         _names(document, "meters"),
     )
     upstreams = _upstreams(values.get("upstreams", {}), problems)
-    routes = _routes(document, values.get("routes", ()), meters, problems)
+    rows = tuple({"body_idle_s": body_idle_s, **row} for row in values.get("routes", ()))
+    routes = route_loading.read(
+        document.get("routes"),
+        rows,
+        _names(document, "upstreams"),
+        meters,
+        problems,
+    )
     return Catalog(
         meters=meters.known,
         plans={
@@ -115,7 +126,7 @@ def _default_plan(
     return chosen[0] if chosen else ""
 
 
-# -- upstreams and routes -------------------------------------------------------------------------
+# -- upstreams ------------------------------------------------------------------------------------
 
 
 def _upstreams(values: Mapping[str, Any], problems: Problems) -> dict[str, Upstream]:
@@ -132,63 +143,11 @@ def _upstreams(values: Mapping[str, Any], problems: Problems) -> dict[str, Upstr
     return read
 
 
-def _routes(
-    document: Mapping[str, Any],
-    values: tuple[Mapping[str, Any], ...],
-    meters: Meters,
-    problems: Problems,
-) -> tuple[Route, ...]:
-    upstreams = _names(document, "upstreams")
-    routes: list[Route] = []
-    earlier: list[tuple[str, Route]] = []
-    for index, route_values in enumerate(values):
-        at: Place = ("routes", index)
-        route = _route(route_values, at, meters, problems)
-        broken = _broken(document["routes"][index], route_values)
-        if "upstream" not in broken and route.upstream not in upstreams:
-            problems.unknown((*at, "upstream"), "an upstream", route.upstream, upstreams)
-        for found in route_rules.findings(route, broken, meters):
-            problems.add((*at, *found.at), found.problem, found.remedy)
-        if not broken & {"path", "methods"}:
-            found_here = route_rules.collision(earlier, route)
-            if found_here is not None:
-                problems.add((*at, *found_here.at), found_here.problem, found_here.remedy)
-            earlier.append((written(at), route))
-        if route.name and route.name in [other.name for other in routes]:
-            problems.add((*at, "name"), f"{shown(route.name)} comes twice", "rename one")
-        routes.append(route)
-    return tuple(routes)
-
-
-def _route(values: Mapping[str, Any], at: Place, meters: Meters, problems: Problems) -> Route:
-    """The route, with neutral values in place of required ones that could not be read."""
-    read = dict(values)
-    read["methods"] = frozenset(values.get("methods", ()))
-    read["commit_on"] = frozenset(values.get("commit_on", ()))
-    read["reserve"] = meters.reserve(values.get("reserve", {}), (*at, "reserve"), problems)
-    subject = read.pop("subject", {})
-    if tables.SUBJECT.complete(subject):
-        read["subject"] = (subject["kind"], subject["id"])
-    if "on_expiry" in read:
-        read["on_expiry"] = read["on_expiry"].value
-    neutral = Route("", frozenset(), "/", "", Policy.PASS)
-    return replace(neutral, **read)
-
-
-def _broken(raw: Mapping[str, Any], values: Mapping[str, Any]) -> frozenset[str]:
-    """The fields of a route that were written wrongly, or not at all though they are required."""
-    return frozenset(
-        key.field
-        for key in tables.ROUTES.keys
-        if key.field not in values and (key.required or key.name in raw)
-    )
-
-
 # -- usage paths ----------------------------------------------------------------------------------
 
 
 def _usage_paths(
-    values: tuple[Mapping[str, Any], ...] | None, routes: tuple[Route, ...], problems: Problems
+    values: Rows | None, routes: tuple[Route, ...], problems: Problems
 ) -> tuple[UsagePath, ...]:
     if values is None:
         usage_paths: tuple[UsagePath, ...] = USAGE_PATHS

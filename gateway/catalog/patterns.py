@@ -2,7 +2,8 @@
 
 A pattern is read on the raw path, as the bytes of the request line: literal segments, `{name}` for
 one segment, and at the very end `{name...}` for all the rest. What a request path may never
-contain (dot segments, empty segments, encoded slashes) no pattern may contain either.
+contain (dot segments, empty segments, encoded slashes) no pattern contains either: it would match
+nothing.
 """
 
 import re
@@ -10,12 +11,12 @@ from dataclasses import dataclass
 
 from gateway.catalog.sizes import Unreadable, shown
 
-PATTERN_PATTERN = r"^/([A-Za-z0-9._~!$&'()*+,;=:@%/-]|\{[a-z][a-z0-9_]*(\.\.\.)?\})*$"
-TEMPLATE_PATTERN = r"^([^{}\u0000-\u0020]|\{[a-z][a-z0-9_]*\})+$"
+PATTERN_PATTERN = r"^/([A-Za-z0-9._~!$&'()*+,=:@%/-]|\{[A-Za-z_][A-Za-z0-9_]*(\.\.\.)?\})*$"
+TEMPLATE_PATTERN = r"^([^{}\u0000-\u0020]|\{[A-Za-z_][A-Za-z0-9_]*\})+$"
 
-_PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)(\.\.\.)?\}")
-_LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*")
-_NEVER = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")
+_LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})*")
+_NEVER = re.compile(r"%(?:25)*(?:2f|5c|3b|[01][0-9a-f]|7f)", re.IGNORECASE)
 _DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
 
 
@@ -40,23 +41,6 @@ class Pattern:
     def shape(self) -> tuple[Segment, ...]:
         """The pattern without the names of its parameters: equal shapes match the same paths."""
         return tuple(Segment(s.text, "*" if s.name else "", s.rest) for s in self.segments)
-
-    def covers(self, other: "Pattern") -> bool:
-        """Whether every path that `other` matches is matched by this pattern too.
-
-        Parameters are taken to match one byte at the least.
-        """
-        for index, mine in enumerate(self.segments):
-            if index >= len(other.segments):
-                return False
-            theirs = other.segments[index]
-            if mine.name and theirs == Segment():
-                return False
-            if mine.rest:
-                return True
-            if theirs.rest or (not mine.name and mine != theirs):
-                return False
-        return len(self.segments) == len(other.segments)
 
 
 def parse(text: str) -> Pattern | Unreadable:
@@ -91,7 +75,7 @@ def placeholders(template: str) -> tuple[str, ...]:
 
 def template(text: str) -> str | Unreadable:
     """The template itself, if its braces are those of placeholders."""
-    if re.fullmatch(r"[^{}\x00-\x20]+", re.sub(r"\{[a-z][a-z0-9_]*\}", "x", text)):
+    if re.fullmatch(r"[^{}\x00-\x20]+", re.sub(r"\{[A-Za-z_][A-Za-z0-9_]*\}", "x", text)):
         return text
     return Unreadable(f"{shown(text)} is not a template", 'write text such as "files/{name}"')
 
@@ -114,7 +98,7 @@ def _segment(part: str, last: bool) -> Segment | Unreadable:
         return Unreadable(f"{shown(part)} is a dot segment", "write the path without it")
     if _NEVER.search(part):
         return Unreadable(
-            f"{shown(part)} has an encoded slash, backslash or NUL",
+            f"{shown(part)} has an encoded slash, backslash or control character",
             "leave it out: requests with one are refused",
         )
     return Segment(text=part)

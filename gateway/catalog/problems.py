@@ -10,6 +10,10 @@ Place = tuple[str | int, ...]
 """Keys and list positions from the top of the document: ("routes", 2, "path")."""
 
 
+LISTED_MAX = 12
+"""Names that are listed beside a nearest one; more would hide it."""
+
+
 class Problems:
     """A growing list. `line_of` finds the line of a place in the text, if there is a text."""
 
@@ -48,9 +52,13 @@ def suggestion(name: str, known: Collection[str]) -> str:
     """The remedy for a name that is not known: the nearest known one, and what there is."""
     if not known:
         return "none is defined"
-    near = difflib.get_close_matches(name, known, n=1)
+    folded = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), folded, n=1)
     listed = ", ".join(sorted(known))
-    return f"did you mean {shown(near[0])}? Known: {listed}" if near else f"known: {listed}"
+    if not near:
+        return f"known: {listed}"
+    nearest = f"did you mean {shown(folded[near[0]])}?"
+    return nearest if len(known) > LISTED_MAX else f"{nearest} Known: {listed}"
 
 
 def written(place: Place) -> str:

@@ -25,6 +25,9 @@ class Finding:
     remedy: str
 
 
+Placed = tuple[str, Route]
+"""A route with the place it is written at."""
+
 Rule = Callable[[Route, Meters], Iterator[Finding]]
 RULES: list[tuple[frozenset[str], Rule]] = []
 
@@ -199,7 +202,7 @@ def the_stripped_prefix_begins_the_path(route: Route, _: Meters) -> Iterator[Fin
             f"{shown(prefix)} is not a plain prefix",
             'write it without parameters and without "/" at its end',
         )
-    elif prefix and not route.path.startswith(f"{prefix}/"):
+    elif prefix and route.path != prefix and not route.path.startswith(f"{prefix}/"):
         yield Finding(
             ("strip_prefix",),
             f"the path {shown(route.path)} does not begin with {shown(prefix + '/')}",
@@ -231,28 +234,38 @@ def the_policy_has_the_key(route: Route, _: Meters) -> Iterator[Finding]:
 # -- routes beside each other ---------------------------------------------------------------------
 
 
-def collision(earlier: Sequence[tuple[str, Route]], route: Route) -> Finding | None:
-    """The first way in which routes above this one take its requests away.
+def collisions(
+    route: Route, earlier: Sequence[Placed], all_routes: Sequence[Placed]
+) -> Iterator[Finding]:
+    """How other routes take this one's requests away.
 
-    `earlier` are the readable routes above it, each with its place as it is written.
+    Of two patterns the more specific has the request, wherever it stands; what lies below the
+    literal prefix of an opaque route is left to opaque routes.
     """
-    mine = _pattern(route)
+    mine = _pattern(route).shape
     for place, other in earlier:
-        theirs = _pattern(other)
         shared = sorted(other.methods & route.methods)
-        if shared and theirs.shape == mine.shape:
-            return Finding(
+        if shared and _pattern(other).shape == mine:
+            yield Finding(
                 ("path",),
                 f"{place} ({other.name}) takes {', '.join(shared)} on the same paths",
                 "give each method to one route, or make the paths differ",
             )
-        if route.methods <= other.methods and theirs.covers(mine):
-            return Finding(
+            return
+    for place, other in all_routes:
+        prefix = _literal(other)
+        if other.opaque and not route.opaque and _literal(route).startswith(prefix):
+            yield Finding(
                 ("path",),
-                f"no request gets here: {place} ({other.name}) takes all of them",
-                "move this route above it: the first that matches wins",
+                f"{place} ({other.name}) is opaque and has all that begins with {shown(prefix)}",
+                "make this route opaque too, or choose another path",
             )
-    return None
+            return
+
+
+def _literal(route: Route) -> str:
+    """What stands before the first parameter of a path."""
+    return route.path.partition("{")[0]
 
 
 def _pattern(route: Route) -> Pattern:

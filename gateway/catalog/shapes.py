@@ -51,7 +51,7 @@ class Text:
     def read(self, value: object, place: Place, problems: Problems) -> Any:
         if isinstance(value, str) and re.search(self.pattern, value) and not value.endswith("\n"):
             return value
-        return _wrong_type(self.expects, value, place, problems)
+        return _misfit(self.expects, _said(value), place, problems)
 
     def schema(self) -> Schema:
         return {"type": "string", "pattern": self.pattern}
@@ -61,17 +61,20 @@ class Text:
 class Written:
     """A string in a small language of its own, or also an integer (`numbers`).
 
-    `parse` knows the language; `pattern` is as much of it as a regular expression can say.
+    `parse` knows the language; `pattern` is as much of it as a regular expression can say. What is
+    `secret` is never quoted (its `parse` must not do it either).
     """
 
     parse: Callable[[Any], Any]
     expects: str
     pattern: str
     numbers: bool = False
+    secret: bool = False
 
     def read(self, value: object, place: Place, problems: Problems) -> Any:
         if not isinstance(value, str) and not (self.numbers and type(value) is int):
-            return _wrong_type(self.expects, value, place, problems)
+            quoted = "the secret" if self.secret else _said(value)
+            return _misfit(self.expects, quoted, place, problems)
         read = self.parse(value)
         if isinstance(read, Unreadable):
             problems.unreadable(place, read)
@@ -121,7 +124,7 @@ class Amount:
     def read(self, value: object, place: Place, problems: Problems) -> Any:
         if type(value) is int or (isinstance(value, str) and re.search(self._pattern(), value)):
             return value
-        return _wrong_type(self._expects(), value, place, problems)
+        return _misfit(self._expects(), _said(value), place, problems)
 
     def schema(self) -> Schema:
         text = {"type": "string", "pattern": self._pattern()}
@@ -149,7 +152,7 @@ class Choice:
         if isinstance(value, str):
             problems.add(place, f"{shown(value)} is not known here", suggestion(value, known))
             return WRONG
-        return _wrong_type("one of " + ", ".join(map(shown, known)), value, place, problems)
+        return _misfit("one of " + ", ".join(map(shown, known)), _said(value), place, problems)
 
     def schema(self) -> Schema:
         return {"enum": [word.value for word in self.words]}
@@ -160,7 +163,7 @@ class Flag:
     def read(self, value: object, place: Place, problems: Problems) -> Any:
         if isinstance(value, bool):
             return value
-        return _wrong_type("true or false, without quotes", value, place, problems)
+        return _misfit("true or false, without quotes", _said(value), place, problems)
 
     def schema(self) -> Schema:
         return {"type": "boolean"}
@@ -177,7 +180,7 @@ class Whole:
         if type(value) is int and self.least <= value <= self.most:
             return value
         expects = f"an integer from {self.least} to {self.most}"
-        return _wrong_type(expects, value, place, problems)
+        return _misfit(expects, _said(value), place, problems)
 
     def schema(self) -> Schema:
         return {"type": "integer", "minimum": self.least, "maximum": self.most}
@@ -194,7 +197,7 @@ class ListOf:
 
     def read(self, value: object, place: Place, problems: Problems) -> Any:
         if not isinstance(value, list):
-            return _wrong_type(self.expects, value, place, problems)
+            return _misfit(self.expects, _said(value), place, problems)
         if len(value) < self.least:
             problems.add(place, "is an empty list", f"write {self.expects}")
             return WRONG
@@ -221,7 +224,7 @@ class MapOf:
 
     def read(self, value: object, place: Place, problems: Problems) -> Any:
         if not isinstance(value, Mapping):
-            return _wrong_type(self.expects, value, place, problems)
+            return _misfit(self.expects, _said(value), place, problems)
         read = {}
         for name, item in value.items():
             if self.key.read(name, (*place, name), problems) is not WRONG:
@@ -275,7 +278,7 @@ class Table:
     def read(self, value: object, place: Place, problems: Problems) -> Any:
         if not isinstance(value, Mapping):
             names = ", ".join(key.name for key in self.keys)
-            return _wrong_type(f"a table with the keys {names}", value, place, problems)
+            return _misfit(f"a table with the keys {names}", _said(value), place, problems)
         known = {key.name for key in self.keys}
         for name in value:
             if name not in known:
@@ -302,8 +305,8 @@ class Table:
         }
 
 
-def _wrong_type(expects: str, value: object, place: Place, problems: Problems) -> _Wrong:
-    problems.add(place, f"{_said(value)} does not fit here", f"write {expects}")
+def _misfit(expects: str, said: str, place: Place, problems: Problems) -> _Wrong:
+    problems.add(place, f"{said} does not fit here", f"write {expects}")
     return WRONG
 
 

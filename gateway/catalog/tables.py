@@ -184,7 +184,7 @@ DOCUMENT = Table((
     Key("upstreams", MapOf(NAME, UPSTREAMS, "tables [upstreams.NAME]"),
         "the servers that requests are forwarded to"),
     Key("routes", ListOf(ROUTES, "tables [[routes]]", unique=False),
-        "which requests go where; the first that matches wins, what matches none is refused"),
+        "which requests go where; the most specific path wins, what matches none is refused"),
     Key("usage", ListOf(USAGE, "tables [[usage]]", unique=False), "where usage pages are served"),
     Key("server", Anything(), "settings of the gateway itself"),
 ))  # fmt: skip
