@@ -1,6 +1,8 @@
 """What an upstream may do to a connection, and what the gateway makes of it, on both loops."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -497,3 +499,32 @@ async def test_the_other_protocol_ends_with_the_connection() -> None:
         connection.send(request(b"GET", 0))
         connection.end()
         assert await body_of(connection) == b"bye"
+
+
+@on_both_loops
+async def test_an_answer_is_not_lost_when_our_next_write_fails_first() -> None:
+    """failure row 37: the upstream has refused and closed before we look at the socket again."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def refuse() -> None:
+        line, _ = listener.accept()
+        line.recv(10)
+        line.send(Answer(507, body=b"disk full").wire())
+        line.close()  # With what was sent unread, this is a RST.
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    pool = UpstreamPool(Upstream("refuses", f"http://127.0.0.1:{listener.getsockname()[1]}"))
+    connection = await pool.connect()
+    connection.begin(b"PUT")
+    connection.send(request(b"PUT", 1 << 30))
+    thread.join(PATIENCE_S)
+    for _ in range(3):
+        connection.send(b"a" * 65_536)
+    assert (await connection.head(PATIENCE_S)).status == 507
+    assert await connection.read(PATIENCE_S) == b"disk full"
+    assert await connection.read(PATIENCE_S) == b""
+    connection.release()
+    assert pool.idle == 0
+    await pool.close()
+    listener.close()

@@ -1,0 +1,88 @@
+"""Deadlines without a timer per wait."""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import TypeVarTuple
+
+import pytest
+
+from gateway.proxy.wait import Wait
+from tests.loops import on_both_loops
+
+Ts = TypeVarTuple("Ts")
+
+
+class Counted(asyncio.SelectorEventLoop):
+    """A loop that counts the timers it is asked for."""
+
+    timers = 0
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        self.timers += 1
+        return super().call_at(when, callback, *args, context=context)
+
+
+@on_both_loops
+async def test_a_wake_ends_the_wait() -> None:
+    loop = asyncio.get_running_loop()
+    wait = Wait(loop)
+    wait.wake()  # Nobody waits: it is not remembered.
+    loop.call_soon(wait.wake)
+    await wait.until_woken(10.0)
+    loop.call_soon(wait.wake)
+    await wait.until_woken(None)
+    wait.close()
+
+
+@on_both_loops
+async def test_the_time_limit_of_each_wait_counts() -> None:
+    loop = asyncio.get_running_loop()
+    wait = Wait(loop)
+    for first_s, then_s in ((10.0, 0.05), (0.05, 0.1)):
+        loop.call_soon(wait.wake)
+        await wait.until_woken(first_s)
+        began = loop.time()
+        with pytest.raises(TimeoutError):
+            await wait.until_woken(then_s)
+        assert then_s - 0.005 <= loop.time() - began < 5.0
+    wait.close()
+
+
+@on_both_loops
+async def test_an_old_limit_does_not_end_a_wait_without_one() -> None:
+    loop = asyncio.get_running_loop()
+    wait = Wait(loop)
+    loop.call_soon(wait.wake)
+    await wait.until_woken(0.02)
+    loop.call_later(0.1, wait.wake)
+    await wait.until_woken(None)
+
+
+@on_both_loops
+async def test_closing_wakes_whoever_waits() -> None:
+    loop = asyncio.get_running_loop()
+    wait = Wait(loop)
+    loop.call_soon(wait.close)
+    await wait.until_woken(10.0)
+
+
+def test_a_thousand_waits_cost_one_timer() -> None:
+    loop = Counted()
+
+    async def play() -> None:
+        wait = Wait(loop)
+        for _ in range(1_000):
+            loop.call_soon(wait.wake)
+            await wait.until_woken(30.0)
+        wait.close()
+
+    loop.run_until_complete(play())
+    loop.close()
+    assert loop.timers == 1
