@@ -16,10 +16,10 @@ from gateway.catalog.routes import HostPolicy, Policy
 from gateway.clock import StoreClock
 from gateway.dialects.ratelimit_headers import rate_limit_fields
 from gateway.errors import ClientGoneError, UpstreamError
+from gateway.ledger.heartbeat import Heartbeat
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Settled
 from gateway.ledger.quota import Quota
-from gateway.ledger.reaper import Heartbeat
 from gateway.proxy import wire
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.connection import Arrival

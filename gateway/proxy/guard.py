@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from gateway.ledger.frame import Terms
+from gateway.ledger.heartbeat import Heartbeat
 from gateway.ledger.outcomes import Refused, Settled
-from gateway.ledger.reaper import Heartbeat
 from gateway.proxy.settler import Settler
 
 

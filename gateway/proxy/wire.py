@@ -8,10 +8,9 @@ signatures over a request stay valid. Nothing a client sends can look like somet
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import cached_property
+from functools import lru_cache
 from http import HTTPStatus
 
-from gateway.catalog.routes import CredentialKind, HostPolicy, Route
 from gateway.proxy.answer import AnswerHead
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -32,14 +31,6 @@ SAID_BY_US = frozenset(
 path and method a route was found for."""
 
 SAID_BY_US_PREFIXES = (b"x-forwarded-", b"x-account", b"x-quota-", b"proxy-")
-
-CREDENTIAL_FIELDS: Mapping[CredentialKind, frozenset[bytes]] = {
-    CredentialKind.X_API_KEY: frozenset({b"x-api-key"}),
-    CredentialKind.BEARER: frozenset({b"authorization"}),
-    CredentialKind.CLOUDFLARE: frozenset({b"x-auth-email", b"x-auth-key"}),
-    CredentialKind.S3: frozenset(),
-}
-"""What carries a credential of ours; an S3 signature is the upstream's to check."""
 
 NOT_IN_TRAILERS = HOP_BY_HOP | frozenset(
     b"content-length content-encoding content-type content-range host date age vary location"
@@ -64,24 +55,15 @@ _STATUS_LINES = {
 # -- requests -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ForwardRules:
-    """How requests of one route go on. `authority` is the upstream's own name."""
+    """How requests of one route go on. `authority` is the upstream's own name, said as Host unless
+    the client's is kept."""
 
     authority: bytes
     keep_host: bool = False
     strip: frozenset[bytes] = frozenset()
     """Lower-case names of fields that stay here."""
-
-    @classmethod
-    def of(cls, route: Route, authority: bytes) -> "ForwardRules":
-        kinds = route.auth if route.strip_credentials else ()
-        strip = frozenset[bytes]().union(*(CREDENTIAL_FIELDS[kind] for kind in kinds))
-        return cls(authority, route.host is HostPolicy.KEEP, strip)
-
-    @cached_property
-    def dropped(self) -> frozenset[bytes]:
-        return HOP_BY_HOP | SAID_BY_US | self.strip
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +98,7 @@ def request_head(
     message: Message,
 ) -> bytes:
     """The head of the request that goes upstream, made from the client's."""
-    dropped = rules.dropped
+    dropped = _dropped(rules.strip)
     taken: dict[bytes, list[bytes]] = {}
     lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
     if not rules.keep_host:
@@ -139,6 +121,11 @@ def request_head(
     lines.append(b"Via: 1.1 quota-gateway\r\nX-Request-Id: %b\r\n" % message.request_id)
     lines.append(_request_framing(taken, message))
     return b"".join(lines)
+
+
+@lru_cache
+def _dropped(strip: frozenset[bytes]) -> frozenset[bytes]:
+    return HOP_BY_HOP | SAID_BY_US | strip
 
 
 def _without_nominated(lines: list[bytes], values: list[bytes]) -> list[bytes]:

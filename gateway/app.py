@@ -1,0 +1,347 @@
+"""The composition root: settings and a store become rooms, and rooms two listeners.
+
+    public listener → proxy → gate → ledger        admin listener → admin → ledger, metrics
+
+Nothing here decides anything; it says who is given what, and in which order things start and stop.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from gateway.admin.api import AdminDeps, create_admin_app
+from gateway.admin.decisions import DecisionDeps
+from gateway.admission.head import Head, HeadLimits
+from gateway.catalog.addresses import Address, TcpAddress
+from gateway.catalog.routes import UsagePath
+from gateway.clock import StoreClock
+from gateway.dialects.protocol import Answer
+from gateway.dialects.registry import DIALECTS
+from gateway.errors import DRAINING, UNAUTHENTICATED, ConfigError, Refusal
+from gateway.ledger.frame import Terms
+from gateway.ledger.heartbeat import Heartbeat
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.reaper import Reaper
+from gateway.ledger.store import Store
+from gateway.ledger.watch import StoreWatch
+from gateway.proxy import tls, wire
+from gateway.proxy.connection import ConnectionLimits, PublicServer
+from gateway.proxy.forward import Books
+from gateway.proxy.gate import Gate
+from gateway.proxy.handler import NATIVE, Handler, HandlerSettings
+from gateway.proxy.listener import Listener, listen_tcp, listen_unix
+from gateway.proxy.live import Live, build
+from gateway.proxy.senders import Senders
+from gateway.proxy.settler import Settler
+from gateway.proxy.watchdog import Watchdog
+from gateway.records.api_keys import ApiKeys
+from gateway.records.assets import Owners
+from gateway.records.identities import Identities
+from gateway.records.invalidation import Changed
+from gateway.settings import Configuration, Settings
+from gateway.tasks import TaskSet
+from gateway.telemetry.access import AccessLog
+from gateway.telemetry.loop_lag import LoopLag
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_ids import RequestIds
+from gateway.telemetry.watched import WatchedTransport
+from gateway.usage import endpoints
+
+log = logging.getLogger(__name__)
+
+PENDING_GRACE_S = 5.0
+"""How long a gateway that stops waits for settlements the store has not taken."""
+
+
+class Gateway:
+    """One running gateway: made, started, perhaps reloaded, stopped."""
+
+    def __init__(self, configuration: Configuration, store: Store, access: AccessLog) -> None:
+        settings = configuration.settings
+        self._settings = settings
+        self._store = store
+        self.metrics = Metrics(CollectorRegistry(), version=version("quota-gateway"))
+        self._clock = StoreClock()
+        self.ledger = Ledger(
+            WatchedTransport(store.admission, self.metrics),
+            WatchedTransport(store.settlement, self.metrics),
+            self._clock,
+        )
+        self._watch = StoreWatch(store.client, self._clock)
+        self._reaper = Reaper(self.ledger, store.client, on_expired=self.metrics.expired)
+        self._heartbeat = Heartbeat(
+            self.ledger,
+            lease_ms=_ms(settings.lease_s),
+            interval_s=settings.heartbeat_s,
+            note=self._reaper.note,
+        )
+        self._identities = Identities(store.client, self._clock)
+        owners = Owners(store.client)
+        self._settler = Settler(self.ledger, owners, self.metrics)
+        self._watchdog = Watchdog()
+        self._lag = LoopLag(self.metrics.loop_lag)
+        self._request_ids = RequestIds()
+        gate = Gate(
+            self.ledger,
+            self._settler,
+            self._identities,
+            owners,
+            self.metrics,
+            lambda: self._watch.error,
+        )
+        self.handler = Handler(
+            HandlerSettings(_head_limits(settings), _ms(settings.lease_s)),
+            self._build(configuration, None),
+            gate=gate,
+            books=Books(self.ledger, self._settler, self._heartbeat, self._clock, self.metrics),
+            usage=self._usage,
+            senders=Senders(settings.trusted_proxies),
+            watchdog=self._watchdog,
+            metrics=self.metrics,
+            access=access,
+        )
+        self._tls: ssl.SSLContext | None = None
+        self._public: Listener | None = None
+        self._server: PublicServer | None = None
+        self._admin: web.AppRunner | None = None
+        self._admin_listener: Listener | None = None
+        self.public_address = ""
+        self.admin_address = ""
+
+    async def start(self) -> None:
+        """Listen. Raises OSError (address in use), ssl.SSLError, ConfigError, StoreError."""
+        settings = self._settings
+        self.metrics.in_flight.read_from(lambda: len(self._watchdog))
+        self.metrics.pending_settlements.read_from(lambda: self._settler.pending)
+        self.metrics.open_leases.read_from(lambda: len(self._heartbeat))
+        self._identities.on_cut = self._cut
+        await self._watch.start()
+        await self._identities.start()
+        self._heartbeat.start()
+        self._reaper.start()
+        self._watchdog.start()
+        self._lag.start()
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            self._tls = tls.server_context(settings.tls_cert, settings.tls_key)
+        self._server = PublicServer(self.handler, _connection_limits(settings), _refused)
+        self._public = await _listen(self._server, settings.listen, self._tls)
+        self.public_address = self._public.address
+        self.admin_address = await self._start_admin()
+
+    async def reload(self, configuration: Configuration) -> None:
+        """Take over a new catalog and certificate; requests in flight keep the old catalog.
+
+        What a running process cannot change (its addresses, its store) stays as it was.
+        """
+        before = self.handler.live
+        live = self._build(configuration, before)
+        if self._tls is not None:
+            cert, key = configuration.settings.tls_cert, configuration.settings.tls_key
+            if cert is not None and key is not None:
+                tls.reload_certificate(self._tls, cert, key)
+        self.handler.live = live
+        for pool in before.retired_by(live):
+            await pool.close()
+
+    async def stop(self) -> int:
+        """Drain: refuse new work, let running requests end, stop the rest, settle everything.
+
+        Returns how many settlements were left to their leases because the store was away.
+        """
+        drain_s = self._settings.drain_timeout_s
+        self.handler.draining = True
+        if self._public is not None:
+            await self._public.close()
+        if self._server is not None:
+            self._server.pre_shutdown()
+        if not await self._watchdog.idle(drain_s):
+            log.warning("drain limit reached: stopping %d requests", len(self._watchdog))
+            self._watchdog.stop_all(DRAINING)
+            await self._watchdog.idle(PENDING_GRACE_S)
+        if self._server is not None:
+            await self._server.shutdown(1.0)
+        left = await self._settler.close(PENDING_GRACE_S)
+        self._watchdog.close()
+        self._lag.stop()
+        await self._heartbeat.stop()
+        await self._reaper.stop()
+        await self._identities.stop()
+        await self._watch.stop()
+        if self._admin_listener is not None:
+            await self._admin_listener.close()
+        if self._admin is not None:
+            await self._admin.cleanup()
+        for pool in self.handler.live.pools.values():
+            await pool.close()
+        return left
+
+    # -- what the rooms are given -----------------------------------------------------------------
+
+    def _build(self, configuration: Configuration, before: Live | None) -> Live:
+        catalog = configuration.catalog
+        self.metrics.know("route", (route.name for route in catalog.routes))
+        self.metrics.know("route", ("usage",))
+        self.metrics.know("meter", catalog.meters)
+        self.metrics.know("plan", catalog.plans)
+        self.metrics.know("upstream", catalog.upstreams)
+        return build(catalog, before)
+
+    async def _usage(self, page: UsagePath, head: Head, terms: Terms, request_id: str) -> Answer:
+        request = endpoints.UsageRequest(page.page, head.method, head.query, terms, request_id)
+        return await endpoints.answer(request, self.ledger, DIALECTS[page.dialect])
+
+    def _cut(self, changed: Changed) -> None:
+        """A key was revoked, or an account suspended, with the wish to stop what runs."""
+        self._watchdog.stop_of(changed.account, changed.key_id, UNAUTHENTICATED)
+
+    async def _ready(self) -> Mapping[str, str | None]:
+        wrong = self._watch.health
+        return {
+            "store": None if wrong is None else wrong.title,
+            "draining": DRAINING.title if self.handler.draining else None,
+        }
+
+    async def _start_admin(self) -> str:
+        settings = self._settings
+        token = settings.admin_token
+        deps = AdminDeps(
+            decisions=DecisionDeps(
+                ledger=self.ledger,
+                keys=ApiKeys(self._store.client),
+                identities=self._identities,
+                catalog=lambda: self.handler.live.catalog,
+                metrics=self.metrics,
+                clock=self._clock,
+                closed=lambda: DRAINING if self.handler.draining else self._watch.error,
+            ),
+            metrics=self.metrics,
+            request_ids=self._request_ids,
+            token=kept_token(settings.state_dir) if token is None else token.get_secret_value(),
+            ready=self._ready,
+        )
+        self._admin = web.AppRunner(
+            create_admin_app(deps), access_log=None, auto_decompress=False, handle_signals=False
+        )
+        await self._admin.setup()
+        assert self._admin.server is not None
+        context = self._tls if settings.admin_tls else None
+        self._admin_listener = await _listen(self._admin.server, settings.admin_listen, context)
+        return self._admin_listener.address
+
+
+TOKEN_FILE = "admin-token"
+
+
+def kept_token(state_dir: Path) -> str:
+    """The admin token of a gateway that was given none: made once, kept in a private file."""
+    path = state_dir / TOKEN_FILE
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+    return path.read_text().strip()
+
+
+async def serve(
+    read: Callable[[], Configuration],
+    configuration: Configuration,
+    store: Store,
+    access: AccessLog,
+    *,
+    started: Callable[[Gateway], Awaitable[None]] | None = None,
+) -> None:
+    """Run until SIGTERM or SIGINT, then drain. SIGHUP reads the configuration again.
+
+    `started` is called once everything listens. Raises what `Gateway.start` raises.
+    """
+    gateway = Gateway(configuration, store, access)
+    loop = asyncio.get_running_loop()
+    stop, reload = asyncio.Event(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    tasks = TaskSet()
+    try:
+        await gateway.start()
+        log.info("listening on %s, admin on %s", gateway.public_address, gateway.admin_address)
+        tasks.start(_reloads(gateway, read, reload), name="reload on SIGHUP")
+        if started is not None:
+            await started(gateway)
+        await stop.wait()
+        log.info("draining")
+    finally:
+        await tasks.stop()
+        left = await gateway.stop()
+        if left:
+            log.error("%d settlements were left to their leases: the store was away", left)
+
+
+async def _reloads(
+    gateway: Gateway, read: Callable[[], Configuration], wanted: asyncio.Event
+) -> None:
+    while True:
+        await wanted.wait()
+        wanted.clear()
+        try:
+            await gateway.reload(await asyncio.to_thread(read))
+        except ConfigError as refused:
+            gateway.metrics.reloaded(accepted=False)
+            for problem in refused.problems:
+                log.error("configuration refused, the old one stays: %s", problem)
+        except (OSError, ssl.SSLError) as failure:
+            gateway.metrics.reloaded(accepted=False)
+            log.error("configuration refused, the old one stays: %s", failure)
+        else:
+            gateway.metrics.reloaded(accepted=True)
+            log.info("configuration reloaded")
+
+
+async def _listen(
+    protocol: Callable[[], asyncio.Protocol], address: Address, context: ssl.SSLContext | None
+) -> Listener:
+    match address:
+        case TcpAddress(host, port):
+            return await listen_tcp(protocol, host, port, context)
+        case _:
+            return await listen_unix(protocol, address.path, context)
+
+
+def _refused(refusal: Refusal) -> bytes:
+    """The answer to what never became a request."""
+    answer = NATIVE.refusal(refusal, "")
+    return wire.own_answer(answer.status, answer.headers, answer.body, keep_alive=False)
+
+
+def _head_limits(settings: Settings) -> HeadLimits:
+    return HeadLimits(
+        headers_max=settings.headers_max,
+        header_bytes_max=settings.header_bytes_max,
+        line_max=settings.header_line_max,
+        target_max=settings.target_max,
+    )
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        header_timeout_s=settings.header_timeout_s,
+        keepalive_s=settings.keepalive_s,
+        lingering_s=settings.lingering_s,
+        connections_max=settings.connections_max,
+        header_line_max=settings.header_line_max,
+        headers_max=settings.headers_max,
+    )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1_000)

@@ -1,0 +1,228 @@
+"""A whole gateway in the test's own process: both listeners, a store, and an upstream by script.
+
+Every rig audits its account when it closes: nothing reserved, and no finding.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from gateway.app import Gateway
+from gateway.ledger.frame import Terms
+from gateway.ledger.quota import Quota, Snapshot
+from gateway.ledger.store import Store
+from gateway.records.accounts import Account, Accounts, NewAccount
+from gateway.records.api_keys import ApiKeys, KeyPolicy
+from gateway.settings import Configuration, read
+from gateway.telemetry.logs import LogForm, Logs
+from tests.upstreams import ScriptedUpstream
+
+TOKEN = "an-admin-token-for-tests"
+ACCOUNT = "acme"
+
+CATALOG = """
+[server]
+listen = "127.0.0.1:0"
+admin_listen = "127.0.0.1:0"
+admin_token = "{token}"
+state_dir = "{state_dir}"
+drain_timeout = "3s"
+{server}
+
+[meters.storage_bytes]
+kind = "level"
+unit = "bytes"
+
+[meters.uploads]
+kind = "cumulative"
+unit = "count"
+
+[meters.egress_bytes]
+kind = "cumulative"
+unit = "bytes"
+
+[plans.trial]
+limits = {{ storage_bytes = 1_000_000, uploads = 1000, egress_bytes = 2_000_000 }}
+periods = {{ uploads = "month", egress_bytes = "month" }}
+{plan}
+
+[upstreams.files]
+url = "{upstream}"
+connect_timeout = "1s"
+answer_timeout = "{answer_timeout}"
+idle_timeout = "2s"
+
+[[routes]]
+name = "upload"
+methods = ["PUT", "POST"]
+path = "/files/{{name...}}"
+upstream = "files"
+policy = "upload"
+reserve = {{ storage_bytes = "body", uploads = 1 }}
+asset = "files/{{name}}"
+{upload}
+
+[[routes]]
+name = "download"
+methods = ["GET"]
+path = "/files/{{name...}}"
+upstream = "files"
+policy = "download"
+reserve = {{ egress_bytes = "response" }}
+asset = "files/{{name}}"
+
+[[routes]]
+name = "delete"
+methods = ["DELETE"]
+path = "/files/{{name...}}"
+upstream = "files"
+policy = "delete"
+asset = "files/{{name}}"
+
+[[routes]]
+name = "pass"
+methods = ["GET", "POST", "PUT", "DELETE", "OPTIONS"]
+path = "/pass/{{rest...}}"
+upstream = "files"
+policy = "pass"
+upgrade = true
+{extra}
+"""
+
+
+@dataclass
+class Wishes:
+    """What differs from the usual: TOML lines for the plan, the upload route and further routes,
+    and for the server."""
+
+    plan: str = ""
+    upload: str = ""
+    extra: str = ""
+    answer_timeout: str = "2s"
+    server: str = ""
+
+
+@dataclass
+class Rig:
+    gateway: Gateway
+    store: Store
+    upstream: ScriptedUpstream
+    session: aiohttp.ClientSession
+    account: Account
+    key: str
+    logs: BytesIO
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.gateway.public_address}"
+
+    @property
+    def port(self) -> int:
+        return int(self.gateway.public_address.rpartition(":")[2])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-API-Key": self.key}
+
+    @property
+    def terms(self) -> Terms:
+        catalog = self.gateway.handler.live.catalog
+        return Terms(self.account.id, catalog.meters, catalog.plans[self.account.plan])
+
+    async def snapshot(self) -> Snapshot:
+        return await self.gateway.ledger.snapshot(self.terms)
+
+    async def quota(self, meter: str) -> Quota:
+        return next(quota for quota in (await self.snapshot()).quotas if quota.meter.name == meter)
+
+    async def standing(self, meter: str = "storage_bytes") -> tuple[int, int]:
+        """(used, reserved)"""
+        quota = await self.quota(meter)
+        return quota.used, quota.reserved
+
+    async def settled(self, within_s: float = 5.0) -> Snapshot:
+        """The snapshot once nothing is open any more."""
+        async with asyncio.timeout(within_s):
+            while (snapshot := await self.snapshot()).open_count:  # noqa: ASYNC110  # no event tells
+                await asyncio.sleep(0.01)
+        return snapshot
+
+    async def put(self, name: str, body: bytes, **headers: str) -> tuple[int, Any]:
+        """(status, JSON of the answer)"""
+        async with self.session.put(
+            f"{self.url}/files/{name}", data=body, headers=self.headers | headers
+        ) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def get(self, name: str) -> tuple[int, bytes]:
+        async with self.session.get(f"{self.url}/files/{name}", headers=self.headers) as answer:
+            return answer.status, await answer.read()
+
+    async def delete(self, name: str) -> int:
+        async with self.session.delete(f"{self.url}/files/{name}", headers=self.headers) as answer:
+            return answer.status
+
+    async def raw(self, data: bytes, *, end: bool = False) -> bytes:
+        """Send bytes as they are and read until the gateway closes; `end` half-closes first."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        if end:
+            writer.write_eof()
+        try:
+            async with asyncio.timeout(20):
+                return await reader.read()
+        finally:
+            writer.close()
+
+
+def configuration(upstream_url: str, directory: Path, wishes: Wishes) -> Configuration:
+    """What an operator would have: a file, read as `serve` reads it."""
+    text = CATALOG.format(
+        state_dir=directory,
+        token=TOKEN,
+        server=wishes.server,
+        upstream=upstream_url,
+        plan=wishes.plan,
+        upload=wishes.upload,
+        extra=wishes.extra,
+        answer_timeout=wishes.answer_timeout,
+    )
+    path = directory / "gateway.toml"
+    path.write_text(text)
+    return read(path)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    store: Store,
+    directory: Path,
+    *scripts: Any,
+    wishes: Wishes | None = None,
+    audited: bool = True,
+) -> AsyncIterator[Rig]:
+    """A gateway in front of an upstream that plays `scripts`, with one account and one key."""
+    wishes = wishes or Wishes()
+    logs_to = BytesIO()
+    logs = Logs(logs_to, LogForm.JSON)
+    async with ScriptedUpstream(*scripts) as upstream, aiohttp.ClientSession() as session:
+        gateway = Gateway(configuration(upstream.url, directory, wishes), store, logs.access)
+        await gateway.start()
+        try:
+            account = await Accounts(store.client).create(NewAccount(ACCOUNT, "trial"))
+            assert isinstance(account, Account)
+            await gateway.ledger.open_books(account.id)
+            _, key = await ApiKeys(store.client).create(account.id, KeyPolicy())
+            rig = Rig(gateway, store, upstream, session, account, key, logs_to)
+            yield rig
+            if audited:
+                snapshot = await rig.settled()
+                assert [quota.reserved for quota in snapshot.quotas if quota.reserved] == []
+        finally:
+            await gateway.stop()
+            logs.close()
