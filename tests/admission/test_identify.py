@@ -1,0 +1,129 @@
+"""Credentials: at most one, from where the route accepts it, and what goes upstream of it."""
+
+import pytest
+
+from gateway.admission.identify import Credential, credential, credential_headers
+from gateway.catalog.routes import CredentialKind, Route
+from gateway.errors import BAD_HEADER, UNAUTHENTICATED, Refusal
+from tests.admission.asks import error, head, route
+from tests.admission.test_sigv4 import SIGNED
+
+KEY = b"qg_0123456789abcdefghijABCDEFGHIJ01abcdef"
+KINDS = CredentialKind
+ALL = tuple(CredentialKind)
+
+
+def found(auth: tuple[CredentialKind, ...], *headers: tuple[bytes, bytes]) -> Credential | Refusal:
+    return credential(head("GET", "/files/a", *headers), route(auth=auth))
+
+
+@pytest.mark.parametrize(
+    ("kind", "headers"),
+    [
+        (KINDS.X_API_KEY, [(b"X-Api-Key", KEY)]),
+        (KINDS.X_API_KEY, [(b"x-api-key", KEY)]),
+        (KINDS.BEARER, [(b"Authorization", b"Bearer " + KEY)]),
+        (KINDS.BEARER, [(b"Authorization", b"bearer  " + KEY)]),
+        (KINDS.CLOUDFLARE, [(b"X-Auth-Email", b"a@b.example"), (b"X-Auth-Key", KEY)]),
+    ],
+)
+def test_each_kind_of_credential(kind: CredentialKind, headers: list[tuple[bytes, bytes]]) -> None:
+    expected = Credential(kind, KEY.decode())
+    assert found(ALL, *headers) == expected
+    assert found((kind,), *headers) == expected
+
+
+def test_an_access_key_id() -> None:
+    signed = (b"Authorization", SIGNED.encode())
+    assert found((KINDS.S3,), signed) == Credential(KINDS.S3, "AKIDEXAMPLE")
+    assert found(ALL, signed) == Credential(KINDS.S3, "AKIDEXAMPLE")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"X-Api-Key", b"")],
+        [(b"X-Api-Key", b"two words")],
+        [(b"X-Api-Key", b"a,b")],
+        [(b"X-Api-Key", b"caf\xc3\xa9")],
+        [(b"X-Api-Key", b"k" * 257)],
+        [(b"X-Api-Key", b"k" * 8000)],
+        [(b"Authorization", b"Bearer")],
+        [(b"Authorization", b"Bearer ")],
+        [(b"Authorization", b"Bearer a b")],
+        [(b"Authorization", KEY)],
+        [(b"Authorization", b"Basic " + KEY)],
+        [(b"X-Auth-Key", KEY)],
+        [(b"X-Auth-Email", b"a@b.example")],
+        [(b"Cookie", b"key=" + KEY)],
+    ],
+)
+def test_what_cannot_be_a_key_is_no_credential(headers: list[tuple[bytes, bytes]]) -> None:
+    """failure row 64: none of these is hashed or looked up."""
+    refusal = found((KINDS.X_API_KEY, KINDS.BEARER, KINDS.CLOUDFLARE), *headers)
+    assert error(refusal) is UNAUTHENTICATED
+
+
+def test_a_route_says_what_it_accepts() -> None:
+    """RFC 9110 section 11.6.1: a 401 has a challenge."""
+    refusal = found(ALL)
+    assert isinstance(refusal, Refusal)
+    challenge = refusal.headers["WWW-Authenticate"]
+    for scheme in ("ApiKey", "Bearer", "AWS4-HMAC-SHA256", 'header="X-API-Key"', "X-Auth-Key"):
+        assert scheme in challenge
+    assert found((), (b"X-Api-Key", KEY)) == Refusal(
+        UNAUTHENTICATED, "no API key was given that this route accepts"
+    )
+
+
+def test_only_the_kinds_of_the_route_are_read() -> None:
+    """failure row 66"""
+    assert error(found((KINDS.BEARER,), (b"X-Api-Key", KEY))) is UNAUTHENTICATED
+    one = found((KINDS.X_API_KEY,), (b"X-Api-Key", KEY), (b"Authorization", b"Bearer upstreams"))
+    assert one == Credential(KINDS.X_API_KEY, KEY.decode())
+
+
+def test_two_different_credentials_are_refused() -> None:
+    """failure row 66: the same key twice is no contradiction."""
+    same = found(ALL, (b"X-Api-Key", KEY), (b"Authorization", b"Bearer " + KEY))
+    assert same == Credential(KINDS.X_API_KEY, KEY.decode())
+    two = found(ALL, (b"X-Api-Key", KEY), (b"Authorization", b"Bearer other"))
+    assert error(two) is BAD_HEADER
+    signed = found(ALL, (b"X-Api-Key", KEY), (b"Authorization", SIGNED.encode()))
+    assert error(signed) is BAD_HEADER
+
+
+def test_a_refused_signature_ends_the_search() -> None:
+    assert error(found(ALL, (b"Authorization", b"AWS AKID:x"))) is UNAUTHENTICATED
+
+
+def test_a_credential_does_not_show_its_secret() -> None:
+    """failure row 68"""
+    assert KEY.decode() not in repr(Credential(KINDS.BEARER, KEY.decode()))
+
+
+S3_CREDENTIAL = Credential(KINDS.S3, "AKID")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used", "names"),
+    [
+        (route(), None, {b"x-api-key", b"authorization"}),
+        (route(auth=(KINDS.X_API_KEY,)), None, {b"x-api-key"}),
+        (route(auth=(KINDS.CLOUDFLARE,)), None, {b"x-auth-email", b"x-auth-key"}),
+        (route(auth=(KINDS.S3,)), None, set()),
+        (route(auth=ALL), S3_CREDENTIAL, {b"x-api-key", b"x-auth-email", b"x-auth-key"}),
+        (
+            route(auth=(KINDS.BEARER, KINDS.S3)),
+            Credential(KINDS.BEARER, "k"),
+            {b"authorization"},
+        ),
+        (route(auth=()), None, set()),
+        (route(strip_credentials=False), None, set()),
+    ],
+)
+def test_what_is_the_gateways_business_stays_here(
+    wanted: Route, used: Credential | None, names: set[bytes]
+) -> None:
+    assert credential_headers(wanted, used) == names
