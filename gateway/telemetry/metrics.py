@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
-from gateway import errors
+import gateway.errors
 from gateway.errors import Error, StoreError
 from gateway.ledger.outcomes import Denied, Expired, Granted, RateLimited, Refused, Settled
 from gateway.ledger.quota import Quota
@@ -87,7 +87,12 @@ SIZE_MISMATCHES = Name(
 LEDGER_SECONDS = Name(
     "ledger_call_seconds", "Round trips of the ledger's scripts.", ("verb",), CALL_BUCKETS
 )
-STORE_ERRORS = Name("store_errors_total", "Calls the store did not answer properly.", ("code",))
+LEDGER_FAILURES = Name(
+    "ledger_call_failures_total",
+    "Scripts the store did not answer properly, repeats and settlements included.",
+    ("verb", "code"),
+)
+STORE_ERRORS = Name("store_errors_total", "Requests that the store failed.", ("code",))
 STORE_UP = Name("store_up", "1 if the last call to the store was answered, else 0.")
 DRIFT = Name("audit_drift", "Counters that differed from their reservations in the last audit.")
 # -- upstreams and the process --------------------------------------------------------------------
@@ -107,7 +112,7 @@ NAMES = (
     REQUESTS, REQUEST_SECONDS, BODY_BYTES, ANSWER_BYTES, IN_FLIGHT, REFUSALS,
     RESERVATIONS, DENIALS, SETTLEMENTS, SETTLEMENT_REFUSALS, OVERAGE, EXPIRED, OPEN_LEASES,
     PENDING, FAIL_OPEN_BYTES, SIZE_MISMATCHES,
-    LEDGER_SECONDS, STORE_ERRORS, STORE_UP, DRIFT,
+    LEDGER_SECONDS, LEDGER_FAILURES, STORE_ERRORS, STORE_UP, DRIFT,
     CONNECTIONS, UPSTREAM_FAILURES, LOOP_LAG, RELOADS, BUILD,
 )  # fmt: skip
 
@@ -118,14 +123,14 @@ OUTCOMES = frozenset({
 """How a request ended, seen from the client."""
 REASONS = frozenset({
     "answered", "status", "cut", "client-gone", "upstream", "abandoned", "unanswered", "cancelled",
-    "in-doubt", "operator",
+    "in-doubt", "operator", "released",
 })  # fmt: skip
 """Why a reservation was settled."""
 VERBS = frozenset({
     "reserve", "grow", "extend", "commit", "release", "expire", "adjust", "remove", "snapshot",
     "holders", "open_books", "audit",
 })  # fmt: skip
-CODES = frozenset(error.code for error in vars(errors).values() if isinstance(error, Error))
+CODES = frozenset(error.code for error in vars(gateway.errors).values() if isinstance(error, Error))
 SCOPES = {"a": "account", "k": "api_key", "s": "subject"}
 STATES = {state: state.name.lower() for state in State}
 
@@ -168,8 +173,10 @@ class Metrics:
         self._fail_open_bytes = counts(FAIL_OPEN_BYTES)
         self._size_mismatches = counts(SIZE_MISMATCHES)
         self._ledger_seconds = spreads(LEDGER_SECONDS)
+        self._ledger_failures = counts(LEDGER_FAILURES)
         self._store_errors = counts(STORE_ERRORS)
         self.store_up = levels(STORE_UP).of()
+        self.store_up.set(1)  # Nothing is served before the store was reached.
         self.audit_drift = levels(DRIFT).of()
         self._connections = levels(CONNECTIONS)
         self._upstream_failures = counts(UPSTREAM_FAILURES)
@@ -241,7 +248,11 @@ class Metrics:
     def ledger_call(self, verb: str, seconds: float) -> None:
         self._ledger_seconds.of(verb if verb in VERBS else OTHER).observe(seconds)
 
+    def ledger_failed(self, verb: str, error: Error) -> None:
+        self._ledger_failures.of(verb if verb in VERBS else OTHER, _code(error)).value += 1
+
     def store_error(self, error: Error) -> None:
+        """A request could not be served because of the store."""
         self._store_errors.of(_code(error)).value += 1
 
     def connections(self, upstream: str, state: str) -> Level:

@@ -1,4 +1,4 @@
-"""A transport that is watched: times each script and counts what the store failed to answer."""
+"""A transport that is watched: times each script and counts those the store failed to answer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +24,7 @@ class WatchedTransport:
         try:
             reply = await self._inner.run(script, keys, args)
         except StoreError as failure:
-            self._metrics.store_error(failure.error)
+            self._metrics.ledger_failed(script.name, failure.error)
             # Lost books concern one account, or an operator; the store itself did answer.
             self._metrics.store_up.set(1 if failure.error == STORE_LOST else 0)
             raise

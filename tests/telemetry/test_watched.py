@@ -44,8 +44,8 @@ async def test_a_store_that_is_away_shows() -> None:
     with pytest.raises(StoreError):
         await Ledger(watched, watched, StoreClock()).open_books("acme")
     assert registry.get_sample_value(PREFIX + "store_up") == 0
-    labels = {"code": "store-unavailable"}
-    counted = registry.get_sample_value(PREFIX + "store_errors_total", labels)
+    labels = {"verb": "open_books", "code": "store-unavailable"}
+    counted = registry.get_sample_value(PREFIX + "ledger_call_failures_total", labels)
     assert counted is not None
     assert counted >= 1
     await store.close()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.catalog.catalog import PAGES
 from gateway.catalog.meters import AMOUNT_END, Meter, MeterKind
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Caps, Plan
@@ -112,6 +113,11 @@ async def test_usage_is_only_read(ledger: Ledger, method: str) -> None:
 
 async def test_a_page_that_is_not_there(ledger: Ledger) -> None:
     assert (await ask(ledger, "history")).status == 404
+
+
+@pytest.mark.parametrize("page", PAGES["native"])
+async def test_every_page_a_configuration_may_name_is_served(ledger: Ledger, page: str) -> None:
+    assert (await ask(ledger, page, "jobs=1")).status == 200
 
 
 async def test_what_fits_would_be_admitted_and_is(ledger: Ledger) -> None:
