@@ -37,7 +37,7 @@ class Counts:
                 return self.files if self.reported_size is None else self.reported_size
             case Source.RESPONSE:
                 return self.response_bytes
-            case Source.DELIVERY_SECONDS:
+            case _:  # DELIVERY_SECONDS
                 return math.ceil(self.delivery_s)
 
 

@@ -116,7 +116,7 @@ class FileParts:
                 return self._read_delimiter()
             case _State.HEADERS:
                 return self._read_headers()
-            case _State.EPILOGUE:
+            case _:  # EPILOGUE
                 return self._pass_epilogue()
 
     def _open(self) -> bool:

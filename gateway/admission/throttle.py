@@ -6,7 +6,7 @@ address that failed longest ago is forgotten first.
 """
 
 from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 
 FAILURES_MAX = 20
 INTERVAL_S = 3.0
@@ -54,10 +54,8 @@ def _subscriber(address: str) -> str:
     if ":" not in address:
         return address
     try:
-        parsed = ip_address(address)
+        parsed = IPv6Address(address)
     except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
         return address
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
