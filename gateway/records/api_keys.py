@@ -83,6 +83,11 @@ class ApiKeys:
         row = await self._rows.read(_key(name))
         return _api_key(row) if row else None
 
+    async def get(self, account: str, key_id: str) -> ApiKey | None:
+        """The newest key with this id, also one that is revoked or past its end."""
+        found = [key for _, key in await self._of(account, key_id)]
+        return max(found, key=lambda key: key.created_ms, default=None)
+
     async def list(self, account: str) -> tuple[ApiKey, ...]:
         """Every key of the account, oldest first; a rotated one twice while both secrets work."""
         found = [key for _, key in await self._of(account)]

@@ -1,0 +1,80 @@
+"""The admin listener: probes, metrics and the decision API, never reachable from the public port.
+
+`/livez` and `/readyz` are open, since those who probe have no secrets; everything else needs the
+bearer token, on loopback too. Requests that a browser sent on behalf of another site are refused.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from gateway.admin.by_headers import ByHeaders
+from gateway.admin.decisions import DecisionDeps, Decisions
+from gateway.admin.entrance import Entrance
+from gateway.admin.reading import BODY_MAX
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_ids import RequestIds
+
+OPEN = frozenset({"/livez", "/readyz"})
+
+
+@dataclass(frozen=True, slots=True)
+class AdminDeps:
+    """`ready` answers check → what is wrong, or None where nothing is; it must not raise.
+
+    `hosts` are the names besides `localhost` and addresses under which the listener is known.
+    """
+
+    decisions: DecisionDeps
+    metrics: Metrics
+    request_ids: RequestIds
+    token: str
+    ready: Callable[[], Awaitable[Mapping[str, str | None]]]
+    hosts: frozenset[str] = frozenset()
+
+
+def create_admin_app(deps: AdminDeps) -> web.Application:
+    """To be served with `auto_decompress=False`, on a listener of its own."""
+    entrance = Entrance(deps.token, deps.hosts, deps.request_ids, open_paths=OPEN)
+    app = web.Application(middlewares=[entrance.admit], client_max_size=BODY_MAX)
+    app.router.add_get("/livez", _livez)
+    app.router.add_get("/readyz", _Readiness(deps.ready).answer)
+    app.router.add_get("/metrics", _Scrape(deps.metrics).answer)
+    decisions = Decisions(deps.decisions)
+    app.add_routes(decisions.routes())
+    app.add_routes(ByHeaders(decisions).routes())
+    return app
+
+
+async def _livez(request: web.Request) -> web.Response:
+    return _json(200, {"status": "alive"})
+
+
+class _Readiness:
+    def __init__(self, ready: Callable[[], Awaitable[Mapping[str, str | None]]]) -> None:
+        self._ready = ready
+
+    async def answer(self, request: web.Request) -> web.Response:
+        checks = dict(await self._ready())
+        ready = not any(checks.values())
+        document = {
+            "status": "ready" if ready else "not ready",
+            "checks": {name: wrong or "ok" for name, wrong in checks.items()},
+        }
+        return _json(200 if ready else 503, document)
+
+
+class _Scrape:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def answer(self, request: web.Request) -> web.Response:
+        body, content_type = self._metrics.exposition()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def _json(status: int, document: object) -> web.Response:
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return web.Response(status=status, body=orjson.dumps(document), headers=headers)

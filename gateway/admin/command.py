@@ -1,0 +1,60 @@
+"""What every command works on, and how it says no.
+
+Commands are shared by the command line and the API: they take plain values, return views, and
+raise CommandError for what the operator got wrong. A store that fails raises StoreError.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from gateway.catalog.catalog import Catalog
+from gateway.clock import StoreClock
+from gateway.ledger.ledger import Ledger
+from gateway.records.accounts import Account, Accounts
+from gateway.records.api_keys import ApiKeys
+
+
+class ExitCode(IntEnum):
+    """What the process ends with; part of the contract with scripts."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    REFUSED = 4
+    STORE = 5
+    DRIFT = 6
+
+
+class CommandError(Exception):
+    """The operator's no: a stable code, a sentence, and the exit code."""
+
+    def __init__(self, code: str, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """An operator's desk: the rows, the ledger, and the catalog in force."""
+
+    accounts: Accounts
+    keys: ApiKeys
+    ledger: Ledger
+    catalog: Catalog
+    clock: StoreClock = field(default_factory=StoreClock)
+
+    async def account(self, account_id: str) -> Account:
+        account = await self.accounts.get(account_id)
+        if account is None:
+            raise no_account(account_id)
+        return account
+
+
+def no_account(account_id: str) -> CommandError:
+    return CommandError("unknown-account", f"there is no account {account_id}", ExitCode.NOT_FOUND)
+
+
+def misused(message: str) -> CommandError:
+    return CommandError("usage", message, ExitCode.USAGE)
