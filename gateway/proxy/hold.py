@@ -80,17 +80,18 @@ class Hold:
             reported_size=reported_size,
         )
 
-    async def _cover_body(self) -> None:
+    async def _cover_body(self, in_hand: int) -> None:
+        """The bytes in hand have been fed to the count, which looks into envelopes."""
         refusal = overrun(self._admitted.estimate, self._count)
         if refusal is not None:
             raise CutError(refusal)
         await self._grow({Source.BODY: self._count.body, Source.FILES: self._count.files})
 
-    async def _cover_answer(self) -> None:
+    async def _cover_answer(self, in_hand: int) -> None:
         counts = self.counts()
         await self._grow(
             {
-                Source.RESPONSE: counts.response_bytes,
+                Source.RESPONSE: counts.response_bytes + in_hand,
                 Source.DELIVERY_SECONDS: math.ceil(counts.delivery_s),
             }
         )

@@ -25,8 +25,8 @@ REPORT_BYTES_MAX = 64 * 1024
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be sent again when a kept connection turns out to be closed (RFC 9110 9.2.2)."""
 
-Cover = Callable[[], Awaitable[None]]
-"""Called when bytes have been counted and before they are forwarded; raises to stop them."""
+Cover = Callable[[int], Awaitable[None]]
+"""Called with the number of bytes in hand, before they are passed on; raises to stop them."""
 
 
 class Transfer:
@@ -76,10 +76,10 @@ class Transfer:
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s
         while data := self._taken() or await connection.read(timeout_s):
-            exchange.answer_bytes += len(data)
             if cover is not None:
-                await cover()
+                await cover(len(data))
             arrival.write(wire.chunk(data) if chunked else data)
+            exchange.answer_bytes += len(data)
             if arrival.congested:
                 exchange.stalls(monotonic_s())
                 await arrival.drain()
@@ -160,7 +160,7 @@ class Transfer:
             self._began = True
             count.feed(data)
             if cover is not None:
-                await cover()
+                await cover(len(data))
             connection.send(ahead + (wire.chunk(data) if chunked else data))
             ahead = b""
             await connection.drain(timeout_s)

@@ -71,10 +71,10 @@ class Tunnel:
     async def _upwards(self, source: asyncio.StreamReader, both: Interrupt) -> None:
         try:
             while data := await source.read(PIECE_BYTES_MAX):
+                await self._covered(len(data))
+                self._upstream.send(data)
                 self._exchange.body_bytes += len(data)
                 self._exchange.upgraded_bytes += len(data)
-                await self._covered()
-                self._upstream.send(data)
                 await self._upstream.drain()
         except UpstreamError:
             both.stop("the upstream has ended")
@@ -85,12 +85,12 @@ class Tunnel:
 
     async def _downwards(self) -> None:
         while data := await self._upstream.read_raw(self._idle_s):
-            self._exchange.answer_bytes += len(data)
-            await self._covered()
+            await self._covered(len(data))
             self._arrival.write(data)
+            self._exchange.answer_bytes += len(data)
             await self._arrival.drain()
 
-    async def _covered(self) -> None:
+    async def _covered(self, in_hand: int) -> None:
         if self._cover is not None:
             async with self._covering:
-                await self._cover()
+                await self._cover(in_hand)

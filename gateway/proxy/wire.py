@@ -104,14 +104,14 @@ def request_head(
     if not rules.keep_host:
         lines.append(b"Host: %b\r\n" % rules.authority)
     for name, value in headers:
-        lower = name.lower()
+        lower = read = name.lower()
         if b"_" in lower:
-            lower = lower.replace(b"_", b"-")  # CGI and WSGI cannot tell the two apart
-        if lower not in dropped and not lower.startswith(SAID_BY_US_PREFIXES):
+            read = lower.replace(b"_", b"-")  # CGI and WSGI cannot tell the two apart
+        if read not in dropped and not read.startswith(SAID_BY_US_PREFIXES):
             lines.append(b"%b: %b\r\n" % (name, value))
             continue
         taken.setdefault(lower, []).append(value)
-        if rules.keep_host and name.lower() == b"host":
+        if lower == b"host" and rules.keep_host:
             lines.append(b"%b: %b\r\n" % (name, value))
     if b"connection" in taken:
         lines = _without_nominated(lines, taken[b"connection"])
