@@ -2,12 +2,9 @@
 
 import asyncio
 import socket
-import ssl
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 
@@ -17,52 +14,12 @@ from gateway.proxy.pool import Address, UpstreamPool, address
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.tasks import TaskSet
 from tests.certificates import Authority
-from tests.loops import on_both_loops
+from tests.proxy.exchanges import exchange, failure_of, pool_of, serving
 from tests.upstreams import Answer, Close, Repeat, Request, Reset, Script, ScriptedUpstream
 
-PATIENCE_S = 10.0
+ON_EVERY_LOOP = True
+
 SERVE: Script = [Repeat([Request(), Answer(200, body=b"ok")])]
-
-
-@asynccontextmanager
-async def pool_of(upstream: Upstream) -> AsyncIterator[UpstreamPool]:
-    pool = UpstreamPool(upstream)
-    try:
-        yield pool
-    finally:
-        await pool.close()
-
-
-@asynccontextmanager
-async def serving(
-    *scripts: Script, tls: ssl.SSLContext | None = None, path: Path | None = None, **limits: Any
-) -> AsyncIterator[tuple[ScriptedUpstream, UpstreamPool]]:
-    """An upstream that plays the scripts, and a pool to it; `limits` are fields of Upstream."""
-    async with (
-        ScriptedUpstream(*scripts, tls=tls, path=path) as upstream,
-        pool_of(Upstream("u", upstream.url, **limits)) as pool,
-    ):
-        yield upstream, pool
-
-
-async def exchange(connection: UpstreamConnection) -> bytes:
-    connection.begin(b"GET")
-    connection.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    connection.end()
-    await connection.head(PATIENCE_S)
-    body = b""
-    while piece := await connection.read(PATIENCE_S):
-        body += piece
-    connection.release()
-    return body
-
-
-async def failure_of(work: Coroutine[Any, Any, object]) -> UpstreamError | None:
-    try:
-        await work
-    except UpstreamError as failure:
-        return failure
-    return None
 
 
 async def unreachable(pool: UpstreamPool) -> UpstreamError:
@@ -88,7 +45,6 @@ def test_addresses(url: str, expected: Address) -> None:
     assert address(url) == expected
 
 
-@on_both_loops
 async def test_a_closed_port_is_told_at_once() -> None:
     """failure row 33"""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -97,21 +53,18 @@ async def test_a_closed_port_is_told_at_once() -> None:
         assert (await unreachable(pool)).error is UPSTREAM_UNREACHABLE
 
 
-@on_both_loops
 async def test_a_socket_file_that_is_not_there() -> None:
     """failure row 33"""
     async with pool_of(Upstream("gone", "unix:/nonexistent/up.sock")) as pool:
         assert (await unreachable(pool)).error is UPSTREAM_UNREACHABLE
 
 
-@on_both_loops
 async def test_a_name_that_does_not_resolve() -> None:
     """failure row 33"""
     async with pool_of(Upstream("gone", "http://upstream.invalid:80")) as pool:
         assert (await unreachable(pool)).error is UPSTREAM_UNREACHABLE
 
 
-@on_both_loops
 async def test_an_upstream_that_accepts_nothing_times_out() -> None:
     """failure row 33: its backlog is full, so that a SYN gets no answer."""
     with ExitStack() as stack:
@@ -125,7 +78,6 @@ async def test_an_upstream_that_accepts_nothing_times_out() -> None:
             assert (await unreachable(pool)).error is UPSTREAM_TIMEOUT
 
 
-@on_both_loops
 async def test_the_last_connection_used_is_the_next_one_used() -> None:
     async with serving(SERVE) as (upstream, pool):
         first, second, third = [await pool.connect() for _ in range(3)]
@@ -140,7 +92,6 @@ async def test_the_last_connection_used_is_the_next_one_used() -> None:
         assert upstream.connections == 3
 
 
-@on_both_loops
 async def test_what_was_idle_for_too_long_is_closed() -> None:
     async with serving(SERVE, keepalive_s=0.1) as (upstream, pool):
         connections = [await pool.connect() for _ in range(3)]
@@ -152,7 +103,6 @@ async def test_what_was_idle_for_too_long_is_closed() -> None:
         assert upstream.connections == 4
 
 
-@on_both_loops
 async def test_another_try_gets_past_an_upstream_that_closes_idle_connections() -> None:
     """Whether its end is seen before the next request is sent is a race; both ways are told."""
     script: Script = [Request(), Answer(200, body=b"ok"), Close()]
@@ -167,7 +117,6 @@ async def test_another_try_gets_past_an_upstream_that_closes_idle_connections() 
             assert upstream.connections == count
 
 
-@on_both_loops
 async def test_beyond_the_bound_one_waits_for_a_connection_that_comes_back() -> None:
     async with serving(SERVE, connections_max=2) as (upstream, pool):
         first, second = await pool.connect(), await pool.connect()
@@ -184,7 +133,6 @@ async def test_beyond_the_bound_one_waits_for_a_connection_that_comes_back() -> 
         assert upstream.connections == 3
 
 
-@on_both_loops
 async def test_waiting_has_an_end() -> None:
     async with ScriptedUpstream(SERVE) as upstream:
         limits = Upstream("u", upstream.url, connections_max=1, connect_timeout_s=0.1)
@@ -197,7 +145,6 @@ async def test_waiting_has_an_end() -> None:
             assert pool.idle == pool.open == 1
 
 
-@on_both_loops
 async def test_whoever_gives_up_waiting_takes_nothing_along() -> None:
     """A connection or a place that was meant for a cancelled request goes to the next."""
     async with serving(SERVE, connections_max=1) as (_, pool):
@@ -222,7 +169,6 @@ async def abort(connection: UpstreamConnection) -> None:
         await asyncio.sleep(0)  # The loop tells the pool.
 
 
-@on_both_loops
 async def test_the_bound_holds_under_a_crowd() -> None:
     async with serving(SERVE, connections_max=3) as (upstream, pool):
 
@@ -238,7 +184,6 @@ async def test_the_bound_holds_under_a_crowd() -> None:
 
 
 @pytest.mark.parametrize("ending", [Close(), Reset()])
-@on_both_loops
 async def test_places_of_broken_connections_are_free_again(ending: Close | Reset) -> None:
     async with ScriptedUpstream([Request(), ending]) as upstream:
         limits = Upstream("u", upstream.url, connections_max=2, connect_timeout_s=1.0)
@@ -251,7 +196,6 @@ async def test_places_of_broken_connections_are_free_again(ending: Close | Reset
         assert pool.open == 0
 
 
-@on_both_loops
 async def test_a_closed_pool_serves_what_began_with_it_and_keeps_nothing() -> None:
     """failure row 10: requests in flight stay with the configuration they began with."""
     async with ScriptedUpstream(SERVE) as upstream:
@@ -266,7 +210,6 @@ async def test_a_closed_pool_serves_what_began_with_it_and_keeps_nothing() -> No
         assert pool.idle == pool.open == 0
 
 
-@on_both_loops
 async def test_a_unix_socket() -> None:
     with TemporaryDirectory(prefix="qg-") as directory:
         path = Path(directory) / "up.sock"
@@ -281,7 +224,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-@on_both_loops
 async def test_https_with_the_right_certificate(authority: Authority) -> None:
     tls = authority.issue("localhost").context()
     async with serving(SERVE, tls=tls, ca_file=str(authority.ca_file)) as (upstream, pool):
@@ -290,7 +232,6 @@ async def test_https_with_the_right_certificate(authority: Authority) -> None:
         assert upstream.connections == 1
 
 
-@on_both_loops
 async def test_https_with_a_certificate_for_another_name(authority: Authority) -> None:
     tls = authority.issue("elsewhere.example").context()
     async with serving(SERVE, tls=tls, ca_file=str(authority.ca_file)) as (upstream, pool):
@@ -300,7 +241,6 @@ async def test_https_with_a_certificate_for_another_name(authority: Authority) -
         assert upstream.requests == []
 
 
-@on_both_loops
 async def test_https_with_a_certificate_of_an_unknown_authority(
     authority: Authority, tmp_path: Path
 ) -> None:
@@ -312,7 +252,6 @@ async def test_https_with_a_certificate_of_an_unknown_authority(
         assert upstream.requests == []
 
 
-@on_both_loops
 async def test_a_body_that_ends_with_a_tls_connection_needs_its_proper_end(
     authority: Authority,
 ) -> None:
@@ -327,7 +266,6 @@ async def test_a_body_that_ends_with_a_tls_connection_needs_its_proper_end(
         assert caught.value.error is UPSTREAM_FAILED
 
 
-@on_both_loops
 async def test_an_https_upstream_that_speaks_plain_http() -> None:
     async with ScriptedUpstream(SERVE) as upstream:
         url = f"https://localhost:{upstream.port}"

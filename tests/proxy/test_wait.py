@@ -8,7 +8,8 @@ from typing import TypeVarTuple
 import pytest
 
 from gateway.proxy.wait import Wait
-from tests.loops import on_both_loops
+
+ON_EVERY_LOOP = True
 
 Ts = TypeVarTuple("Ts")
 
@@ -29,7 +30,6 @@ class Counted(asyncio.SelectorEventLoop):
         return super().call_at(when, callback, *args, context=context)
 
 
-@on_both_loops
 async def test_a_wake_ends_the_wait() -> None:
     loop = asyncio.get_running_loop()
     wait = Wait(loop)
@@ -41,7 +41,6 @@ async def test_a_wake_ends_the_wait() -> None:
     wait.close()
 
 
-@on_both_loops
 async def test_the_time_limit_of_each_wait_counts() -> None:
     loop = asyncio.get_running_loop()
     wait = Wait(loop)
@@ -55,7 +54,6 @@ async def test_the_time_limit_of_each_wait_counts() -> None:
     wait.close()
 
 
-@on_both_loops
 async def test_an_old_limit_does_not_end_a_wait_without_one() -> None:
     loop = asyncio.get_running_loop()
     wait = Wait(loop)
@@ -65,7 +63,6 @@ async def test_an_old_limit_does_not_end_a_wait_without_one() -> None:
     await wait.until_woken(None)
 
 
-@on_both_loops
 async def test_closing_wakes_whoever_waits() -> None:
     loop = asyncio.get_running_loop()
     wait = Wait(loop)
