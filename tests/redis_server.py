@@ -150,11 +150,34 @@ class RedisServer:
             answer: object = client.execute_command(*words)  # type: ignore[no-untyped-call]
             return answer
 
-    def pause(self) -> None:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """While the block runs the server hangs: it is there, and does nothing."""
         self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
 
-    def resume(self) -> None:
-        self._signal(signal.SIGCONT)
+    @contextmanager
+    def config(self, name: str, value: str | int) -> Iterator[None]:
+        """While the block runs, one setting is another."""
+        with self.client() as client:
+            before = client.config_get(name)[name] or ""
+            client.config_set(name, value)
+            try:
+                yield
+            finally:
+                client.config_set(name, before)
+
+    @contextmanager
+    def demoted(self) -> Iterator[None]:
+        """While the block runs the server is a replica, of nobody who is there."""
+        self.run("REPLICAOF", "127.0.0.1", 1)
+        try:
+            yield
+        finally:
+            self.run("REPLICAOF", "NO", "ONE")
 
     def kill(self) -> None:
         """As a crash would end it: nothing is flushed, the sockets are reset."""
@@ -162,7 +185,6 @@ class RedisServer:
 
     def stop(self) -> None:
         if self._process is not None:
-            self.resume()
             self._end(signal.SIGTERM)
 
     def _signal(self, number: signal.Signals) -> None:

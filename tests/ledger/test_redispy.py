@@ -56,10 +56,8 @@ def transport(server: RedisServer, connections_max: int = 4) -> RedisPyTransport
 async def test_a_full_store_says_so(redis_server: RedisServer) -> None:
     """failure row 22"""
     redis = transport(redis_server)
-    redis_server.run("CONFIG", "SET", "maxmemory", 1)
-    with pytest.raises(StoreError) as caught:
+    with redis_server.config("maxmemory", 1), pytest.raises(StoreError) as caught:
         await redis.run(ADD, [b"n"], [b"1"])
-    redis_server.run("CONFIG", "SET", "maxmemory", 0)
     assert (caught.value.error, caught.value.indeterminate) == (STORE_FULL, False)
     assert await redis.run(ADD, [b"n"], [b"1"]) == 1
     await redis.close()
@@ -68,10 +66,8 @@ async def test_a_full_store_says_so(redis_server: RedisServer) -> None:
 async def test_a_demoted_primary_is_unavailable(redis_server: RedisServer) -> None:
     """failure row 19"""
     redis = transport(redis_server)
-    redis_server.run("REPLICAOF", "127.0.0.1", 1)
-    with pytest.raises(StoreError) as caught:
+    with redis_server.demoted(), pytest.raises(StoreError) as caught:
         await redis.run(ADD, [b"n"], [b"1"])
-    redis_server.run("REPLICAOF", "NO", "ONE")
     assert (caught.value.error, caught.value.transient) == (STORE_UNAVAILABLE, True)
     await redis.close()
 
@@ -80,10 +76,8 @@ async def test_a_slow_store_is_given_up_and_may_have_done_it(redis_server: Redis
     """failure row 15"""
     redis = transport(redis_server)
     await redis.run(ADD, [b"n"], [b"1"])
-    redis_server.pause()
-    with pytest.raises(StoreError) as caught:
+    with redis_server.paused(), pytest.raises(StoreError) as caught:
         await redis.run(ADD, [b"n"], [b"1"])
-    redis_server.resume()
     assert (caught.value.transient, caught.value.indeterminate) == (True, True)
     await redis.close()
 
@@ -92,11 +86,10 @@ async def test_no_free_connection_means_it_was_not_done(redis_server: RedisServe
     """failure row 27"""
     redis = transport(redis_server, connections_max=1)
     await redis.run(ADD, [b"n"], [b"1"])
-    redis_server.pause()
-    failures = await asyncio.gather(
-        *(redis.run(ADD, [b"n"], [b"1"]) for _ in range(3)), return_exceptions=True
-    )
-    redis_server.resume()
+    with redis_server.paused():
+        failures = await asyncio.gather(
+            *(redis.run(ADD, [b"n"], [b"1"]) for _ in range(3)), return_exceptions=True
+        )
     errors = [failure for failure in failures if isinstance(failure, StoreError)]
     assert [error.indeterminate for error in errors] == [True, False, False]
     assert [error.transient for error in errors] == [True, True, True]

@@ -1,0 +1,190 @@
+"""One connection to Redis that many callers share: commands leave together, replies come in order.
+
+The n-th reply belongs to the n-th command and to nothing else. So a caller that was cancelled keeps
+its place (its reply is let go when it comes), and a connection whose replies stop is dropped as a
+whole, because a late reply must never meet a later command.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+from hiredis import ProtocolError, Reader
+
+from gateway.errors import StoreError
+from gateway.ledger.resp import unavailable
+
+FLUSH_AT = 16
+"""Commands written together at most: Redis works on one batch while the next one is made."""
+
+GRACE_S = 0.01
+"""For what waits in the socket of a loop that was itself too busy to read."""
+
+
+class Connection(asyncio.Protocol):
+    """`call` is the fast path: an idle connection writes at once, a busy one at the turn's end."""
+
+    __slots__ = (
+        "_doomed",
+        "_gone",
+        "_loop",
+        "_on_lost",
+        "_out",
+        "_pending",
+        "_reader",
+        "_retired",
+        "_timeout_s",
+        "_transport",
+        "_waiters",
+        "_watchdog",
+        "pending_max",
+        "place",
+    )
+
+    def __init__(
+        self,
+        place: str,
+        on_lost: Callable[["Connection"], None],
+        *,
+        timeout_s: float,
+        pending_max: int,
+    ) -> None:
+        self.place = place
+        self.pending_max = pending_max
+        self._on_lost = on_lost
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._reader = Reader()
+        self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._out: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._doomed: asyncio.Future[Any] | None = None
+        self._retired = False
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._gone = asyncio.Event()
+
+    def call(self, packed: bytes) -> asyncio.Future[Any]:
+        """The reply (an error reply is a value, `hiredis.ReplyError`), or `StoreError` for none."""
+        future = self._loop.create_future()
+        transport = self._transport
+        if transport is None:
+            _fail(future, unavailable(f"{self.place}: connection lost"))
+            return future
+        pending = self._pending
+        pending.append((future, self._loop.time()))
+        if len(pending) == 1:
+            transport.write(packed)
+            if self._watchdog is None:
+                self._watchdog = self._loop.call_later(self._timeout_s, self._watch)
+            return future
+        out = self._out
+        out.append(packed)
+        if len(out) == 1:
+            self._loop.call_soon(self._flush)
+        elif len(out) >= FLUSH_AT:
+            self._flush()
+        return future
+
+    @property
+    def full(self) -> bool:
+        """Whether a new call must wait its turn for room."""
+        return len(self._pending) >= self.pending_max or bool(self._waiters)
+
+    async def room(self) -> None:
+        """Wait for the replies that make room, first come first served; or until it is dropped."""
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    async def gone(self) -> None:
+        await self._gone.wait()
+
+    def retire(self) -> None:
+        """Close once the calls under way are answered; the owner makes no more."""
+        self._retired = True
+        if not self._pending and self._transport is not None:
+            self._transport.close()
+
+    def drop(self, why: str) -> None:
+        """Close now; what is under way fails. What was written may have taken effect."""
+        if self._transport is None:
+            return
+        self._transport.abort()
+        self._transport = None
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        written = len(self._pending) - len(self._out)
+        self._out.clear()
+        pending, self._pending = self._pending, deque()
+        for number, (future, _) in enumerate(pending):
+            if not future.done():
+                _fail(future, unavailable(f"{self.place}: {why}", indeterminate=number < written))
+        self._let_in(len(self._waiters))
+        self._on_lost(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        pending = self._pending
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not False:
+                if not pending:
+                    self.drop("a reply that nobody asked for")
+                    return
+                future, _ = pending.popleft()
+                if not future.done():
+                    future.set_result(reply)
+        except ProtocolError as error:
+            self.drop(f"not the protocol of Redis ({error})")
+            return
+        if self._waiters:
+            self._let_in(self.pending_max - len(pending))
+        if self._retired and not pending and self._transport is not None:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.drop("connection lost")
+        self._gone.set()
+
+    def _let_in(self, count: int) -> None:
+        waiters = self._waiters
+        while count > 0 and waiters:
+            waiter = waiters.popleft()
+            if not waiter.done():  # One that is done has been cancelled.
+                waiter.set_result(None)
+                count -= 1
+
+    def _flush(self) -> None:
+        if self._out and self._transport is not None:
+            self._transport.write(b"".join(self._out))
+            self._out.clear()
+
+    def _watch(self) -> None:
+        """Replies come in order, so the oldest call alone tells whether they have stopped.
+
+        A call found overdue gets a moment more: after a pause of this very loop its reply may be
+        waiting to be read, and timers can run before the socket is looked at.
+        """
+        if not self._pending:
+            self._watchdog = self._doomed = None
+            return
+        oldest, since_s = self._pending[0]
+        left_s = since_s + self._timeout_s - self._loop.time()
+        if left_s > 0:
+            self._doomed = None
+        elif oldest is not self._doomed:
+            self._doomed, left_s = oldest, GRACE_S
+        else:
+            self.drop(f"no answer within {self._timeout_s * 1000:.0f} ms")
+            return
+        self._watchdog = self._loop.call_later(left_s, self._watch)
+
+
+def _fail(future: asyncio.Future[Any], error: StoreError) -> None:
+    future.set_exception(error)
+    future.exception()  # Counts as seen: a caller that is cancelled just now will not look.
