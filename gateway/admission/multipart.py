@@ -1,8 +1,9 @@
 """multipart/form-data as it streams by: how many bytes of it are files.
 
 A reader that disagrees with this one about where a part ends, or which part is a file, could store
-what was not counted. So what is ambiguous is refused (bare line feeds before a boundary), what is
-not plainly a form field counts as a file, and what is neither (preamble, epilogue) is bounded.
+what was not counted. So the boundary must not occur but as a delimiter on a line of its own (it is
+chosen by the client, for not being in its data), what is not plainly a form field counts as a file,
+and what is neither (preamble, epilogue) is bounded.
 
 Source: RFC 7578 and RFC 2046 section 5.1.1.
 """
@@ -18,11 +19,13 @@ PARTS_MAX = 10_000
 LOOSE_MAX = 1024
 """Bytes of preamble and epilogue together, beyond those held back to look for a boundary."""
 
+_PIECE = 32 * 1024
+"""Bytes looked at together: what remains of them is copied once per part."""
+
 _PARAMETER = re.compile(rb'[ \t]*;[ \t]*([^\s;="]+)=(?:"([^"]*)"|([^\s;"]+))')
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _LINE_END = re.compile(rb"[ \t]{0,256}\r\n")
 _LINE_END_BEGUN = re.compile(rb"[ \t]{0,256}\r?")
-_STRAY = re.compile(rb"(?<!\r)\n|\r(?!\n)")
 _FIELD = re.compile(rb'form-data[ \t]*;[ \t]*name=(?:"[^"\\]*"|[^\s;"\\]+)', re.IGNORECASE)
 
 _FILE_KINDS = (b"multipart/", b"application/octet-stream")
@@ -31,7 +34,7 @@ _FILE_KINDS = (b"multipart/", b"application/octet-stream")
 
 class _State(Enum):
     OPENING = auto()
-    """At the start of the body or of a part's content, where a boundary needs no line feed."""
+    """At the start of the body or of a part's content, where a boundary needs no line break."""
     CONTENT = auto()
     """In the preamble or in a part, looking for the next boundary."""
     DELIMITER = auto()
@@ -80,14 +83,12 @@ class FileParts:
         "_loose",
         "_parts",
         "_state",
-        "_token",
         "refusal",
     )
 
     def __init__(self, boundary: bytes) -> None:
         self.refusal: Refusal | None = None
         self._dash = b"--" + boundary
-        self._token = b"\n" + self._dash
         self._state = _State.OPENING
         self._buffer = b""
         self._in_file = False
@@ -100,10 +101,13 @@ class FileParts:
         return self._counted + (len(self._buffer) if self._in_file else 0)
 
     def feed(self, data: bytes) -> None:
-        if self.refusal is None:
-            self._buffer += data
+        for start in range(0, len(data), _PIECE):
+            self._buffer += data[start : start + _PIECE]
             while self.refusal is None and self._step():
                 pass
+            if self.refusal is not None:
+                self._buffer = b""
+                return
 
     def _step(self) -> bool:
         """Take what can be taken from the buffer; False when more is needed."""
@@ -129,15 +133,14 @@ class FileParts:
         return True
 
     def _pass_content(self) -> bool:
-        at = self._buffer.find(self._token)
+        at = self._buffer.find(self._dash)
         if at < 0:
-            # Held back: the beginning of a token, with the carriage return before it.
-            self._spend(len(self._buffer) - len(self._token))
+            self._spend_all_but_a_tail()
             return False
-        if self._buffer[at - 1 : at] != b"\r":
-            self._refuse("a boundary follows a bare line feed")
+        if at < 2 or self._buffer[at - 2 : at] != b"\r\n":
+            self._refuse("a boundary does not begin its line")
             return False
-        self._enter_delimiter(at - 1, at + len(self._token))
+        self._enter_delimiter(at - 2, at + len(self._dash))
         return True
 
     def _enter_delimiter(self, content_end: int, end: int) -> None:
@@ -173,22 +176,27 @@ class FileParts:
         if at > PART_HEADERS_MAX or (at < 0 and len(self._buffer) >= PART_HEADERS_MAX + 4):
             self._refuse(f"the headers of a part are longer than {PART_HEADERS_MAX} bytes")
             return False
-        if at < 0:
-            return False
-        headers = self._buffer[:at]
-        if _STRAY.search(headers) is not None or self._token in headers:
+        headers = self._buffer if at < 0 else self._buffer[: at + 2]
+        if _has_stray(headers) or self._dash in headers:
+            # Also before their end has come: to a lenient reader this may have been the end.
             self._refuse("the headers of a part are broken")
             return False
-        self._in_file = is_file(headers)
+        if at < 0:
+            return False
+        self._in_file = is_file(headers[:at])
         self._buffer = self._buffer[end:]
         self._state = _State.OPENING
         return True
 
     def _pass_epilogue(self) -> bool:
-        if self._token in self._buffer:
+        if self._dash in self._buffer:
             self._refuse("there are parts behind the last one")
-        self._spend(len(self._buffer) - len(self._token))
+        self._spend_all_but_a_tail()
         return False
+
+    def _spend_all_but_a_tail(self) -> None:
+        """Hold back what may be the beginning of a boundary, with the line break before it."""
+        self._spend(len(self._buffer) - len(self._dash) - 1)
 
     def _spend(self, count: int) -> None:
         """Drop bytes from the buffer whose meaning is certain."""
@@ -204,6 +212,13 @@ class FileParts:
 
     def _refuse(self, why: str) -> None:
         self.refusal = Refusal(BAD_REQUEST, f"the multipart body is malformed: {why}")
+
+
+def _has_stray(headers: bytes) -> bool:
+    """A carriage return or a line feed without the other; one return at the end may yet get it."""
+    breaks = headers.count(b"\r\n")
+    returns = headers.count(b"\r") - headers.endswith(b"\r")
+    return returns != breaks or headers.count(b"\n") != breaks
 
 
 def is_file(headers: bytes) -> bool:

@@ -1,8 +1,10 @@
 """aws-chunked bodies: the data counts, however it is cut up, and the envelope is bounded."""
 
+from io import BytesIO
 from itertools import pairwise
 
 import pytest
+from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -143,3 +145,14 @@ def test_any_cut_gives_the_same_count(data: list[bytes], signed: bool, cuts: lis
     chunks = counted(*pieces)
     assert chunks.refusal is None
     assert chunks.decoded == sum(map(len, data))
+
+
+def test_what_boto3_sends() -> None:
+    """A real client: the body botocore makes of a stream with a trailing checksum."""
+    sent = AwsChunkedWrapper(
+        BytesIO(b"x" * 1_000_003), Crc32Checksum, "x-amz-checksum-crc32", chunk_size=65_536
+    ).read()
+    chunks = counted(*(sent[at : at + 10_000] for at in range(0, len(sent), 10_000)))
+    assert chunks.refusal is None
+    assert chunks.decoded == 1_000_003
+    assert len(sent) < wire_max(1_000_003)
