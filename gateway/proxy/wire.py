@@ -32,6 +32,9 @@ path and method a route was found for."""
 
 SAID_BY_US_PREFIXES = (b"x-forwarded-", b"x-account", b"x-quota-", b"proxy-")
 
+NEVER_NOMINATED = frozenset({b"close", b"host", b"date", b"content-type"})
+"""Options of Connection that name no field, and fields that are for every recipient."""
+
 NOT_IN_TRAILERS = HOP_BY_HOP | frozenset(
     b"content-length content-encoding content-type content-range host date age vary location"
     b" authorization set-cookie cookie cache-control expires pragma retry-after"
@@ -98,18 +101,15 @@ def request_head(
     message: Message,
 ) -> bytes:
     """The head of the request that goes upstream, made from the client's."""
-    dropped = _dropped(rules.strip)
     taken: dict[bytes, list[bytes]] = {}
     lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
     if not rules.keep_host:
         lines.append(b"Host: %b\r\n" % rules.authority)
     for name, value in headers:
-        lower = read = name.lower()
-        if b"_" in lower:
-            read = lower.replace(b"_", b"-")  # CGI and WSGI cannot tell the two apart
-        if read not in dropped and not read.startswith(SAID_BY_US_PREFIXES):
+        if not _ends_here(name, rules.strip):
             lines.append(b"%b: %b\r\n" % (name, value))
             continue
+        lower = name.lower()
         taken.setdefault(lower, []).append(value)
         if lower == b"host" and rules.keep_host:
             lines.append(b"%b: %b\r\n" % (name, value))
@@ -123,14 +123,16 @@ def request_head(
     return b"".join(lines)
 
 
-@lru_cache
-def _dropped(strip: frozenset[bytes]) -> frozenset[bytes]:
-    return HOP_BY_HOP | SAID_BY_US | strip
+@lru_cache(maxsize=512)
+def _ends_here(name: bytes, strip: frozenset[bytes]) -> bool:
+    read = name.lower().replace(b"_", b"-")  # CGI and WSGI cannot tell the two apart
+    held = read in HOP_BY_HOP or read in SAID_BY_US or read in strip
+    return held or read.startswith(SAID_BY_US_PREFIXES)
 
 
 def _without_nominated(lines: list[bytes], values: list[bytes]) -> list[bytes]:
     """Leave out the fields that Connection names; but not those every recipient needs."""
-    nominated = _tokens(values) - HOP_BY_HOP - {b"close", b"host"}
+    nominated = _tokens(values) - HOP_BY_HOP - NEVER_NOMINATED
     if not nominated:
         return lines
     kept = [line for line in lines[1:] if line.partition(b":")[0].lower() not in nominated]
@@ -140,25 +142,43 @@ def _without_nominated(lines: list[bytes], values: list[bytes]) -> list[bytes]:
 def _forwarded(taken: Mapping[bytes, list[bytes]], sender: Sender) -> bytes:
     """X-Forwarded-* and Forwarded (RFC 7239): what we saw; what a trusted proxy saw before us
     comes first."""
-    told = taken if sender.trusted else {}
     host = b", ".join(taken.get(b"host", ()))
-    node = b'"[%b]"' % sender.address if b":" in sender.address else sender.address
-    ours = b"for=%b;proto=%b" % (node, sender.scheme)
-    if host:
-        ours += b';host="%b"' % host.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
-    port = b"" if sender.port is None else b"%d" % sender.port
-    lines = [
-        b"X-Forwarded-For: %b\r\n" % b", ".join([*told.get(b"x-forwarded-for", ()), sender.address])
-    ]
-    for name, lower, value in (
-        (b"X-Forwarded-Proto", b"x-forwarded-proto", sender.scheme),
-        (b"X-Forwarded-Host", b"x-forwarded-host", host),
-        (b"X-Forwarded-Port", b"x-forwarded-port", port),
+    if not sender.trusted:
+        return _seen_by_us(sender.address, sender.scheme, sender.port, host)
+    lines = [_listed(b"X-Forwarded-For", taken.get(b"x-forwarded-for", ()), sender.address)]
+    for name, ours in (
+        (b"X-Forwarded-Proto", sender.scheme),
+        (b"X-Forwarded-Host", host),
+        (b"X-Forwarded-Port", b"" if sender.port is None else b"%d" % sender.port),
     ):
-        if said := b", ".join(told.get(lower, ())) or value:
+        if said := b", ".join(taken.get(name.lower(), ())) or ours:
             lines.append(b"%b: %b\r\n" % (name, said))
-    lines.append(b"Forwarded: %b\r\n" % b", ".join([*told.get(b"forwarded", ()), ours]))
+    element = _element(sender.address, sender.scheme, host)
+    lines.append(_listed(b"Forwarded", taken.get(b"forwarded", ()), element))
     return b"".join(lines)
+
+
+@lru_cache(maxsize=256)
+def _seen_by_us(address: bytes, scheme: bytes, port: int | None, host: bytes) -> bytes:
+    lines = [b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, scheme)]
+    if host:
+        lines.append(b"X-Forwarded-Host: %b\r\n" % host)
+    if port is not None:
+        lines.append(b"X-Forwarded-Port: %d\r\n" % port)
+    lines.append(b"Forwarded: %b\r\n" % _element(address, scheme, host))
+    return b"".join(lines)
+
+
+def _element(address: bytes, scheme: bytes, host: bytes) -> bytes:
+    node = b'"[%b]"' % address if b":" in address else address
+    element = b"for=%b;proto=%b" % (node, scheme)
+    if not host:
+        return element
+    return element + b';host="%b"' % host.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+def _listed(name: bytes, before: Sequence[bytes], ours: bytes) -> bytes:
+    return b"%b: %b\r\n" % (name, b", ".join([*before, ours]))
 
 
 def _request_framing(taken: Mapping[bytes, list[bytes]], message: Message) -> bytes:
@@ -224,18 +244,21 @@ def answer_head(
     """The head of the answer the client gets, made from the upstream's; `extra` are our own
     fields, which replace the upstream's of the same name."""
     way = delivery(answer, client_version)
-    dropped = HOP_BY_HOP | {b"content-length"} | {name.lower() for name, _ in extra}
-    if way is Delivery.CHUNKED:
-        dropped -= {b"trailer"}
-    nominated = _tokens(value for name, value in answer.headers if name.lower() == b"connection")
-    if nominated:
-        dropped |= nominated - {b"date", b"content-type", b"trailer"}
+    ours = [name.lower() for name, _ in extra]
+    options: list[bytes] = []
     lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, answer.reason)]
-    lines += [
-        b"%b: %b\r\n" % (name, value)
-        for name, value in answer.headers
-        if name.lower() not in dropped
-    ]
+    for name, value in answer.headers:
+        lower = name.lower()
+        if lower in HOP_BY_HOP:
+            if lower == b"connection":
+                options.append(value)
+            if lower != b"trailer" or way is not Delivery.CHUNKED:
+                continue
+        elif lower == b"content-length" or lower in ours:
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if options and options not in ([b"keep-alive"], [b"close"]):
+        lines = _without_nominated(lines, options)
     lines.append(VIA[answer.version])
     lines += [b"%b: %b\r\n" % field for field in extra]
     lines.append(_answer_framing(answer, way, keep_alive, client_version))
