@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from gateway.admission.head import Head
-from gateway.admission.sigv4 import access_key_id
+from gateway.admission.sigv4 import access_key_id, is_signed
 from gateway.catalog.routes import CredentialKind, Route
 from gateway.errors import BAD_HEADER, UNAUTHENTICATED, Refusal
 
@@ -72,16 +72,17 @@ def unauthenticated(route: Route, detail: str) -> Refusal:
     return Refusal(UNAUTHENTICATED, detail, headers)
 
 
-def credential_headers(route: Route, used: Credential | None = None) -> frozenset[bytes]:
+def credential_headers(route: Route, head: Head | None = None) -> frozenset[bytes]:
     """Lower-case names of the headers that are the gateway's business and not the upstream's.
 
-    All that the route could have read a key from, whichever was `used`. A SigV4 signature is the
-    upstream's to check: it stays, and its access key id is no secret.
+    All that the route could have read a key from, whichever was used. A SigV4 signature is the
+    upstream's to check: on a route that takes one, the `head` that carries it keeps it, and the
+    access key id in it is no secret.
     """
     if not route.strip_credentials:
         return frozenset()
     names = frozenset[bytes]().union(*(_HEADERS[kind] for kind in route.auth))
-    if used is not None and used.kind is CredentialKind.S3:
+    if head is not None and CredentialKind.S3 in route.auth and is_signed(head):
         return names - {b"authorization"}
     return names
 

@@ -31,6 +31,11 @@ def access_key_id(head: Head) -> str | Refusal | None:
     return presigned or signed
 
 
+def is_signed(head: Head) -> bool:
+    """True if the Authorization header is a signature of this kind."""
+    return (head.get(b"authorization") or b"").startswith(_SCHEME + b" ")
+
+
 def _from_header(authorization: bytes) -> str | Refusal | None:
     scheme, _, rest = authorization.partition(b" ")
     if scheme == b"AWS":
