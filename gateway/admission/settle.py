@@ -43,13 +43,15 @@ class Exchange:
     `sent_all`: the upstream was handed the last byte of the request. `status`: of the final answer
     (101 for an upgrade), None if its head never arrived whole. `failure`: what ended it, if it did
     not end by itself. A client that left after the last byte is no failure of the exchange as long
-    as the gateway waits for the answer.
+    as the gateway waits for the answer. `relayed`: the answer's head went out to the client (it
+    matters for downloads only).
     """
 
     route: Route
     sent_all: bool
     status: int | None = None
     failure: Failure | None = None
+    relayed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +82,25 @@ def commits(route: Route, status: int) -> bool:
 def decide(exchange: Exchange) -> Settlement:
     """What becomes of the reservation behind `exchange`.
 
-    1. The upstream's status commits: commit, however it ended. That covers a truncated answer, a
+    1. A download that broke off before anything of its answer was relayed: release. What is
+       charged there is delivery, and there was none (there was no room for it, for instance).
+    2. The upstream's status commits: commit, however it ended. That covers a truncated answer, a
        client that left while it was relayed, an answer given before the body was through (what was
        forwarded by then is charged), and a download or an upgraded connection that was cut (what
        was relayed is charged).
-    2. Any other status: release. The upstream refused the work, early or late.
-    3. No status, and not everything was sent: release. Half a request is no work. The reason
+    3. Any other status: release. The upstream refused the work, early or late.
+    4. No status, and not everything was sent: release. Half a request is no work. The reason
        is what broke it off.
-    4. No status though everything was sent, for a download: release. What is charged there is
-       delivery, and nothing was delivered.
-    5. No status though everything was sent: in doubt. The work may have been done.
+    5. No status though everything was sent, for a download: release. Nothing was delivered.
+    6. No status though everything was sent: in doubt. The work may have been done.
     """
+    delivers = exchange.route.policy is Policy.DOWNLOAD
     if exchange.status is not None:
+        if delivers and not exchange.relayed and exchange.failure is not None:
+            return ReleaseIt(Reason(exchange.failure))  # 1
         if commits(exchange.route, exchange.status):
-            return CommitIt()  # 1
-        return ReleaseIt(Reason.STATUS)  # 2
+            return CommitIt()  # 2
+        return ReleaseIt(Reason.STATUS)  # 3
     if not exchange.sent_all:
-        return ReleaseIt(Reason(exchange.failure or Failure.ABANDONED))  # 3
-    if exchange.route.policy is Policy.DOWNLOAD:
-        return ReleaseIt(Reason.UNANSWERED)  # 4
-    return InDoubt()  # 5
+        return ReleaseIt(Reason(exchange.failure or Failure.ABANDONED))  # 4
+    return ReleaseIt(Reason.UNANSWERED) if delivers else InDoubt()  # 5, 6

@@ -100,6 +100,15 @@ def test_a_download_is_charged_for_what_was_relayed(failure: Failure | None) -> 
     assert download(404, failure) == ReleaseIt(Reason.STATUS)
 
 
+def test_a_download_that_never_began_is_released() -> None:
+    """failure row 42: its announced length did not fit, so its client got a refusal instead."""
+    unbegun = decide(Exchange(DOWNLOAD, True, 200, Failure.CUT, relayed=False))
+    assert unbegun == ReleaseIt(Reason.CUT)
+    assert decide(Exchange(DOWNLOAD, True, 204, relayed=False)) == COMMIT
+    stored = decide(Exchange(UPLOAD, True, 201, Failure.CLIENT_GONE, relayed=False))
+    assert stored == COMMIT
+
+
 def test_a_download_that_was_never_answered_is_released() -> None:
     """failure row 35: nothing was delivered, so nothing is in doubt."""
     assert download(None, Failure.UPSTREAM) == ReleaseIt(Reason.UNANSWERED)
