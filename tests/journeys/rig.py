@@ -168,12 +168,10 @@ class Rig:
         async with self.session.delete(f"{self.url}/files/{name}", headers=self.headers) as answer:
             return answer.status
 
-    async def raw(self, data: bytes, *, end: bool = False) -> bytes:
-        """Send bytes as they are and read until the gateway closes; `end` half-closes first."""
+    async def raw(self, data: bytes) -> bytes:
+        """Send bytes as they are and read until the gateway closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(data)
-        if end:
-            writer.write_eof()
         try:
             async with asyncio.timeout(20):
                 return await reader.read()
