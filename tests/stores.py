@@ -17,7 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.ledger.redispy import no_retry
-from gateway.ledger.store import Store
+from gateway.ledger.store import Store, connect
 from tests.redis_server import Binary, RedisServer, found_binaries
 
 BINARIES = found_binaries()
@@ -99,5 +99,7 @@ async def open_flavour(flavour: Flavour, servers: RedisServers) -> Store:
     if flavour.binary is None:
         return Store.fake()
     server = servers.empty(flavour.binary)
+    if flavour.via is Via.PIPELINED:
+        return await connect(server.url)
     client = Redis(unix_socket_path=str(server.socket), protocol=2, retry=no_retry())
     return Store.over(client, flavour.binary.name)

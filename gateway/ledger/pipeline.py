@@ -33,6 +33,7 @@ Locate = Callable[[], Awaitable[Address]]
 """Where the server is now; asked before each attempt to connect."""
 
 OLDEST = (6, 2)
+ASKING = command(b"ASKING")
 
 RETRY_FIRST_S = 0.02
 RETRY_MAX_S = 0.5
@@ -84,18 +85,37 @@ class PipelinedTransport:
         """The first connection; raises `StoreError` when the server cannot be used."""
         self._use(await self._connect())
 
+    def begin(self) -> None:
+        """Like `start`, in the background: calls made before it is done wait or fail."""
+        self._leave()
+
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        reply = await self.attempt(script, keys, args)
+        if type(reply) is ReplyError:
+            raise store_error(str(reply), doing=script.name)
+        return reply
+
+    async def attempt(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes], *, asking: bool = False
+    ) -> Any:
+        """As `run`, but an error reply is a value. `asking`: this node is only taking a slot over.
+
+        A cluster's redirections are told by error replies.
+        """
         connection = self._connection
         if connection is None or connection.full:
             connection = await self._ready(script.name)
+        if asking:
+            connection.call(ASKING)
         reply = await connection.call(script_call(b"EVALSHA", script.sha, keys, args))
+        if type(reply) is ReplyError and error_code(str(reply)) == NOSCRIPT:
+            if asking:
+                connection.call(ASKING)
+            # By its source: that loads it too, and cannot miss it when it is flushed again.
+            reply = await connection.call(script_call(b"EVAL", script.source, keys, args))
         if type(reply) is ReplyError:
-            if error_code(str(reply)) == NOSCRIPT:
-                # By its source: that loads it too, and cannot miss it when it is flushed again.
-                reply = await connection.call(script_call(b"EVAL", script.source, keys, args))
-            if type(reply) is ReplyError:
-                raise self._refused(connection, str(reply), script.name)
-        if self._limits.replicas:
+            self._heed(connection, str(reply))
+        elif self._limits.replicas:
             await self._acknowledged(connection)
         return reply
 
@@ -105,7 +125,7 @@ class PipelinedTransport:
         connection = await self._ready(doing)
         reply = await connection.call(command(*words))
         if type(reply) is ReplyError:
-            raise self._refused(connection, str(reply), doing)
+            raise store_error(str(reply), doing=doing)
         return reply
 
     async def close(self) -> None:
@@ -136,12 +156,11 @@ class PipelinedTransport:
             what = "not connected" if self._connection is None else "too many calls under way"
             raise unavailable(f"{doing}: {what}") from None
 
-    def _refused(self, connection: Connection, text: str, doing: str) -> StoreError:
+    def _heed(self, connection: Connection, text: str) -> None:
         if error_code(text) == READONLY and connection is self._connection:
             # A primary no more. Those who wait get their answers; the next calls go elsewhere.
             self._leave()
             connection.retire()
-        return store_error(text, doing=doing)
 
     # -- replication ------------------------------------------------------------------------------
 

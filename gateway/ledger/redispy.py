@@ -7,7 +7,13 @@ may have taken effect already.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import (
+    BlockingConnectionPool,
+    Redis,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -25,6 +31,7 @@ from redis.exceptions import (
 )
 
 from gateway.errors import INTERNAL, StoreError
+from gateway.ledger.address import Address
 from gateway.ledger.resp import store_error, unavailable
 from gateway.ledger.scripts import Script
 
@@ -67,6 +74,40 @@ class RedisPyTransport:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def client_of(address: Address, *, timeout_s: float = 5.0, connections_max: int = 16) -> "Redis":
+    """A redis-py client for records and administration; a call waits for a free connection."""
+    kind: type[AbstractConnection] = Connection
+    options = client_options(address, timeout_s=timeout_s)
+    if address.path:
+        kind = UnixDomainSocketConnection
+        options["path"] = address.path
+    else:
+        options |= {"host": address.host, "port": address.port}
+    if address.tls:
+        kind = SSLConnection
+        options |= address.tls_files
+    pool = BlockingConnectionPool(
+        connection_class=kind,
+        max_connections=connections_max,
+        timeout=1.0,
+        db=address.db,
+        **options,
+    )
+    return Redis.from_pool(pool)
+
+
+def client_options(address: Address, *, timeout_s: float) -> dict[str, Any]:
+    """What every redis-py client of the gateway is made with."""
+    return {
+        "username": address.user or None,
+        "password": address.password or None,
+        "protocol": 2,
+        "retry": no_retry(),
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": 1.0,
+    }
 
 
 def as_store_error(error: RedisError, *, doing: str) -> StoreError:

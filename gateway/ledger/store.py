@@ -1,13 +1,20 @@
 """The store: everything that reaches one Redis, opened together and closed together."""
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 
 from gateway.errors import STORE_UNAVAILABLE, StoreError
-from gateway.ledger.redispy import RedisPyTransport, no_retry
+from gateway.ledger.address import Address, Kind, Place, parse
+from gateway.ledger.checks import check
+from gateway.ledger.cluster import ClusterTransport, cluster_client
+from gateway.ledger.pipeline import Limits, Locate, PipelinedTransport
+from gateway.ledger.redispy import RedisPyTransport, client_of, no_retry
+from gateway.ledger.sentinel import SentinelMaster
 from gateway.ledger.transport import Transport
 
 
@@ -21,19 +28,19 @@ class Store:
     admission: Transport
     settlement: Transport
     client: "Redis | RedisCluster"
+    closing: Callable[[], Awaitable[None]]
     description: str = ""
     warnings: tuple[str, ...] = ()
 
     async def close(self) -> None:
-        await self.admission.close()
-        await self.settlement.close()
-        await self.client.aclose()
+        """Calls under way are answered first."""
+        await self.closing()
 
     @classmethod
     def over(cls, client: Redis, description: str) -> "Store":
-        """A store that does everything through one redis-py client."""
+        """A store that does everything through one redis-py client, and closes it."""
         transport = RedisPyTransport(client)
-        return cls(transport, transport, client, description)
+        return cls(transport, transport, client, client.aclose, description)
 
     @classmethod
     def fake(cls, server: Any = None) -> "Store":
@@ -53,3 +60,57 @@ class Store:
             server=server or fakeredis.FakeServer(), protocol=2, retry=no_retry()
         )
         return cls.over(client, f"fakeredis {fakeredis.__version__}")
+
+
+async def connect(
+    url: str, *, op_timeout_s: float = 0.25, wait_replicas: int = 0, pending_max: int = 2048
+) -> Store:
+    """Open the store that `url` names, and see that it will do.
+
+    `wait_replicas`: replicas that must have an admission before it counts. Raises `StoreError` when
+    the store cannot be reached, `ConfigError` when the URL is wrong or the server may lose books.
+    """
+    place = parse(url)
+    settling = Limits(op_timeout_s=op_timeout_s, pending_max=pending_max)
+    admitting = replace(settling, replicas=wait_replicas)
+    async with AsyncExitStack() as opened:
+        client, transport = await _ways(place, opened)
+        admission, settlement = transport(admitting), transport(settling)
+        for way in (admission, settlement):
+            await way.start()
+            opened.push_async_callback(way.close)
+        warnings = await check(client)
+        closing = opened.pop_all().aclose
+    return Store(admission, settlement, client, closing, str(place), warnings)
+
+
+NewTransport = Callable[[Limits], PipelinedTransport | ClusterTransport]
+
+
+async def _ways(
+    place: Place, opened: AsyncExitStack
+) -> tuple["Redis | RedisCluster", NewTransport]:
+    """The redis-py client, and how transports are made, for this kind of place."""
+    match place.kind:
+        case Kind.CLUSTER:
+            cluster = await cluster_client(place)
+            opened.push_async_callback(cluster.aclose)
+            return cluster, lambda limits: ClusterTransport(place, limits)
+        case Kind.SENTINEL:
+            master = SentinelMaster(place)
+            opened.push_async_callback(master.close)
+            client = master.client()
+            opened.push_async_callback(client.aclose)
+            return client, lambda limits: PipelinedTransport(master.locate, limits)
+        case Kind.SINGLE:
+            address = place.addresses[0]
+            client = client_of(address)
+            opened.push_async_callback(client.aclose)
+            return client, lambda limits: PipelinedTransport(_at(address), limits)
+
+
+def _at(address: Address) -> Locate:
+    async def locate() -> Address:
+        return address
+
+    return locate

@@ -1,0 +1,56 @@
+"""Redis Sentinel: asked where the master is before each attempt to connect, never remembered.
+
+The sentinels may still name a master that has just failed; the greeting of the connection finds out
+that a server is no primary, and they are asked again.
+"""
+
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.sentinel import Sentinel
+from redis.exceptions import RedisError
+
+from gateway.ledger.address import Address, Place
+from gateway.ledger.redispy import client_options, no_retry
+from gateway.ledger.resp import unavailable
+
+ASK_TIMEOUT_S = 0.3
+"""For one sentinel; the next one is asked then."""
+
+
+class SentinelMaster:
+    """`locate` is what `PipelinedTransport` wants; `client` a redis-py client of the master."""
+
+    __slots__ = ("_master", "_name", "_sentinel")
+
+    def __init__(self, place: Place) -> None:
+        self._name = place.master
+        self._master = place.addresses[0]
+        # Untyped in redis-py.
+        make: Any = Sentinel
+        self._sentinel = make(
+            [(address.host, address.port) for address in place.addresses],
+            sentinel_kwargs={
+                "protocol": 2,
+                "retry": no_retry(),
+                "socket_timeout": ASK_TIMEOUT_S,
+                "socket_connect_timeout": ASK_TIMEOUT_S,
+            },
+        )
+
+    async def locate(self) -> Address:
+        try:
+            host, port = await self._sentinel.discover_master(self._name)
+        except RedisError as error:
+            raise unavailable(f"no sentinel names a master of {self._name!r} ({error})") from error
+        return self._master.at(str(host), int(port))
+
+    def client(self, *, timeout_s: float = 5.0) -> "Redis":
+        options = client_options(self._master, timeout_s=timeout_s)
+        tls = {"ssl": True, **self._master.tls_files} if self._master.tls else {}
+        client: Redis = self._sentinel.master_for(self._name, db=self._master.db, **options, **tls)
+        return client
+
+    async def close(self) -> None:
+        for sentinel in self._sentinel.sentinels:
+            await sentinel.aclose()
