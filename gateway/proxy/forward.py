@@ -149,7 +149,13 @@ class Forwarder:
         if self._settled:
             return ()
         self._settled = True
-        facts = settle.Exchange(self._route, self._transfer.sent_all, self._status, failure)
+        facts = settle.Exchange(
+            self._route,
+            self._transfer.sent_all,
+            self._status,
+            failure,
+            relayed=failure is None or self._exchange.answering,
+        )
         match settle.decide(facts):
             case settle.CommitIt():
                 return await self._commit(reported)
@@ -195,7 +201,7 @@ class Forwarder:
         rules = wire.ForwardRules(
             self._pool.address.authority,
             keep_host=route.host is HostPolicy.KEEP,
-            strip=credential_headers(route),
+            strip=credential_headers(route, head),
         )
         message = wire.Message(
             self._exchange.request_id.encode(),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gateway import errors
 from gateway.admission.estimate import Estimate, estimate
 from gateway.admission.head import Head
-from gateway.admission.identify import credential
+from gateway.admission.identify import credential, unauthenticated
 from gateway.admission.routing import Match
 from gateway.admission.throttle import FailureThrottle
 from gateway.catalog.plans import Plan
@@ -106,11 +106,7 @@ class Gate:
         identity = await self._identities.find(given.kind, given.secret)
         if identity is None:
             self._throttle.failed(peer, monotonic_s())
-            return Refusal(
-                errors.UNAUTHENTICATED,
-                "the API key is not valid",
-                {"WWW-Authenticate": 'Bearer realm="quota-gateway"'},
-            )
+            return unauthenticated(route, "the API key is not valid")
         return identity
 
     async def _terms(

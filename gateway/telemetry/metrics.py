@@ -122,8 +122,8 @@ OUTCOMES = frozenset({
 })  # fmt: skip
 """How a request ended, seen from the client."""
 REASONS = frozenset({
-    "answered", "status", "cut", "client-gone", "upstream", "abandoned", "unanswered", "cancelled",
-    "in-doubt", "operator", "released",
+    "answered", "status", "cut", "client-gone", "upstream", "abandoned", "unanswered",
+    "cancelled", "unreserved", "operator",
 })  # fmt: skip
 """Why a reservation was settled."""
 VERBS = frozenset({

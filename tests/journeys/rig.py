@@ -135,6 +135,12 @@ class Rig:
         catalog = self.gateway.handler.live.catalog
         return Terms(self.account.id, catalog.meters, catalog.plans[self.account.plan])
 
+    def new_account(self, account_id: str) -> NewAccount:
+        return NewAccount(account_id, self.account.plan)
+
+    def log_bytes(self) -> bytes:
+        return self.logs.getvalue()
+
     async def snapshot(self) -> Snapshot:
         return await self.gateway.ledger.snapshot(self.terms)
 
