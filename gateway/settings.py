@@ -380,7 +380,7 @@ def _check_certificate(settings: Settings, problems: Problems) -> None:
 
 def _check_certificates(catalog: Catalog, problems: Problems) -> None:
     for name, upstream in catalog.upstreams.items():
-        if upstream.ca_file is None:
+        if upstream.ca_file is None or not upstream.url.startswith("https:"):
             continue
         place = ("upstreams", name, "ca_file")
         try:

@@ -14,7 +14,7 @@ from gateway.catalog.routes import Route, Upstream, UsagePath
 PAGES: Mapping[str, tuple[str, ...]] = {"native": ("quota", "explain")}
 """Dialect → the usage pages that it has."""
 
-USAGE_PATHS = (
+USAGE_PATHS: tuple[UsagePath, ...] = (
     UsagePath("/v1/quota", "native", "quota"),
     UsagePath("/v1/quota/explain", "native", "explain"),
 )

@@ -119,11 +119,17 @@ def _default_plan(
     if len(chosen) > 1:
         second = ("plans", chosen[1], "default")
         problems.add(second, f"{chosen[0]} is the default already", "mark one plan")
-    elif names and not chosen:
+    elif names and not chosen and _all_said(document["plans"]):
         problems.add(
             ("plans",), "none of the plans is the default", "write default = true in one of them"
         )
     return chosen[0] if chosen else ""
+
+
+def _all_said(plans: Mapping[str, Any]) -> bool:
+    """Whether no plan has a `default` that could not be read: it might have been the one."""
+    said = [plan.get("default", False) for plan in plans.values() if isinstance(plan, Mapping)]
+    return all(isinstance(default, bool) for default in said)
 
 
 # -- upstreams ------------------------------------------------------------------------------------
@@ -134,7 +140,7 @@ def _upstreams(values: Mapping[str, Any], problems: Problems) -> dict[str, Upstr
     for name, upstream in values.items():
         if tables.UPSTREAMS.complete(upstream):
             read[name] = Upstream(name, **upstream)
-            if "ca_file" in upstream and not upstream["url"].startswith("https:"):
+            if "ca_file" in upstream and not read[name].url.startswith("https:"):
                 problems.add(
                     ("upstreams", name, "ca_file"),
                     "only https upstreams are verified",
@@ -147,31 +153,30 @@ def _upstreams(values: Mapping[str, Any], problems: Problems) -> dict[str, Upstr
 
 
 def _usage_paths(
-    values: Rows | None, routes: tuple[Route, ...], problems: Problems
+    rows: Rows | None, routes: tuple[Route, ...], problems: Problems
 ) -> tuple[UsagePath, ...]:
-    if values is None:
-        usage_paths: tuple[UsagePath, ...] = USAGE_PATHS
-    else:
-        usage_paths = tuple(
-            usage_path
-            for index, usage in enumerate(values)
-            if (usage_path := _usage_path(usage, ("usage", index), problems)) is not None
+    usage_paths: list[UsagePath] = list(USAGE_PATHS) if rows is None else []
+    for index, row in enumerate(rows or ()):
+        one = _usage_path(row, ("usage", index), problems)
+        if one is None:
+            continue
+        taken = next(
+            (other for other in usage_paths if _shape(other.path) == _shape(one.path)), None
         )
-    taken: dict[object, UsagePath] = {}
-    for usage_path in usage_paths:
-        shape = _shape(usage_path.path)
-        if shape in taken:
-            problems.add(("usage",), f"{shown(usage_path.path)} is served twice", "remove one")
-        taken[shape] = usage_path
+        if taken is not None:
+            problem = f"there is a page at {shown(taken.path)} already"
+            problems.add(("usage", index, "path"), problem, "remove one")
+        usage_paths.append(one)
+    pages = {_shape(one.path): one for one in usage_paths}
     for index, route in enumerate(routes):
-        page = taken.get(_shape(route.path))
+        page = pages.get(_shape(route.path))
         if page is not None and route.methods & {"GET", "HEAD"}:
             problems.add(
                 ("routes", index, "path"),
                 f"GET and HEAD of {page.path} are answered by the usage page {page.page}",
                 "make the paths differ: the page's is set in [[usage]]",
             )
-    return usage_paths
+    return tuple(usage_paths)
 
 
 def _usage_path(values: Mapping[str, Any], at: Place, problems: Problems) -> UsagePath | None:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from gateway.catalog.sizes import Unreadable, shown
 
-PATTERN_PATTERN = r"^/([A-Za-z0-9._~!$&'()*+,=:@%/-]|\{[A-Za-z_][A-Za-z0-9_]*(\.\.\.)?\})*$"
+PATTERN_PATTERN = (
+    r"^(?=/)(/([A-Za-z0-9._~!$&'()*+,=:@%-]+|\{[A-Za-z_][A-Za-z0-9_]*\}))*"
+    r"(/(\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\})?)?$"
+)
 TEMPLATE_PATTERN = r"^([^{}\u0000-\u0020]|\{[A-Za-z_][A-Za-z0-9_]*\})+$"
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\.\.\.)?\}")

@@ -52,7 +52,8 @@ class _Reader:
                 self.take("]]")
             elif self.take("["):
                 table = self.inside(self.key())
-                self.note(table)
+                for length in range(1, len(table) + 1):
+                    self.note(table[:length])
                 self.take("]")
             else:
                 self.pair(table)
@@ -115,6 +116,7 @@ class _Reader:
         place = (*self.inside(key[:-1]), *key[-1:])
         index = self.rows.get(place, 0)
         self.rows[place] = index + 1
+        self.note(place)
         self.note((*place, index))
         return (*place, index)
 

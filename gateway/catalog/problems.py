@@ -33,9 +33,6 @@ class Problems:
         """`name` is none of the `known` names of its kind (`what`: "a meter")."""
         self.add(place, f"{shown(name)} is not {what}", suggestion(name, known))
 
-    def extend(self, problems: Collection[ConfigProblem]) -> None:
-        self._found.extend(problems)
-
     def __len__(self) -> int:
         return len(self._found)
 

@@ -79,8 +79,6 @@ def _route(values: Mapping[str, Any], at: Place, meters: Meters, problems: Probl
     subject = fields.pop("subject", {})
     if tables.SUBJECT.complete(subject):
         fields["subject"] = (subject["kind"], subject["id"])
-    if "on_expiry" in fields:
-        fields["on_expiry"] = fields["on_expiry"].value
     return replace(_NEUTRAL, **fields)
 
 

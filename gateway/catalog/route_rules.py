@@ -12,7 +12,7 @@ from gateway.catalog.amounts import Meters
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.patterns import Pattern
 from gateway.catalog.problems import Place
-from gateway.catalog.routes import AccountSource, Policy, Route, Source
+from gateway.catalog.routes import AccountSource, CredentialKind, HostPolicy, Policy, Route, Source
 from gateway.catalog.sizes import shown
 
 
@@ -207,6 +207,20 @@ def the_stripped_prefix_begins_the_path(route: Route, _: Meters) -> Iterator[Fin
             ("strip_prefix",),
             f"the path {shown(route.path)} does not begin with {shown(prefix + '/')}",
             "strip what the path begins with",
+        )
+
+
+@rule("auth", "host", "strip_prefix")
+def signed_requests_are_not_rewritten(route: Route, _: Meters) -> Iterator[Finding]:
+    if CredentialKind.S3 not in route.auth:
+        return
+    if route.host is not HostPolicy.KEEP:
+        yield Finding(
+            ("host",), "a signature covers the Host that the client sent", 'write host = "keep"'
+        )
+    if route.strip_prefix:
+        yield Finding(
+            ("strip_prefix",), "a signature covers the path that the client sent", "remove it"
         )
 
 

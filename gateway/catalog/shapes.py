@@ -49,7 +49,7 @@ class Text:
     pattern: str
 
     def read(self, value: object, place: Place, problems: Problems) -> Any:
-        if isinstance(value, str) and re.search(self.pattern, value) and not value.endswith("\n"):
+        if isinstance(value, str) and re.fullmatch(self.pattern, value):
             return value
         return _misfit(self.expects, _said(value), place, problems)
 
@@ -94,6 +94,8 @@ def size(*, least: int = 0, most: int = AMOUNT_END - 1) -> Written:
         if isinstance(read, Unreadable) or least <= read <= most:
             return read
         bounds = f"from {sizes.size_text(least)} to {sizes.size_text(most)}"
+        if most == AMOUNT_END - 1:
+            bounds = f"of {sizes.size_text(least)} or more"
         return Unreadable(f"{shown(value)} is out of range", f"write a size {bounds}")
 
     return Written(parse, sizes.SIZE_EXAMPLE, sizes.SIZE_PATTERN, numbers=True)
@@ -117,45 +119,46 @@ def duration(*, least_ms: int = 1, most_ms: int = 366 * 86_400_000) -> Written:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """An amount of a meter as it was written: only the meter's unit says how it is to be read."""
+    """An amount of a meter as it was written: how it is to be read, only the meter's unit says."""
 
     unlimited: bool = False
 
     def read(self, value: object, place: Place, problems: Problems) -> Any:
-        if type(value) is int or (isinstance(value, str) and re.search(self._pattern(), value)):
+        if type(value) is int or isinstance(value, str):
             return value
-        return _misfit(self._expects(), _said(value), place, problems)
+        expects = 'an integer, a size such as "10GiB" or a duration such as "30h"'
+        return _misfit(expects, _said(value), place, problems)
 
     def schema(self) -> Schema:
-        text = {"type": "string", "pattern": self._pattern()}
+        pattern = f"{sizes.SIZE_PATTERN}|{sizes.DURATION_PATTERN}"
+        pattern += "|^unlimited$" if self.unlimited else ""
+        text = {"type": "string", "pattern": pattern}
         return {"anyOf": [{"type": "integer", "minimum": 0}, text]}
-
-    def _pattern(self) -> str:
-        either = f"{sizes.SIZE_PATTERN}|{sizes.DURATION_PATTERN}"
-        return f"{either}|^unlimited$" if self.unlimited else either
-
-    def _expects(self) -> str:
-        also = ' or "unlimited"' if self.unlimited else ""
-        return f'an integer, a size such as "10GiB", a duration such as "30h"{also}'
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words, read as a member of `words`."""
+    """One of a few words, read as a member of `words`. `also` is what may stand here instead."""
 
     words: type[StrEnum]
+    also: str = ""
 
     def read(self, value: object, place: Place, problems: Problems) -> Any:
         known = [word.value for word in self.words]
         if isinstance(value, str) and value in known:
             return self.words(value)
         if isinstance(value, str):
-            problems.add(place, f"{shown(value)} is not known here", suggestion(value, known))
+            remedy = suggestion(value, known) + self._also()
+            problems.add(place, f"{shown(value)} is not known here", remedy)
             return WRONG
-        return _misfit("one of " + ", ".join(map(shown, known)), _said(value), place, problems)
+        expects = "one of " + ", ".join(map(shown, known)) + self._also()
+        return _misfit(expects, _said(value), place, problems)
 
     def schema(self) -> Schema:
         return {"enum": [word.value for word in self.words]}
+
+    def _also(self) -> str:
+        return f"; or {self.also}" if self.also else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +280,9 @@ class Table:
 
     def read(self, value: object, place: Place, problems: Problems) -> Any:
         if not isinstance(value, Mapping):
-            names = ", ".join(key.name for key in self.keys)
-            return _misfit(f"a table with the keys {names}", _said(value), place, problems)
+            names = ", ".join(key.name for key in self.keys if key.required)
+            expects = f"a table with {names}" if names else "a table"
+            return _misfit(expects, _said(value), place, problems)
         known = {key.name for key in self.keys}
         for name in value:
             if name not in known:

@@ -16,12 +16,12 @@ BYTES = {
 }  # fmt: skip
 MILLISECONDS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 
-SIZE_PATTERN = r"^[0-9]{1,16}(\.[0-9]{1,16})? ?(B|[kKMGTP]B|[KMGTP]iB)?$"
+SIZE_PATTERN = r"^[0-9]{1,16}(\.[0-9]{1,16})?( ?(B|[kKMGTP]B|[KMGTP]iB))?$"
 DURATION_PATTERN = (
     r"^(?=[0-9])([0-9]{1,16}(\.[0-9]{1,3})?d)?([0-9]{1,16}(\.[0-9]{1,3})?h)?"
     r"([0-9]{1,16}(\.[0-9]{1,3})?m)?([0-9]{1,16}(\.[0-9]{1,3})?s)?([0-9]{1,16}ms)?$"
 )
-_SIZE = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,16}))? ?([A-Za-z]*)")
+_SIZE = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,16}))?(?: ?([A-Za-z]+))?")
 _PART = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,3}))?(d|h|ms|m|s)")
 
 SIZE_EXAMPLE = 'a size such as "10GiB", "1.5GB" or 1048576'
@@ -48,7 +48,7 @@ def size(value: object) -> int | Unreadable:
             whole, fraction, unit = read.groups()
         case _:
             return wrong
-    unit = {"": "B", "KB": "kB"}.get(unit, unit)
+    unit = {None: "B", "KB": "kB"}.get(unit, unit)
     if unit not in BYTES:
         near = next((known for known in BYTES if known.lower() == unit.lower()), None)
         remedy = f'write "{whole}{near}"' if near else f"units are {', '.join(BYTES)}"
@@ -78,8 +78,7 @@ def duration_ms(value: object) -> int | Unreadable:
     total = 0
     for whole, fraction, unit in parts:
         amount = _times(whole, fraction, MILLISECONDS[unit])
-        if amount is None:
-            return Unreadable(f"{shown(value)} is finer than a millisecond", "write it in ms")
+        assert amount is not None, "three decimals of a second are whole milliseconds"
         total += amount
     return _below_end(total, value, wrong)
 
@@ -124,9 +123,12 @@ def duration_text(milliseconds: int) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message may quote it: in double quotes, and not for pages."""
+    """A value as a message may quote it: in double quotes, not for pages, and without the password
+    of a URL."""
     if isinstance(value, str):
-        text = '"' + value[:80].encode("unicode_escape").decode() + '"'
+        masked = re.sub(r"//[^/@\s]*@", "//***@", value[:200])
+        plain = masked.replace("\\", "\\\\").replace('"', '\\"')
+        text = '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in plain) + '"'
     elif isinstance(value, int) and value.bit_length() > 128:
         text = f"an integer of {value.bit_length()} bits"
     else:

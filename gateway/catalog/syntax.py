@@ -13,7 +13,7 @@ from gateway.catalog.problems import Place, Problems, suggestion
 from gateway.catalog.shapes import WRONG, Amount, Schema
 from gateway.catalog.sizes import Unreadable, shown
 
-METHOD_PATTERN = r"^[A-Z][A-Z0-9!#$%&'*+.^_`|~-]{0,31}$"
+METHOD_PATTERN = r"^(?!(CONNECT|TRACE)$)[A-Z][A-Z0-9!#$%&'*+.^_`|~-]{0,31}$"
 ZONE_PATTERN = r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$"
 RATE_PATTERN = r"^[1-9][0-9]{0,6}/[0-9.]*[dhms][0-9.dhms]*$"
 URL_PATTERN = r"^(https?://[^/?#@\s]+/?|unix:/[^?#\s]+)$"
@@ -22,7 +22,7 @@ RATE_EXAMPLE = 'requests per duration such as "100/1m"'
 URL_EXAMPLE = '"http://host:port", "https://host:port" or "unix:/path/to.sock"'
 
 _URL = re.compile(
-    r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:\d{1,5})?/?"
+    r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:[0-9]{1,5})?/?"
 )
 
 
@@ -48,22 +48,22 @@ class SourceOrAmount:
 
 def method(text: str) -> str | Unreadable:
     """An upper-case token of RFC 9110. CONNECT and TRACE are never forwarded."""
-    if text in {"CONNECT", "TRACE"}:
-        return Unreadable(f"{text} is never forwarded", "remove it")
-    if re.fullmatch(METHOD_PATTERN[1:-1], text):
+    if re.fullmatch(METHOD_PATTERN, text):
         return text
     upper = text.upper()
-    if re.fullmatch(METHOD_PATTERN[1:-1], upper):
+    if upper in {"CONNECT", "TRACE"}:
+        return Unreadable(f"{upper} is never forwarded", "remove it")
+    if re.fullmatch(METHOD_PATTERN, upper):
         return Unreadable(f"{shown(text)} is not upper-case", f'write "{upper}"')
     return Unreadable(f"{shown(text)} is not a method", 'write a method such as "PUT"')
 
 
 def rate(text: str) -> RateLimit | Unreadable:
     """`100/1m`: requests per duration, whole seconds, one request per microsecond at the most."""
-    requests, slash, per = text.partition("/")
-    if not slash or not re.fullmatch(r"[1-9][0-9]{0,6}", requests):
+    if not re.fullmatch(RATE_PATTERN, text):
         return Unreadable(f"{shown(text)} is not a rate", f"write {RATE_EXAMPLE}")
-    per_ms = sizes.duration_ms(per if per[:1].isdigit() else f"1{per}")
+    requests, _, per = text.partition("/")
+    per_ms = sizes.duration_ms(per if per[0].isdigit() else f"1{per}")
     if isinstance(per_ms, Unreadable):
         return Unreadable(f"{shown(per)} in a rate is not a duration", f"write {RATE_EXAMPLE}")
     per_s, rest = divmod(per_ms, 1_000)

@@ -41,11 +41,6 @@ class Unit(StrEnum):
     COUNT = "count"
 
 
-class Expiry(StrEnum):
-    RELEASE = "release"
-    COMMIT = "commit"
-
-
 class Closed(StrEnum):
     CLOSED = "closed"
 
@@ -80,7 +75,10 @@ PERIOD = Table((
         "the IANA time zone whose calendar counts"),
 ))  # fmt: skip
 
-PERIODS = MapOf(METER, Either(Choice(PeriodKind), PERIOD), "a table of meters and periods")
+ZONED = '{ kind = "day", zone = "Europe/Berlin" }'
+PERIODS = MapOf(
+    METER, Either(Choice(PeriodKind, also=ZONED), PERIOD), "a table of meters and periods"
+)
 
 CAPS = Table((
     Key("file_bytes", size(), "the largest body one request may store or be answered 413"),
@@ -105,8 +103,9 @@ PLANS = Table((
         "limits that hold for each subject of a kind on its own"),
     Key("default", Flag(), "whether accounts that are created without a plan are on this one; "
         "needed when there are several plans"),
-    Key("on_store_failure", Either(Choice(Closed), STORE_FAILURE), "when quota cannot be checked: "
-        "closed refuses with 503, { open = size } lets that much through", into="store_failure"),
+    Key("on_store_failure", Either(Choice(Closed, also='{ open = "64MiB" }'), STORE_FAILURE),
+        "when quota cannot be checked: closed refuses with 503, { open = size } lets that much "
+        "through", into="store_failure"),
 ))  # fmt: skip
 
 UPSTREAMS = Table((
@@ -161,7 +160,6 @@ ROUTES = Table((
     Key("strip_prefix", PATH, "a leading part of the path that the upstream does not see"),
     Key("commit_on", ListOf(Whole(300, 599), "a list of statuses such as [409]"),
         "statuses outside 2xx that still commit"),
-    Key("on_expiry", Choice(Expiry), "how the lease ends a reservation that nobody settled"),
     Key("timeout", duration(most_ms=30 * DAY_MS), "the longest one request may take",
         into="timeout_s"),
     Key("body_idle", duration(most_ms=DAY_MS), "the longest pause within a request's body",
