@@ -5,6 +5,7 @@ Every rig audits its account when it closes: nothing reserved, and no finding.
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -28,7 +29,7 @@ ACCOUNT = "acme"
 
 CATALOG = """
 [server]
-listen = "127.0.0.1:0"
+listen = "{listen}"
 admin_listen = "127.0.0.1:0"
 admin_token = "{token}"
 state_dir = "{state_dir}"
@@ -57,6 +58,7 @@ url = "{upstream}"
 connect_timeout = "1s"
 answer_timeout = "{answer_timeout}"
 idle_timeout = "2s"
+{upstream_more}
 
 [[routes]]
 name = "upload"
@@ -99,13 +101,15 @@ upgrade = true
 @dataclass
 class Wishes:
     """What differs from the usual: TOML lines for the plan, the upload route and further routes,
-    and for the server."""
+    for the server and for the upstream."""
 
     plan: str = ""
     upload: str = ""
     extra: str = ""
     answer_timeout: str = "2s"
     server: str = ""
+    upstream: str = ""
+    listen: str = "127.0.0.1:0"
 
 
 @dataclass
@@ -191,7 +195,9 @@ def configuration(upstream_url: str, directory: Path, wishes: Wishes) -> Configu
         state_dir=directory,
         token=TOKEN,
         server=wishes.server,
+        listen=wishes.listen,
         upstream=upstream_url,
+        upstream_more=wishes.upstream,
         plan=wishes.plan,
         upload=wishes.upload,
         extra=wishes.extra,
@@ -209,12 +215,13 @@ async def running(
     *scripts: Any,
     wishes: Wishes | None = None,
     audited: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Rig]:
     """A gateway in front of an upstream that plays `scripts`, with one account and one key."""
     wishes = wishes or Wishes()
     logs_to = BytesIO()
     logs = Logs(logs_to, LogForm.JSON)
-    async with ScriptedUpstream(*scripts) as upstream, aiohttp.ClientSession() as session:
+    async with ScriptedUpstream(*scripts, tls=tls) as upstream, aiohttp.ClientSession() as session:
         gateway = Gateway(configuration(upstream.url, directory, wishes), store, logs.access)
         await gateway.start()
         try:
