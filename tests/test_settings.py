@@ -68,7 +68,6 @@ def test_without_file_and_environment_there_are_defaults() -> None:
 
 
 def test_limits_and_timeouts_have_their_defaults() -> None:
-    """failure row 32 and failure row 63 (the limits that they rely on)"""
     found = settings.read(None).settings
     assert (found.header_timeout_s, found.body_idle_s, found.keepalive_s) == (10.0, 30.0, 75.0)
     assert (found.drain_timeout_s, found.store_timeout_s) == (30.0, 0.25)
