@@ -1,0 +1,141 @@
+"""A store that goes away at every moment: closed at admission, and nothing lost at settlement."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import STORE_UNAVAILABLE, StoreError
+from gateway.ledger.scripts import Script
+from gateway.ledger.store import Store
+from gateway.ledger.transport import Transport
+from tests.journeys.rig import Rig, Wishes, running
+from tests.upstreams import Answer, Request, Wait
+
+
+class Cable:
+    """A transport that can be cut: before a script runs, or after it ran, so that its reply is
+    lost."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+        self.cut = False
+        self.lose_replies = 0
+        self.calls: list[str] = []
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        self.calls.append(script.name)
+        if self.cut:
+            raise StoreError(STORE_UNAVAILABLE, "the cable is cut", transient=True)
+        reply = await self._inner.run(script, keys, args)
+        if self.lose_replies:
+            self.lose_replies -= 1
+            raise StoreError(STORE_UNAVAILABLE, "lost", transient=True, indeterminate=True)
+        return reply
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def cabled(store: Store) -> tuple[Store, Cable, Cable]:
+    admission, settlement = Cable(store.admission), Cable(store.settlement)
+    return replace(store, admission=admission, settlement=settlement), admission, settlement
+
+
+async def pending_gone(rig: Rig) -> None:
+    async with asyncio.timeout(10):
+        while rig.gateway.metrics.pending_settlements.now():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_without_the_store_nothing_is_admitted(fake: Store, tmp_path: Path) -> None:
+    """failure row 13"""
+    store, admission, _ = cabled(fake)
+    async with running(store, tmp_path) as rig:
+        admission.cut = True
+        async with rig.session.put(
+            f"{rig.url}/files/a", data=b"x" * 100, headers=rig.headers
+        ) as answer:
+            assert answer.status == 503
+            assert answer.headers["Retry-After"]
+        assert rig.upstream.connections == 0
+        admission.cut = False
+        assert (await rig.put("a", b"x" * 100))[0] == 201
+
+
+async def test_an_open_plan_lets_a_bounded_amount_through_and_charges_it_later(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure row 13"""
+    store, admission, settlement = cabled(fake)
+    wishes = Wishes(plan='on_store_failure = { open = "250B" }')
+    async with running(store, tmp_path, wishes=wishes) as rig:
+        admission.cut = settlement.cut = True
+        assert (await rig.put("a", b"x" * 100))[0] == 201
+        assert (await rig.put("b", b"x" * 100))[0] == 201
+        assert (await rig.put("c", b"x" * 100))[0] == 503
+        admission.cut = settlement.cut = False
+        await pending_gone(rig)
+        assert await rig.standing() == (200, 0)
+        assert await rig.standing("uploads") == (2, 0)
+
+
+async def test_a_settlement_the_store_cannot_take_is_taken_later(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure row 14"""
+    store, _, settlement = cabled(fake)
+    go_on = asyncio.Event()
+    async with running(store, tmp_path, [Request(), Wait(go_on), Answer(201)]) as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(
+            f"PUT /files/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+            f"Content-Length: 4\r\n\r\nbody".encode()
+        )
+        await rig.upstream.until(lambda: bool(rig.upstream.requests))
+        settlement.cut = True
+        go_on.set()
+        assert b" 201 " in await reader.readline()
+        writer.close()
+        assert rig.gateway.metrics.pending_settlements.now() == 1
+        settlement.cut = False
+        await pending_gone(rig)
+        assert await rig.standing() == (4, 0)
+
+
+async def test_a_lost_reply_of_each_call_changes_nothing(fake: Store, tmp_path: Path) -> None:
+    """failure row 16"""
+    store, admission, settlement = cabled(fake)
+    async with running(store, tmp_path) as rig:
+        admission.lose_replies = 1
+        assert (await rig.put("a", b"x" * 100))[0] == 201
+        settlement.lose_replies = 1
+        assert (await rig.put("b", b"x" * 100))[0] == 201
+        await pending_gone(rig)
+        assert await rig.standing() == (200, 0)
+        assert await rig.standing("uploads") == (2, 0)
+        settlement.lose_replies = 1
+        assert await rig.delete("a") == 204
+        await pending_gone(rig)
+        assert await rig.standing() == (100, 0)
+
+
+async def test_an_upload_costs_two_round_trips(fake: Store, tmp_path: Path) -> None:
+    store, admission, settlement = cabled(fake)
+    async with running(store, tmp_path) as rig:
+        await rig.put("warm", b"x")
+        admission.calls.clear()
+        settlement.calls.clear()
+        await rig.put("a", b"x" * 100)
+        assert (admission.calls, settlement.calls) == (["reserve"], ["commit"])
+
+
+async def test_emptied_books_are_never_taken_for_nothing_used(fake: Store, tmp_path: Path) -> None:
+    """failure row 25"""
+    async with running(fake, tmp_path, audited=False) as rig:
+        assert (await rig.put("a", b"x" * 100))[0] == 201
+        await fake.client.delete("qg:{acme}:books")
+        status, problem = await rig.put("b", b"x" * 100)
+        assert (status, problem["code"]) == (503, "store-lost")
+        assert len(rig.upstream.requests) == 1
