@@ -58,9 +58,8 @@ class StoreWatch:
     async def beat(self) -> None:
         """One look at the store. Raises RedisError and OSError."""
         generation, beat = await self._client.hmget(STORE, GENERATION, BEAT)
-        if generation is None and not await self._client.zcard(ACCOUNTS):
-            # A new store: whoever comes first names it.
-            await self._client.hsetnx(STORE, GENERATION, secrets.token_hex(8))
+        if generation is None:
+            await found(self._client)
             generation, beat = await self._client.hmget(STORE, GENERATION, BEAT)
         self.error = self._judge(generation, int(beat or 0))
         if self.error is None:
@@ -96,3 +95,10 @@ class StoreWatch:
         while True:
             await asyncio.sleep(BEAT_EVERY_S)
             await self._look()
+
+
+async def found(client: "Redis | RedisCluster") -> None:
+    """Give a store that is new its generation; one with accounts and none has lost its books."""
+    redis: Any = client
+    if not await redis.hexists(STORE, GENERATION) and not await redis.exists(ACCOUNTS):
+        await redis.hsetnx(STORE, GENERATION, secrets.token_hex(8))
