@@ -106,7 +106,6 @@ class Route:
     strip_prefix: str = ""
     commit_on: frozenset[int] = frozenset()
     """Statuses outside 2xx that still commit."""
-    on_expiry: str = "release"
     timeout_s: float = 86_400.0
     """The longest one request may take from head to end."""
     body_idle_s: float = 30.0

@@ -1,41 +1,13 @@
 """A store that goes away at every moment: closed at admission, and nothing lost at settlement."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from gateway.errors import STORE_UNAVAILABLE, StoreError
-from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
-from gateway.ledger.transport import Transport
+from tests.cable import Cable
 from tests.journeys.rig import Rig, Wishes, running
 from tests.upstreams import Answer, Request, Wait
-
-
-class Cable:
-    """A transport that can be cut: before a script runs, or after it ran, so that its reply is
-    lost."""
-
-    def __init__(self, inner: Transport) -> None:
-        self._inner = inner
-        self.cut = False
-        self.lose_replies = 0
-        self.calls: list[str] = []
-
-    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
-        self.calls.append(script.name)
-        if self.cut:
-            raise StoreError(STORE_UNAVAILABLE, "the cable is cut", transient=True)
-        reply = await self._inner.run(script, keys, args)
-        if self.lose_replies:
-            self.lose_replies -= 1
-            raise StoreError(STORE_UNAVAILABLE, "lost", transient=True, indeterminate=True)
-        return reply
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 def cabled(store: Store) -> tuple[Store, Cable, Cable]:

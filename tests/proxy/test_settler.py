@@ -1,0 +1,143 @@
+"""Settlements go on until the store has taken them, whoever is cancelled meanwhile."""
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gateway.catalog.meters import Meter, MeterKind
+from gateway.catalog.plans import Plan
+from gateway.clock import StoreClock
+from gateway.errors import CONTENT_MISMATCH, StoreError
+from gateway.ledger.frame import Terms
+from gateway.ledger.heartbeat import Heartbeat
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.outcomes import Granted, Line, Refused, Settled
+from gateway.ledger.store import Store
+from gateway.proxy.guard import Guard
+from gateway.proxy.settler import Settler
+from gateway.records.assets import Owners
+from gateway.tasks import TaskSet
+from gateway.telemetry.metrics import Metrics
+from tests.cable import Cable
+
+METERS = {"storage_bytes": Meter("storage_bytes", MeterKind.LEVEL, "bytes")}
+TERMS = Terms("acme", METERS, Plan("p", limits={"storage_bytes": 1_000}))
+
+
+class House:
+    """A ledger whose settlement cable can be cut, and what settles through it."""
+
+    def __init__(self, store: Store) -> None:
+        self.cable = Cable(store.settlement)
+        self.ledger = Ledger(store.admission, self.cable, StoreClock())
+        self.settler = Settler(self.ledger, Owners(store.client), Metrics(CollectorRegistry()))
+        self.heartbeat = Heartbeat(self.ledger, lease_ms=10_000, interval_s=3.0)
+
+    async def reserve(self, reservation_id: str, amount: int) -> None:
+        lines = [Line.exact("storage_bytes", amount)]
+        outcome = await self.ledger.reserve(TERMS, reservation_id, lines, lease_ms=10_000)
+        assert isinstance(outcome, Granted)
+
+    async def standing(self) -> tuple[int, int]:
+        (quota,) = (await self.ledger.snapshot(TERMS)).quotas
+        return quota.used, quota.reserved
+
+    async def settled(self) -> None:
+        async with asyncio.timeout(5):
+            while self.settler.pending:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def house() -> House:
+    made = House(Store.fake())
+    await made.ledger.open_books("acme")
+    return made
+
+
+async def test_a_commit_that_fails_is_repeated_until_taken(house: House) -> None:
+    """failure row 14"""
+    await house.reserve("r", 100)
+    house.cable.cut = True
+    assert await house.settler.commit(TERMS, "r", {"storage_bytes": 60}) is None
+    assert house.settler.pending == 1
+    house.cable.cut = False
+    await house.settled()
+    assert await house.standing() == (60, 0)
+
+
+async def test_a_cancelled_settlement_goes_on(house: House) -> None:
+    await house.reserve("r", 100)
+    house.cable.cut = True
+    callers = TaskSet()
+    caller = callers.start(house.settler.commit(TERMS, "r", {"storage_bytes": 60}), name="caller")
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    house.cable.cut = False
+    await house.settled()
+    assert await house.standing() == (60, 0)
+
+
+async def test_what_cannot_be_repeated_is_raised(house: House) -> None:
+    await house.reserve("r", 100)
+    house.cable.broken = True
+    with pytest.raises(StoreError):
+        await house.settler.release("acme", "r", reason="cut")
+    assert house.settler.pending == 0
+
+
+async def test_a_refusal_is_told_and_counted(house: House) -> None:
+    await house.reserve("r", 100)
+    assert isinstance(await house.settler.commit(TERMS, "r", {"storage_bytes": 1}), Settled)
+    refused = await house.settler.commit(TERMS, "r", {"storage_bytes": 2})
+    assert isinstance(refused, Refused)
+    assert refused.error is CONTENT_MISMATCH
+
+
+async def test_what_may_have_been_reserved_unheard_is_released(house: House) -> None:
+    await house.reserve("heard-of", 100)
+    house.settler.abandon("acme", "heard-of")
+    house.settler.abandon("acme", "never-reserved")
+    await house.settled()
+    assert await house.standing() == (0, 0)
+
+
+async def test_closing_tells_what_is_left_to_the_leases(house: House) -> None:
+    await house.reserve("r", 100)
+    house.cable.cut = True
+    await house.settler.commit(TERMS, "r", {"storage_bytes": 60})
+    assert await house.settler.close(0.05) == 1
+    assert house.settler.pending == 0
+
+
+async def test_a_guard_releases_what_nobody_settled(house: House) -> None:
+    await house.reserve("r", 100)
+
+    async def fail() -> None:
+        async with Guard(house.settler, house.heartbeat, TERMS, "r"):
+            assert len(house.heartbeat) == 1
+            raise RuntimeError("the work broke")
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    assert await house.standing() == (0, 0)
+    assert len(house.heartbeat) == 0
+
+
+async def test_a_guard_settles_once(house: House) -> None:
+    await house.reserve("r", 100)
+    async with Guard(house.settler, house.heartbeat, TERMS, "r") as guard:
+        await guard.commit({"storage_bytes": 60})
+        with pytest.raises(AssertionError, match="settled twice"):
+            await guard.release("cut")
+    assert await house.standing() == (60, 0)
+
+
+async def test_a_guard_in_doubt_leaves_the_reservation_to_its_lease(house: House) -> None:
+    await house.reserve("r", 100)
+    async with Guard(house.settler, house.heartbeat, TERMS, "r") as guard:
+        guard.leave_in_doubt()
+    assert await house.standing() == (0, 100)
+    assert len(house.heartbeat) == 0
