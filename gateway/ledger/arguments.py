@@ -5,7 +5,7 @@ The scripts check the same amounts again (I7): neither side trusts the other.
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from gateway.catalog.meters import AMOUNT_END, MeterKind, is_amount
@@ -15,7 +15,7 @@ from gateway.ledger.frame import Frame, Terms
 from gateway.ledger.outcomes import Line, Refused
 
 US_PER_S = 1_000_000
-_NO_RATE = (b"", b"0", b"0")
+_NO_RATE = (b"0", b"0")
 
 
 def bad_lines(terms: Terms, lines: Sequence[Line]) -> Refused | None:
@@ -50,33 +50,40 @@ def bad_deltas(terms: Terms, deltas: Mapping[str, int]) -> Refused | None:
     return None
 
 
+def name_words(frame: Frame, meters: Iterable[str]) -> tuple[bytes, ...]:
+    """The names of the meters' counters."""
+    names = frame.words.names
+    return tuple(name for meter in meters for name in names[meter])
+
+
 def line_words(frame: Frame, lines: Sequence[Line]) -> Iterator[bytes]:
-    counters = frame.words.counters
+    rooms = frame.words.rooms
     for line in lines:
         yield b"%d" % line.least
         yield b"%d" % line.most
-        yield from counters[line.meter]
+        yield from rooms[line.meter]
 
 
 def amount_words(
     frame: Frame, meters: Sequence[str], amounts: Mapping[str, int]
 ) -> Iterator[bytes]:
-    counters = frame.words.counters
+    charges = frame.words.charges
     for meter in meters:
         yield b"%d" % amounts[meter]
-        yield from counters[meter]
+        yield from charges[meter]
 
 
-def rate_words(terms: Terms, rate: RateLimit | None) -> tuple[bytes, bytes, bytes]:
-    """The field of the books that carries the rate's state, and its terms in microseconds."""
+def rate_words(rate: RateLimit | None) -> tuple[bytes, bytes]:
+    """The time one request takes of the allowance, and all of it, in microseconds."""
     if rate is None:
         return _NO_RATE
     interval_us = math.ceil(rate.per_s * US_PER_S / rate.requests)
-    return (
-        f"g:{terms.key_id or ''}".encode(),
-        b"%d" % interval_us,
-        b"%d" % (interval_us * rate.requests),
-    )
+    return b"%d" % interval_us, b"%d" % (interval_us * rate.requests)
+
+
+def rate_field(terms: Terms, rate: RateLimit | None) -> bytes:
+    """Where the books keep the rate's state."""
+    return b"" if rate is None else f"g:{terms.key_id or ''}".encode()
 
 
 def text_word(text: str) -> bytes:

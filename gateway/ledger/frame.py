@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from gateway.catalog.meters import Meter, MeterKind
+from gateway.catalog.meters import AMOUNT_END, Meter, MeterKind
 from gateway.catalog.periods import NO_PERIOD, Period, PeriodKind, PeriodRule, period_at
 from gateway.catalog.plans import Plan
 from gateway.ledger.keys import AccountKeys, keys_of
@@ -77,10 +77,15 @@ class Words:
     hour: bytes
     """What the fields of this hour's bucket begin with."""
     day: bytes
-    counters: Mapping[str, tuple[bytes, ...]]
-    """Meter name → how many counters it has, then for each its name, kind, start and limit."""
+    names: Mapping[str, tuple[bytes, ...]]
+    """Meter name → the names of its counters."""
+    rooms: Mapping[str, tuple[bytes, ...]]
+    """Meter name → how many counters it has, then for each its floor and limit. What a cumulative
+    counter counted before its floor is over; other kinds have none."""
+    charges: Mapping[str, tuple[bytes, ...]]
+    """Meter name → how many counters it has, then for each its kind, period start and limit."""
     everything: tuple[bytes, ...]
-    """All of `counters`, one after the other."""
+    """All of `names`, one after the other."""
     levels: tuple[bytes, ...]
     """Name and period start of each level meter."""
 
@@ -138,7 +143,7 @@ def _words(
     counters: Mapping[str, tuple[Counter, ...]],
 ) -> Words:
     day, hour = bucket
-    by_meter = {name: tuple(_counter_words(of_meter)) for name, of_meter in counters.items()}
+    names = {meter: tuple(c.name.encode() for c in found) for meter, found in counters.items()}
     levels = (of_meter[0] for of_meter in counters.values())
     return Words(
         from_ms=b"%d" % interval[0],
@@ -147,8 +152,10 @@ def _words(
         days=keys.days(day[:6]),
         hour=f"{hour}/".encode(),
         day=f"{day[6:]}/".encode(),
-        counters=by_meter,
-        everything=tuple(word for words in by_meter.values() for word in words),
+        names=names,
+        rooms={meter: tuple(_room_words(found)) for meter, found in counters.items()},
+        charges={meter: tuple(_charge_words(found)) for meter, found in counters.items()},
+        everything=tuple(name for of_meter in names.values() for name in of_meter),
         levels=tuple(
             word
             for counter in levels
@@ -158,10 +165,22 @@ def _words(
     )
 
 
-def _counter_words(counters: tuple[Counter, ...]) -> Iterator[bytes]:
+def _room_words(counters: tuple[Counter, ...]) -> Iterator[bytes]:
     yield b"%d" % len(counters)
     for counter in counters:
-        yield counter.name.encode()
+        cumulative = counter.meter.kind is MeterKind.CUMULATIVE
+        yield b"%d" % counter.period.start_ms if cumulative else b"0"
+        yield _limit_word(counter)
+
+
+def _charge_words(counters: tuple[Counter, ...]) -> Iterator[bytes]:
+    yield b"%d" % len(counters)
+    for counter in counters:
         yield _KIND_WORDS[counter.meter.kind]
         yield b"%d" % counter.period.start_ms
-        yield b"" if counter.limit is None else b"%d" % counter.limit
+        yield _limit_word(counter)
+
+
+def _limit_word(counter: Counter) -> bytes:
+    """Without a limit of its own a counter ends where amounts do."""
+    return b"%d" % (AMOUNT_END - 1 if counter.limit is None else counter.limit)

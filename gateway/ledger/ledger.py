@@ -33,8 +33,10 @@ from gateway.ledger.arguments import (
     bad_deltas,
     bad_lines,
     line_words,
+    name_words,
     print_of_amounts,
     print_of_lines,
+    rate_field,
     rate_words,
     text_word,
 )
@@ -114,12 +116,17 @@ class Ledger:
         options = (
             *(reservation_id.encode(), print_of_lines(terms, lines)),
             *(b"%d" % lease_ms, b"%d" % keep_ms, text_word(note)),
-            *(b"1" if remember_denial else b"0", *rate_words(terms, rate)),
+            *(b"1" if remember_denial else b"0", *rate_words(rate)),
         )
+        meters = [line.meter for line in lines]
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
-            args = (self._now(), words.from_ms, words.until_ms, *options, *line_words(frame, lines))
+            names = name_words(frame, meters)
+            args = (
+                *(self._now(), words.from_ms, words.until_ms, *options, b"%d" % len(names)),
+                *(*names, rate_field(terms, rate), *line_words(frame, lines)),
+            )
             return (keys.books, keys.reservations, keys.leases, keys.forget), args
 
         frame, reply = await self._framed(scripts.RESERVE, terms, arguments, RESERVE_PATIENCE_S)
@@ -133,10 +140,15 @@ class Ledger:
         if refused := bad_lines(terms, lines):
             return refused
         name = reservation_id.encode()
+        meters = [line.meter for line in lines]
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
-            args = (self._now(), words.from_ms, words.until_ms, name, *line_words(frame, lines))
+            names = name_words(frame, meters)
+            args = (
+                *(self._now(), words.from_ms, words.until_ms, name, b"%d" % len(names)),
+                *(*names, *line_words(frame, lines)),
+            )
             return (keys.books, keys.reservations, keys.leases, keys.forget), args
 
         frame, reply = await self._framed(scripts.GROW, terms, arguments, RESERVE_PATIENCE_S)
@@ -172,12 +184,13 @@ class Ledger:
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
-            levels = words.levels if asset is not None else ()
+            names = name_words(frame, meters)
+            periods = words.levels if asset is not None else ()
             args = (
                 *(self._now(), words.from_ms, words.until_ms, *options),
-                *((asset or "").encode(), words.hour, words.day, b"%d" % (len(levels) // 2)),
-                *levels,
-                *amount_words(frame, meters, actual),
+                *((asset or "").encode(), words.hour, words.day),
+                *(b"%d" % len(periods), b"%d" % len(names), *periods),
+                *(*names, *amount_words(frame, meters, actual)),
             )
             return (
                 *(keys.books, keys.reservations, keys.leases, keys.forget),
@@ -218,9 +231,10 @@ class Ledger:
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
+            names = name_words(frame, deltas)
             args = (
                 *(self._now(), words.from_ms, words.until_ms, *options, words.hour, words.day),
-                *amount_words(frame, tuple(deltas), deltas),
+                *(b"%d" % len(names), *names, *amount_words(frame, tuple(deltas), deltas)),
             )
             return (keys.books, keys.reservations, keys.forget, words.hours, words.days), args
 
@@ -263,8 +277,7 @@ class Ledger:
 
     async def open_books(self, account: str) -> None:
         """Account creation. Until then, and after a loss of the store, the verbs raise."""
-        now = self._now_ms() or self._clock.now_ms()
-        await self._settle(scripts.OPEN_BOOKS, (keys_of(account).books,), (b"%d" % now,))
+        await self._settle(scripts.OPEN_BOOKS, (keys_of(account).books,), (self._now(),))
 
     # -- how scripts are run ---------------------------------------------------------------------
 

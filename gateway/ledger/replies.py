@@ -3,7 +3,7 @@
 `lost`, `damaged` and what must never be answered are the world failing; all else is an outcome.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -83,18 +83,21 @@ def reserved(
     reservation_id: str, frame: Frame, lines: Sequence[Line], rate: RateLimit | None, reply: Reply
 ) -> Granted | Denied | RateLimited | Refused:
     match reply:
-        case [b"granted", state, replayed, _, left, reset_ms, retry_ms, *numbers]:
-            outcome = _granted(reservation_id, frame, lines, numbers)
-            return replace(
-                outcome,
+        case [b"granted", state, replayed, left, reset_ms, retry_ms, *words]:
+            return Granted(
+                reservation_id,
+                *_amounts_and_quotas(frame, lines, words),
                 rate=RateState(rate, left, reset_ms, retry_ms) if rate else None,
                 state=State(state.decode()),
                 replayed=bool(replayed),
             )
         case [b"denied", replayed, *words, left, reset_ms, retry_ms]:
-            denied = _denied(reservation_id, frame, words)
-            state = RateState(rate, left, reset_ms, retry_ms) if rate else None
-            return replace(denied, rate=state, replayed=bool(replayed))
+            return Denied(
+                reservation_id,
+                *_quota_and_asked(frame, words),
+                rate=RateState(rate, left, reset_ms, retry_ms) if rate else None,
+                replayed=bool(replayed),
+            )
         case [b"limited", left, reset_ms, retry_ms]:
             assert rate is not None, "only a rate limit refuses for rate"
             return RateLimited(RateState(rate, left, reset_ms, retry_ms))
@@ -105,10 +108,10 @@ def grown(
     reservation_id: str, frame: Frame, lines: Sequence[Line], reply: Reply
 ) -> Granted | Denied | Refused:
     match reply:
-        case [b"granted", _, *numbers]:
-            return _granted(reservation_id, frame, lines, numbers)
+        case [b"granted", *words]:
+            return Granted(reservation_id, *_amounts_and_quotas(frame, lines, words))
         case [b"denied", *words]:
-            return _denied(reservation_id, frame, words)
+            return Denied(reservation_id, *_quota_and_asked(frame, words))
     return _refused(frame.account, reservation_id, reply)
 
 
@@ -123,13 +126,13 @@ def committed(
     reservation_id: str, frame: Frame, meters: Sequence[str], reply: Reply
 ) -> Settled | Refused:
     match reply:
-        case [b"settled", late, replayed, overage, *numbers]:
+        case [b"settled", late, replayed, overage, *values]:
             return Settled(
                 reservation_id,
                 State.COMMITTED,
-                late=bool(late),
-                overage=lines_of(overage.decode()) or None,
-                quotas=_quotas(frame, meters, numbers),
+                late=late == b"1",
+                overage=_overage(overage.decode()),
+                quotas=_quotas(frame, meters, values),
                 replayed=bool(replayed),
             )
     return _refused(frame.account, reservation_id, reply)
@@ -173,8 +176,8 @@ def removed(account: str, asset: str, reply: Reply) -> Adjusted | None:
 
 def snapshot(frame: Frame, reply: Reply) -> Snapshot:
     match reply:
-        case [b"snapshot", now_ms, open_count, next_end_ms, *numbers]:
-            quotas = _quotas(frame, tuple(frame.counters), numbers)
+        case [b"snapshot", now_ms, open_count, next_end_ms, *values]:
+            quotas = _quotas(frame, frame.counters, values)
             return Snapshot(frame.account, now_ms, quotas, open_count, _lease_end(next_end_ms))
     raise _trouble(frame.account, reply)
 
@@ -191,7 +194,7 @@ def lines_of(text: str) -> dict[str, int]:
     """`name=amount,name=amount` as in records, asset rows and overages; `-` for none."""
     if text in {"", "-"}:
         return {}
-    parts = (part.partition("=") for part in text.split(","))
+    parts = (part.partition("=") for part in text.removesuffix(",").split(","))
     return {name: int(amount) for name, _, amount in parts}
 
 
@@ -201,31 +204,57 @@ def by_account_meter(lines: Mapping[str, int]) -> dict[str, int]:
     return {n.removeprefix(prefix): amount for n, amount in lines.items() if n.startswith(prefix)}
 
 
-def _granted(
-    reservation_id: str, frame: Frame, lines: Sequence[Line], numbers: Sequence[int]
-) -> Granted:
-    """`numbers`: what each line got, then three for each counter."""
+def _amounts_and_quotas(
+    frame: Frame, lines: Sequence[Line], words: Sequence[bytes]
+) -> tuple[dict[str, int], tuple[Quota, ...]]:
+    """`words`: what each line has, then the counters of them all."""
     meters = [line.meter for line in lines]
-    amounts = dict(zip(meters, numbers, strict=False))
-    return Granted(reservation_id, amounts, _quotas(frame, meters, numbers[len(meters) :]))
+    amounts = {meter: int(amount) for meter, amount in zip(meters, words, strict=False)}
+    return amounts, _quotas(frame, meters, words[len(meters) :])
 
 
-def _denied(reservation_id: str, frame: Frame, words: Sequence[Any]) -> Denied:
-    """`words`: counter, requested, limit, used, reserved, peak, as text."""
-    name, (requested, limit, used, reserved, peak) = words[0].decode(), map(int, words[1:6])
-    scope, meter = name.split("/")
-    # The counter of a remembered denial may be gone from the terms; its meter is still asked for.
-    counter = next(c for c in frame.counters[meter] if c.scope in {scope, ACCOUNT_SCOPE})
-    limited = limit if limit < AMOUNT_END - 1 else None
-    now = Counter(name, scope, counter.meter, limited, counter.rule, counter.period)
-    return Denied(reservation_id, _quota(now, used, reserved, peak), requested)
+def _quota_and_asked(frame: Frame, words: Sequence[bytes]) -> tuple[Quota, int]:
+    """`words`: counter, what was asked of it, its limit, and the counter as it stands."""
+    name, asked, limit, value = words
+    scope, meter = name.decode().split("/")
+    # The counter of a remembered denial may be gone from the terms; its meter is asked for still.
+    of_meter = frame.counters[meter]
+    counter = next((c for c in of_meter if c.scope == scope), of_meter[0])
+    limited = int(limit) if int(limit) < AMOUNT_END - 1 else None
+    return _quota(replace(counter, scope=scope, limit=limited), value), int(asked)
 
 
-def _quotas(frame: Frame, meters: Sequence[str], numbers: Sequence[int]) -> tuple[Quota, ...]:
-    counters = [counter for meter in meters for counter in frame.counters[meter]]
-    return tuple(
-        _quota(counter, *numbers[3 * at : 3 * at + 3]) for at, counter in enumerate(counters)
+def _quotas(frame: Frame, meters: Iterable[str], values: Iterable[bytes]) -> tuple[Quota, ...]:
+    counters = (counter for meter in meters for counter in frame.counters[meter])
+    return tuple(map(_quota, counters, values))
+
+
+def _quota(counter: Counter, value: bytes) -> Quota:
+    """`value` is `used since peak reserved`; what belongs to an earlier period is over."""
+    used, since, peak, reserved = map(int, value.split())
+    over = since < counter.period.start_ms
+    kind = counter.meter.kind
+    if over and kind is MeterKind.CUMULATIVE:
+        used = 0
+    return Quota(
+        counter.meter,
+        counter.scope,
+        counter.limit,
+        used,
+        reserved,
+        None if kind is not MeterKind.LEVEL else used if over else peak,
+        counter.rule,
+        counter.period.end_ms,
     )
+
+
+def _overage(text: str) -> dict[str, int] | None:
+    """Meter → the most it is over on any of its counters."""
+    worst: dict[str, int] = {}
+    for name, amount in lines_of(text).items():
+        meter = name.partition("/")[2]
+        worst[meter] = max(amount, worst.get(meter, 0))
+    return worst or None
 
 
 def _open_reservation(reservation_id: bytes, lease_end_ms: int, record: bytes) -> OpenReservation:
@@ -241,19 +270,6 @@ def _open_reservation(reservation_id: bytes, lease_end_ms: int, record: bytes) -
 
 def _lease_end(ms: int) -> int | None:
     return ms if ms >= 0 else None
-
-
-def _quota(counter: Counter, used: int, reserved: int, peak: int) -> Quota:
-    return Quota(
-        counter.meter,
-        counter.scope,
-        counter.limit,
-        used,
-        reserved,
-        peak if counter.meter.kind is MeterKind.LEVEL else None,
-        counter.rule,
-        counter.period.end_ms,
-    )
 
 
 def _state_or_none(letter: bytes) -> State | None:

@@ -2,17 +2,17 @@
   Purpose: list open reservations, those whose lease ends first before the others.
   KEYS: books reservations leases
   ARGV: now count
-  Reply: holders, then for each: id lease_end record | lost | damaged field
+  Reply: holders, then for each: id lease_end record | lost | damaged what
 ]]
 local books, reservations, leases = KEYS[1], KEYS[2], KEYS[3]
 local given, count = ARGV[1], ARGV[2]
 -- include: time
 
-local got = redis.call('HMGET', books, 'gen', 'now')
-if not got[1] then return {'lost'} end
-if not is_amount(got[2]) then return {'damaged', 'now'} end
-local after = '(' .. digits(time(given, got[2]))
-local open = redis.call('ZRANGEBYSCORE', leases, after, '+inf', 'WITHSCORES', 'LIMIT', 0, count)
+local seen = redis.call('HGET', books, 'now')
+if not seen then return {'lost'} end
+if not tonumber(seen) then return {'damaged', 'now'} end
+local after = '(' .. digits(time(given, tonumber(seen)))
+local open = redis.call('ZRANGEBYSCORE', leases, after, '+inf', 'WITHSCORES', 'LIMIT', '0', count)
 local reply = {'holders'}
 for i = 1, #open, 2 do
   local record = redis.call('HGET', reservations, open[i])

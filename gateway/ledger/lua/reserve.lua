@@ -1,153 +1,135 @@
 --[[
   Purpose: set lines aside under one id, all of them on all their counters, or none.
   KEYS: books reservations leases forget
-  ARGV: now from until id fingerprint lease_ms keep_ms note remember rate interval_us burst_us
-    then for each line: least most count, then for each of its counters: name kind start limit
-  Reply: granted state replayed now left reset retry amounts standings | limited left reset retry
-    | denied replayed counter requested limit used reserved peak left reset retry
-    | mismatch state | clock now | again | lost | invalid amount | damaged field
+  ARGV: now from until id fingerprint lease_ms keep_ms note remember interval_us burst_us count
+    then the names of all counters, rate
+    then for each line: least most count, then for each of its counters: floor limit
+  Reply: granted state replayed left reset retry, what each line got, the counters
+    | denied replayed counter requested limit value left reset retry
+    | limited left reset retry | mismatch state | clock now | again | lost | invalid amount
+    | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local given, from, till, id, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lease_ms, keep_ms, note, remember = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local rate, interval_us, burst_us = ARGV[10], tonumber(ARGV[11]), tonumber(ARGV[12])
+local interval_us, burst_us, count = ARGV[10], ARGV[11], ARGV[12]
+local first, after = 13, 13 + ARGV[12]
+local rate, lines = ARGV[after], after + 1
 -- include: time
--- include: counters
 -- include: sweep
+-- include: lines
 
-local least, most, first = {}, {}, {}
-local at = 13
-while ARGV[at] do
-  local line = #least + 1
-  if not is_amount(ARGV[at]) then return {'invalid', ARGV[at]} end
-  if not is_amount(ARGV[at + 1]) then return {'invalid', ARGV[at + 1]} end
-  least[line], most[line] = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  first[line] = #names + 1
-  at = add_counters(at + 2)
-end
-first[#least + 1] = #names + 1
-if rate ~= '' then fields[#fields + 1] = rate end
-
-local got = redis.call('HMGET', books, unpack(fields))
+local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after))
 if not got[1] then return {'lost'} end
-if not is_amount(got[2]) then return {'damaged', 'now'} end
-local now = time(given, got[2])
+local seen = tonumber(got[1])
+if not seen then return {'damaged', 'now'} end
+local now = time(given, seen)
 if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
-local damaged = take_counters(got)
-if damaged then return {'damaged', damaged} end
 
 -- The rate limit (GCRA): `busy_us` is when the allowance of all requests so far will be back.
-local now_us, busy_us = now * 1000, 0
+local busy_us = 0
 if rate ~= '' then
-  if not is_amount(got[#fields]) then return {'damaged', rate} end
-  busy_us = math.max(tonumber(got[#fields] or 0), now_us)
+  busy_us = tonumber(got[after - 11] or 0)
+  if not busy_us then return {'damaged', rate} end
+  busy_us = math.max(busy_us, now * 1000)
 end
-local function rate_state(tag)
-  local reply = tag
-  local ahead, n = busy_us - now_us, #reply
-  if rate == '' then ahead, interval_us, burst_us = 0, 1, 1 end
-  reply[n + 1] = math.max(0, math.floor((burst_us - ahead) / interval_us))
-  reply[n + 2] = math.ceil(ahead / 1000)
-  reply[n + 3] = math.ceil(math.max(0, ahead + interval_us - burst_us) / 1000)
+local function with_rate(reply)
+  if rate ~= '' then
+    local n, ahead = #reply, busy_us - now * 1000
+    reply[n - 2] = math.max(0, math.floor((burst_us - ahead) / interval_us))
+    reply[n - 1] = math.ceil(ahead / 1000)
+    reply[n] = math.ceil(math.max(0, ahead + interval_us - burst_us) / 1000)
+  end
   return reply
 end
 
 -- A known id: the first answer again, or a refusal of other content.
-local record = #least > 0 and redis.call('HGET', reservations, id)
+local record = count ~= '0' and redis.call('HGET', reservations, id)
 if record then
-  local state, print, detail, held = string.match(record, '^(%u) %d+ %d+ (%S+) (%S+) (%S+)$')
+  local state, print, detail, list =
+    string.match(record, '^(%u) %d+ %d+ ([^ ]+) ([^ ]+) ([^ ]+)$')
   if not state then return {'damaged', 'reservation ' .. id} end
   if print ~= fingerprint then return {'mismatch', state} end
   if state == 'D' then
-    local reply = {'denied', 1}
-    for word in string.gmatch(detail, '[^;]+') do reply[#reply + 1] = word end
-    return rate_state(reply)
+    local name, asked, limit, value = string.match(detail, '^([^;]+);(%d+);(%d+);([%d,]+)$')
+    return with_rate({'denied', 1, name, asked, limit, string.gsub(value, ',', ' '), 0, 0, 0})
   end
   if state == 'O' then
-    local lease_end = redis.call('ZSCORE', leases, id)
-    if lease_end and tonumber(lease_end) <= now then state = 'E' end
+    local ends = redis.call('ZSCORE', leases, id)
+    if ends and tonumber(ends) <= now then state = 'E' end
   end
-  local reply = rate_state({'granted', state, 1, now})
   local amounts = {}
-  for counter, amount in string.gmatch(held, '([^,=]+)=(%d+)') do
-    amounts[counter] = tonumber(amount)
+  for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do amounts[name] = amount end
+  local reply = with_rate({'granted', state, 1, 0, 0, 0})
+  local at, c = lines, first
+  while ARGV[at] do
+    reply[#reply + 1] = amounts[ARGV[c]] or '0'
+    c, at = c + ARGV[at + 2], at + 3 + 2 * ARGV[at + 2]
   end
-  for line = 1, #least do reply[#reply + 1] = amounts[names[first[line]]] or 0 end
-  return add_standings(reply)
+  for n = 2, count + 1 do reply[#reply + 1] = got[n] or '0 0 0 0' end
+  return reply
 end
 
 if rate ~= '' then
-  if busy_us + interval_us - now_us > burst_us then return rate_state({'limited'}) end
+  if busy_us + interval_us - now * 1000 > tonumber(burst_us) then
+    return with_rate({'limited', 0, 0, 0})
+  end
   busy_us = busy_us + interval_us
 end
 
--- What each line gets, or the first counter that has no room for it.
-local amounts = {}
-local function short()
-  for line = 1, #least do
-    local amount = most[line]
-    for n = first[line], first[line + 1] - 1 do
-      local room = limits[n] - used[n] - reserved[n]
-      if room < least[line] then return n, least[line] end
-      amount = math.min(amount, room)
-    end
-    amounts[line] = amount
-  end
-end
-
 -- Leases that are due end first, whoever held them: a denial is final only when none is left.
--- The first write is one that a full store refuses: no room for a record, no reservation.
-redis.call('HSET', books, 'now', digits(now))
-local counter, requested
-local rounds = 0
-while true do
-  local ended, what = 0, nil
-  if #least > 0 then ended, what = sweep(now, 16) end
-  if not ended then return {'damaged', what} end
-  if ended > 0 then
-    got = redis.call('HMGET', books, unpack(fields))
-    take_counters(got)
-  end
-  counter, requested = short()
-  if not counter or ended < 16 then break end
+local text, rounds = digits(now), 0
+local short, asked, limit
+repeat
+  local ended, wrote = 0, false
+  if count ~= '0' then ended, wrote = sweep(text, '16') end
+  if not ended then return {'damaged', wrote} end
+  if wrote then got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after)) end
+  short, asked, limit = place(got, lines, {})
+  if asked and not short then return asked end
   rounds = rounds + 1
-  if rounds == 64 then return {'again'} end
+  if rounds > 64 then return {'again'} end
+until not short or ended < 16
+
+if short then
+  local name, value = ARGV[first + short - 1], got[short + 1] or '0 0 0 0'
+  -- After this point it must succeed.
+  redis.call('HSET', books, 'now', text)
+  if rate ~= '' then redis.call('HSET', books, rate, digits(busy_us)) end
+  if remember == '1' then
+    local detail = name .. ';' .. asked .. ';' .. limit .. ';' .. string.gsub(value, ' ', ',')
+    record = 'D ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. detail .. ' -'
+    redis.call('HSET', reservations, id, record)
+    redis.call('ZADD', forget, digits(now + keep_ms), id)
+  end
+  return with_rate({'denied', 0, name, asked, limit, value, 0, 0, 0})
 end
 
-local state, held = 'O', {}
-local reply
-if counter then
-  state = 'D'
-  local limit = digits(limits[counter])
-  local detail = {names[counter], digits(requested), limit, digits(used[counter])}
-  detail[5], detail[6] = digits(reserved[counter]), digits(peaks[counter])
-  reply = {'denied', 0, unpack(detail)}
-  note, held[1] = table.concat(detail, ';'), '-'
-else
-  reply = rate_state({'granted', state, 0, now})
-  for line = 1, #least do
-    reply[#reply + 1] = amounts[line]
-    for n = first[line], first[line + 1] - 1 do
-      held[n] = names[n] .. '=' .. digits(amounts[line])
-      reserved[n] = reserved[n] + amounts[line]
-    end
+local reply = with_rate({'granted', 'O', 0, 0, 0, 0})
+local set, list, at, c = {'now', text}, '', lines, 0
+while ARGV[at] do
+  local n, last = #reply, c + ARGV[at + 2]
+  local total = totals[n - 5]
+  local amount = ARGV[at + 1]
+  if total - amount ~= 0 then amount = digits(total) end
+  reply[n + 1] = amount
+  while c < last do
+    local name = ARGV[first + c]
+    c = c + 1
+    got[c + 1] = heads[c] .. digits(total + reserved[c])
+    set[2 * c + 1], set[2 * c + 2] = name, got[c + 1]
+    list = list .. name .. '=' .. amount .. ','
   end
+  at = at + 3 + 2 * ARGV[at + 2]
 end
--- After this point it must succeed.
-if rate ~= '' then redis.call('HSET', books, rate, digits(busy_us)) end
-if #least > 0 and (state == 'O' or remember == '1') then
-  record = table.concat({state, digits(now), keep_ms, fingerprint, note, table.concat(held, ',')}, ' ')
+if rate ~= '' then set[#set + 1], set[#set + 2] = rate, digits(busy_us) end
+-- After this point it must succeed. The first write is one that a full store refuses: no room for
+-- a record, no reservation.
+redis.call('HSET', books, unpack(set))
+if c > 0 then
+  record = 'O ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. note .. ' ' .. list
   redis.call('HSET', reservations, id, record)
+  redis.call('ZADD', leases, digits(now + lease_ms), id)
 end
-if state == 'D' then
-  if remember == '1' then redis.call('ZADD', forget, digits(now + tonumber(keep_ms)), id) end
-  return rate_state(reply)
-end
-if #least == 0 then return reply end
-redis.call('ZADD', leases, digits(now + tonumber(lease_ms)), id)
-for line = 1, #least do
-  for n = first[line], first[line + 1] - 1 do
-    redis.call('HINCRBY', books, names[n] .. ':r', digits(amounts[line]))
-  end
-end
-return add_standings(reply)
+for n = 2, c + 1 do reply[#reply + 1] = got[n] end
+return reply

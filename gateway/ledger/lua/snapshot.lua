@@ -2,38 +2,35 @@
   Purpose: how an account stands on all its counters at one instant, due leases ended first.
   KEYS: books reservations leases forget
   ARGV: now from until
-    then for each meter: count, then for each of its counters: name kind start limit
-  Reply: snapshot now open_count next_lease_end standings
-    | clock now | again | lost | damaged field
+    then the names of all counters
+  Reply: snapshot now open_count next_lease_end, the counters
+    | clock now | again | lost | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local given, from, till = ARGV[1], ARGV[2], ARGV[3]
 -- include: time
--- include: counters
 -- include: sweep
 
-local at = 4
-while ARGV[at] do at = add_counters(at) end
-local got = redis.call('HMGET', books, unpack(fields))
-if not got[1] then return {'lost'} end
-if not is_amount(got[2]) then return {'damaged', 'now'} end
-local now = time(given, got[2])
+local seen = redis.call('HGET', books, 'now')
+if not seen then return {'lost'} end
+if not tonumber(seen) then return {'damaged', 'now'} end
+local now = time(given, tonumber(seen))
 if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
-local total, rounds = 0, 0
-while true do
-  local ended, what = sweep(now, 16)
+local rounds = 0
+repeat
+  local ended, what = sweep(digits(now), '16')
   if not ended then return {'damaged', what} end
-  total = total + ended
-  if ended < 16 then break end
   rounds = rounds + 1
-  if rounds == 64 then return {'again'} end
-end
-if total > 0 then
-  redis.call('HSET', books, 'now', digits(now))
-  got = redis.call('HMGET', books, unpack(fields))
-end
-local damaged = take_counters(got)
-if damaged then return {'damaged', damaged} end
+  if rounds > 64 then return {'again'} end
+until ended < 16
 local ahead = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
 local reply = {'snapshot', now, redis.call('ZCARD', leases), tonumber(ahead[2] or -1)}
-return add_standings(reply)
+for i = 4, #ARGV, 64 do
+  local got = redis.call('HMGET', books, unpack(ARGV, i, math.min(i + 63, #ARGV)))
+  for n = 1, #got do
+    local value = got[n] or '0 0 0 0'
+    if not string.find(value, '^%d+ %d+ %d+ %d+$') then return {'damaged', ARGV[i + n - 1]} end
+    reply[#reply + 1] = value
+  end
+end
+return reply

@@ -1,49 +1,45 @@
--- Ends the leases that are due and drops the records that may be forgotten, `batch` of each.
--- Reads and checks all it will touch before its first write. Answers how many leases were ended,
--- or nil and the name of what is damaged. Wants: books reservations leases forget.
-local function sweep(now, batch)
-  local due = redis.call('ZRANGEBYSCORE', leases, '-inf', digits(now), 'LIMIT', 0, batch)
-  local old = redis.call('ZRANGEBYSCORE', forget, '-inf', digits(now), 'LIMIT', 0, batch)
-  local fields, sums, ended, kept = {}, {}, {}, {}
-  if #due > 0 then
-    local records = redis.call('HMGET', reservations, unpack(due))
-    for i = 1, #due do
-      local keep, rest = string.match(records[i] or '', '^O %d+ (%d+) %S+ %S+ (%S+)$')
-      if not keep then return nil, 'reservation ' .. due[i] end
-      for counter, held in string.gmatch(rest, '([^,=]+)=(%d+)') do
-        local field = counter .. ':r'
-        if not sums[field] then
-          fields[#fields + 1] = field
-          sums[field] = 0
-        end
-        sums[field] = sums[field] + tonumber(held)
-      end
-      ended[#ended + 1] = due[i]
-      ended[#ended + 1] = 'E' .. string.sub(records[i], 2)
-      kept[#kept + 1] = digits(now + math.max(tonumber(keep), 86400000))
-      kept[#kept + 1] = due[i]
-    end
+-- Ends the leases that are due and drops the records that may be forgotten, at most `batch` (text)
+-- of each. Reads and checks all that it will touch before its first write, which is the time: one
+-- that a full store refuses. Answers how many leases it ended and whether it wrote; or nil and what
+-- is damaged. Wants: books reservations leases forget.
+local function sweep(text, batch)
+  local is_due = redis.call('ZCOUNT', leases, '-inf', text) > 0
+  local is_old = redis.call('ZCOUNT', forget, '-inf', text) > 0
+  if not is_due and not is_old then return 0, false end
+  local due, old, ended, kept, set = {}, {}, {}, {}, {'now', text}
+  if is_old then
+    old = redis.call('ZRANGEBYSCORE', forget, '-inf', text, 'LIMIT', '0', batch)
   end
-  if #fields > 0 then
-    local reserved = redis.call('HMGET', books, unpack(fields))
-    for i = 1, #fields do
-      if not is_amount(reserved[i]) or tonumber(reserved[i] or 0) < sums[fields[i]] then
-        return nil, fields[i]
+  if is_due then
+    due = redis.call('ZRANGEBYSCORE', leases, '-inf', text, 'LIMIT', '0', batch)
+    local records, names, sums = redis.call('HMGET', reservations, unpack(due)), {}, {}
+    for i = 1, #due do
+      local keep, lines = string.match(records[i] or '', '^O %d+ (%d+) [^ ]+ [^ ]+ ([^ ]+)$')
+      if not keep then return nil, 'reservation ' .. due[i] end
+      for name, held in string.gmatch(lines, '([^,=]+)=(%d+)') do
+        if not sums[name] then names[#names + 1] = name end
+        sums[name] = (sums[name] or 0) + held
       end
+      ended[2 * i - 1], ended[2 * i] = due[i], 'E' .. string.sub(records[i], 2)
+      kept[2 * i - 1], kept[2 * i] = digits(text + math.max(keep, 86400000)), due[i]
+    end
+    local got = redis.call('HMGET', books, unpack(names))
+    for i = 1, #names do
+      local head, reserved = string.match(got[i] or '', '^(%d+ %d+ %d+ )(%d+)$')
+      if not head or reserved - sums[names[i]] < 0 then return nil, names[i] end
+      set[2 * i + 1], set[2 * i + 2] = names[i], head .. digits(reserved - sums[names[i]])
     end
   end
   -- After this point it must succeed.
-  if #old > 0 then
-    redis.call('ZREM', forget, unpack(old))
-    redis.call('HDEL', reservations, unpack(old))
-  end
-  if #due > 0 then
+  redis.call('HSET', books, unpack(set))
+  if is_due then
     redis.call('ZREM', leases, unpack(due))
-    for i = 1, #fields do
-      redis.call('HINCRBY', books, fields[i], digits(0 - sums[fields[i]]))
-    end
     redis.call('HSET', reservations, unpack(ended))
     redis.call('ZADD', forget, unpack(kept))
   end
-  return #due
+  if is_old then
+    redis.call('ZREM', forget, unpack(old))
+    redis.call('HDEL', reservations, unpack(old))
+  end
+  return #due, true
 end

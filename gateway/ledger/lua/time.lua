@@ -1,20 +1,20 @@
+-- The digits of an integer below 2^53; tostring would write 1e+15, %d fail where long has 32 bits.
+local function digits(number)
+  return string.format('%.0f', number)
+end
+
+-- True for the text of an amount.
+local function is_amount(text)
+  return string.find(text, '^%d+$') and tonumber(text) < 9007199254740992
+end
+
 -- The time: Redis's own, unless a test gives one, and never before what these books have seen.
 -- So a clock that steps back neither revives leases nor returns to an earlier period.
 local function time(given, seen)
   local now = tonumber(given)
   if now == 0 then
     local t = redis.call('TIME')
-    now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+    now = t[1] * 1000 + math.floor(t[2] / 1000)
   end
-  return math.max(now, tonumber(seen or 0))
-end
-
--- The digits of an integer below 2^53; tostring would write 1e+15.
-local function digits(number)
-  return string.format('%.0f', number)
-end
-
--- True for the text of an amount, or for nothing: a field that was never written.
-local function is_amount(text)
-  return not text or (string.find(text, '^%d+$') and tonumber(text) < 9007199254740992)
+  return now > seen and now or seen
 end
