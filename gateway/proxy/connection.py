@@ -128,6 +128,11 @@ class Connection(web.RequestHandler):
         self.port: int | None = None
         self.encrypted = False
 
+    @property
+    def idle(self) -> bool:
+        """Between two requests: answered, and not a byte of the next has come."""
+        return self._arrival is None and self._head_timer is None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         name = transport.get_extra_info("peername")
@@ -217,6 +222,16 @@ class PublicServer(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, self._event_loop, self._limits, self._refuse)
+
+    def pre_shutdown(self) -> None:
+        """Close the idle connections; the others close with the answer they are working on.
+
+        aiohttp would close them all, and from then on read nothing of the bodies under way.
+        """
+        for connection in self.connections:
+            assert isinstance(connection, Connection)
+            if connection.idle:
+                connection.close()
 
     def _arrive(
         self,
