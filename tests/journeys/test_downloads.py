@@ -1,6 +1,7 @@
 """Downloads: what is delivered is charged, and nothing is delivered that was not reserved."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import aiohttp
@@ -8,7 +9,18 @@ import pytest
 
 from gateway.ledger.store import Store
 from tests.journeys.rig import Rig, Wishes, running
-from tests.upstreams import Answer, Close, Drip, Request, Send, Stream
+from tests.upstreams import (
+    SWITCH,
+    Answer,
+    Close,
+    Drip,
+    Echo,
+    Head,
+    Linger,
+    Request,
+    Send,
+    Stream,
+)
 
 PUBLIC = """
 [[routes]]
@@ -157,3 +169,88 @@ async def test_a_public_download_is_charged_to_the_owner_of_the_asset(
 
 def whole(total: int) -> Answer:
     return Answer(200, body=b"x" * total)
+
+
+TIMED = """
+[meters.delivery_seconds]
+kind = "cumulative"
+unit = "seconds"
+
+[[routes]]
+name = "timed"
+methods = ["GET"]
+path = "/timed/{name...}"
+upstream = "files"
+policy = "download"
+reserve = { delivery_seconds = "delivery_seconds" }
+"""
+
+
+async def test_seconds_of_delivery_are_counted_rounded_up(fake: Store, tmp_path: Path) -> None:
+    head = Send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
+    script = [Request(), head, Drip(b"x" * 20, 1, 0.06)]
+    async with running(fake, tmp_path, script, wishes=Wishes(extra=TIMED)) as rig:
+        async with rig.session.get(f"{rig.url}/timed/a", headers=rig.headers) as answer:
+            assert await answer.read() == b"x" * 20
+        await rig.settled()
+        assert await rig.standing("delivery_seconds") == (2, 0)
+
+
+async def test_an_upgraded_connection_is_charged_for_both_directions(
+    fake: Store, tmp_path: Path
+) -> None:
+    sockets = """
+[[routes]]
+name = "sockets"
+methods = ["GET"]
+path = "/sockets/{name}"
+upstream = "files"
+policy = "download"
+upgrade = true
+reserve = { egress_bytes = "response" }
+"""
+    wishes = Wishes(extra=sockets)
+    async with running(fake, tmp_path, [Head(), SWITCH, Echo()], wishes=wishes) as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(
+            f"GET /sockets/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+            "Connection: Upgrade\r\nUpgrade: echo\r\n\r\n".encode()
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"ping" * 1000)
+        assert await reader.readexactly(4000) == b"ping" * 1000
+        writer.close()
+        await rig.settled()
+        assert await rig.standing("egress_bytes") == (8000, 0)
+
+
+async def test_an_upgraded_connection_is_cut_where_the_quota_ends(
+    fake: Store, tmp_path: Path
+) -> None:
+    sockets = """
+[[routes]]
+name = "sockets"
+methods = ["GET"]
+path = "/sockets/{name}"
+upstream = "files"
+policy = "download"
+upgrade = true
+reserve = { egress_bytes = "response" }
+grow_step = "64KiB"
+"""
+    wishes = Wishes(extra=sockets)
+    async with running(fake, tmp_path, [Head(), SWITCH, Linger()], wishes=wishes) as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(
+            f"GET /sockets/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+            "Connection: Upgrade\r\nUpgrade: echo\r\n\r\n".encode()
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"p" * 2_500_000)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        await rig.settled()
+        used, _ = await rig.standing("egress_bytes")
+        assert used <= 2_000_000
+        assert rig.upstream.bytes_in <= 2_000_000 + 1000
