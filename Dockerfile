@@ -17,7 +17,7 @@ ENV PATH=/opt/quota-gateway/bin:$PATH \
     GATEWAY_STATE_DIR=/var/lib/quota-gateway \
     GATEWAY_LISTEN=0.0.0.0:8080 \
     GATEWAY_LOG_FORMAT=json
-USER quota-gateway
+USER 10001
 VOLUME /var/lib/quota-gateway
 EXPOSE 8080
 STOPSIGNAL SIGTERM
