@@ -98,6 +98,11 @@ class UpstreamPool:
             connection.close()
         self._idle.clear()
 
+    def abort(self) -> None:
+        """Break off everything, in use or not."""
+        for connection in tuple(self._open):
+            connection.abort()
+
     # -- opening ----------------------------------------------------------------------------------
 
     async def _dialled(self) -> UpstreamConnection:

@@ -1,5 +1,6 @@
 """Requests to a scripted upstream through a pool, in the steps that tests look between."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -25,6 +26,9 @@ async def pool_of(upstream: Upstream) -> AsyncIterator[UpstreamPool]:
         yield pool
     finally:
         await pool.close()
+        pool.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)  # The loop closes what was aborted.
 
 
 @asynccontextmanager

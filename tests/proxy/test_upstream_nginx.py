@@ -27,14 +27,18 @@ TEXT = b"all work and no play\n" * 5_000
 def nginx() -> Iterator[Nginx]:
     with Nginx() as running:
         (running.files / "text").write_bytes(TEXT)
-        with (running.files / "large").open("wb") as large:
-            large.truncate(1024 * MIB)
+        for mib in (256, 1024):
+            with (running.files / f"large{mib}").open("wb") as large:
+                large.truncate(mib * MIB)
         yield running
 
 
 @pytest.fixture(params=["http", "https", "unix"])
 def upstream(nginx: Nginx, request: pytest.FixtureRequest) -> Upstream:
-    kind: str = request.param
+    return upstream_by(request.param, nginx)
+
+
+def upstream_by(kind: str, nginx: Nginx) -> Upstream:
     ca_file = str(nginx.authority.ca_file) if kind == "https" else None
     return Upstream("nginx", nginx.urls[kind], ca_file)
 
@@ -192,24 +196,27 @@ async def test_a_refused_upload_is_answered_before_its_end(upstream: Upstream) -
         assert pool.idle == 0
 
 
-async def test_a_gibibyte_down(upstream: Upstream) -> None:
-    async with pool_of(upstream) as pool:
-        connection = await ask(pool, b"GET", b"/files/large")
-        answer = await connection.head(PATIENCE_S)
-        assert answer.length == 1024 * MIB
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+@pytest.mark.parametrize(("kind", "mib"), [("http", 1024), ("https", 256), ("unix", 256)])
+async def test_gigabytes_down(nginx: Nginx, kind: str, mib: int) -> None:
+    async with pool_of(upstream_by(kind, nginx)) as pool:
+        connection = await ask(pool, b"GET", b"/files/large%d" % mib)
+        assert (await connection.head(PATIENCE_S)).length == mib * MIB
         memory, got = Memory(), 0
         while piece := await connection.read(PATIENCE_S):
             got += len(piece)
             memory.watch()
-        assert got == 1024 * MIB
+        assert got == mib * MIB
         assert memory.grown < 16 * MIB
         connection.release()
         assert pool.idle == 1
 
 
-async def test_half_a_gibibyte_up(upstream: Upstream, nginx: Nginx) -> None:
-    piece, count = bytes(range(256)) * 2048, 1024
-    async with pool_of(upstream) as pool:
+@pytest.mark.asyncio(loop_factories=["uvloop"])
+@pytest.mark.parametrize(("kind", "count"), [("http", 512), ("https", 256), ("unix", 256)])
+async def test_gigabytes_up(nginx: Nginx, kind: str, count: int) -> None:
+    piece = bytes(range(256)) * 4096
+    async with pool_of(upstream_by(kind, nginx)) as pool:
         memory = Memory()
         assert await upload(pool, b"/files/up", piece, count, memory.watch) == 201
         assert memory.grown < 16 * MIB
