@@ -45,8 +45,9 @@ ADJUST = load("adjust")
 REMOVE = load("remove")
 SNAPSHOT = load("snapshot")
 HOLDERS = load("holders")
+REPAIR = load("repair")
 
 ALL = (
     *(OPEN_BOOKS, RESERVE, GROW, EXTEND, COMMIT, RELEASE, EXPIRE),
-    *(ADJUST, REMOVE, SNAPSHOT, HOLDERS),
+    *(ADJUST, REMOVE, SNAPSHOT, HOLDERS, REPAIR),
 )

@@ -1,0 +1,113 @@
+--[[
+  Purpose: make an account's books agree with themselves again; what reservations hold is the truth.
+  KEYS: books reservations leases forget assets
+  ARGV: now lease_ms
+  Reply: repaired, then what was changed: name before after | lost
+]]
+local books, reservations, leases, forget, assets = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local given, lease_ms = ARGV[1], ARGV[2]
+-- include: time
+
+local seen = redis.call('HGET', books, 'now')
+if not seen then return {'lost'} end
+local now = time(given, 0)
+local reply = {'repaired'}
+local function changed(name, before, after)
+  local n = #reply
+  reply[n + 1], reply[n + 2], reply[n + 3] = name, before or '', after or ''
+end
+local function pairs_of(list)
+  local n = -1
+  return function()
+    n = n + 2
+    return list[n], list[n + 1]
+  end
+end
+
+-- The clock: books that have seen a time which has not come yet would stand still until then.
+-- What was reckoned from that time is moved back with it.
+local ahead = (tonumber(seen) or now) - now
+if ahead > 1000 or not tonumber(seen) then
+  changed('now', seen, digits(now))
+  redis.call('HSET', books, 'now', digits(now))
+  for _, key in ipairs({leases, forget}) do
+    for id, score in pairs_of(redis.call('ZRANGE', key, '0', '-1', 'WITHSCORES')) do
+      redis.call('ZADD', key, digits(score - ahead), id)
+    end
+  end
+end
+
+-- Records: readable or dropped; the open ones with a lease, the others with a time to be forgotten.
+local sums, charged = {}, {}
+for id, record in pairs_of(redis.call('HGETALL', reservations)) do
+  local state, lines = string.match(record, '^([OCREDA]) %d+ %d+ [^ ]+ [^ ]+ ([^ ]+)$')
+  local ends, drop = redis.call('ZSCORE', leases, id), redis.call('ZSCORE', forget, id)
+  if not state then
+    changed('reservation ' .. id, record, '')
+    redis.call('HDEL', reservations, id)
+  elseif state == 'O' then
+    for name, amount in string.gmatch(lines, '([^,=]+)=(%d+)') do
+      sums[name] = (sums[name] or 0) + amount
+    end
+    if not ends then
+      ends = digits(now + lease_ms)
+      changed('lease ' .. id, '', ends)
+      redis.call('ZADD', leases, ends, id)
+    end
+  elseif not drop then
+    drop = digits(now + 86400000)
+    changed('forget ' .. id, '', drop)
+    redis.call('ZADD', forget, drop, id)
+  end
+  if ends and state ~= 'O' then
+    changed('lease ' .. id, ends, '')
+    redis.call('ZREM', leases, id)
+  end
+  if drop and (state == 'O' or not state) then
+    changed('forget ' .. id, drop, '')
+    redis.call('ZREM', forget, id)
+  end
+end
+for _, key in ipairs({leases, forget}) do
+  for _, id in ipairs(redis.call('ZRANGE', key, '0', '-1')) do
+    if redis.call('HEXISTS', reservations, id) == 0 then
+      changed((key == leases and 'lease ' or 'forget ') .. id, 'without a record', '')
+      redis.call('ZREM', key, id)
+    end
+  end
+end
+
+-- Counters: reserved is what the open reservations hold. Where `used` cannot be read it becomes
+-- what the assets were charged.
+for asset, row in pairs_of(redis.call('HGETALL', assets)) do
+  for name, amount in string.gmatch(row, '([^,=]+)=(%d+)') do
+    charged[name] = (charged[name] or 0) + amount
+  end
+end
+local known = {}
+for name, value in pairs_of(redis.call('HGETALL', books)) do
+  if string.find(name, '/', 1, true) then
+    known[name] = true
+    local used, since, peak = string.match(value, '^(%d+) (%d+) (%d+) [^ ]+$')
+    if not used then
+      used = digits(charged[name] or 0)
+      since, peak = '0', used
+    end
+    if tonumber(since) > now then since = digits(now) end
+    local fixed = used .. ' ' .. since .. ' ' .. peak .. ' ' .. digits(sums[name] or 0)
+    if fixed ~= value then
+      changed(name, value, fixed)
+      redis.call('HSET', books, name, fixed)
+    end
+  elseif string.sub(name, 1, 2) == 'g:' and (ahead > 1000 or not tonumber(value)) then
+    changed(name, value, '')
+    redis.call('HDEL', books, name)
+  end
+end
+for name, sum in pairs(sums) do
+  if not known[name] then
+    changed(name, '', '0 0 0 ' .. digits(sum))
+    redis.call('HSET', books, name, '0 0 0 ' .. digits(sum))
+  end
+end
+return reply
