@@ -4,7 +4,8 @@ redis-py's own retry must be off in the client that is given (`no_retry`): it re
 may have taken effect already.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio import (
@@ -64,13 +65,11 @@ class RedisPyTransport:
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
         words = (len(keys), *keys, *args)
-        try:
+        with told(script.name):
             try:
                 return await self._command("EVALSHA", script.sha, *words)
             except NoScriptError:
                 return await self._command("EVAL", script.source, *words)
-        except RedisError as error:
-            raise as_store_error(error, doing=script.name) from error
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -108,6 +107,15 @@ def client_options(address: Address, *, timeout_s: float) -> dict[str, Any]:
         "socket_timeout": timeout_s,
         "socket_connect_timeout": 1.0,
     }
+
+
+@contextmanager
+def told(doing: str) -> Iterator[None]:
+    """What redis-py raises in the block leaves it as ours. `doing` says what for, for the log."""
+    try:
+        yield
+    except RedisError as error:
+        raise as_store_error(error, doing=doing) from error
 
 
 def as_store_error(error: RedisError, *, doing: str) -> StoreError:
