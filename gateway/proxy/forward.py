@@ -15,18 +15,19 @@ from gateway.admission.measure import BodyCount, actual_lines
 from gateway.catalog.routes import HostPolicy, Policy
 from gateway.clock import StoreClock
 from gateway.dialects.ratelimit_headers import rate_limit_fields
-from gateway.errors import ClientGoneError, UpstreamError
+from gateway.errors import ClientGoneError, Refusal, UpstreamError
 from gateway.ledger.heartbeat import Heartbeat
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.outcomes import Settled
+from gateway.ledger.outcomes import Denied, RateLimited, Settled
 from gateway.ledger.quota import Quota
 from gateway.proxy import wire
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.connection import Arrival
+from gateway.proxy.endings import CutError, DeniedError, RateLimitedError, RefusedError
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.gate import Admitted
+from gateway.proxy.gate import Admitted, Entered, Gate
 from gateway.proxy.guard import Guard
-from gateway.proxy.hold import CutError, DeniedError, Hold
+from gateway.proxy.hold import Hold
 from gateway.proxy.live import Live
 from gateway.proxy.settler import Settler
 from gateway.proxy.transfer import Transfer
@@ -45,46 +46,76 @@ class Books:
     metrics: Metrics
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that has entered, with the way back to its client."""
+
+    arrival: Arrival
+    exchange: Exchange
+    entered: Entered
+    live: Live
+    sender: wire.Sender
+
+
+class Plain:
+    """Requests that are over when their answer is."""
+
+    def __init__(self, gate: Gate, books: Books) -> None:
+        self._gate = gate
+        self._books = books
+
+    async def serve(self, call: Call) -> bool:
+        """Carry the request through; say whether the client's connection can stay.
+
+        Raises what `endings` has, UpstreamError, StoreError, ClientGoneError and GatewayError, once
+        what was reserved is settled accordingly.
+        """
+        admitted = await self._gate.admit(call.entered, call.exchange)
+        match admitted:
+            case Refusal():
+                raise RefusedError(admitted)
+            case Denied():
+                raise DeniedError(admitted)
+            case RateLimited():
+                raise RateLimitedError(admitted)
+            case Admitted():
+                return await Forwarder(self._books, call, admitted).forward()
+
+
 class Forwarder:
     """One request on its way; made for it, used once."""
 
-    def __init__(
-        self, books: Books, arrival: Arrival, exchange: Exchange, admitted: Admitted, live: Live
-    ) -> None:
+    def __init__(self, books: Books, call: Call, admitted: Admitted) -> None:
         self._books = books
-        self._arrival = arrival
-        self._exchange = exchange
+        self._call = call
+        self._arrival = call.arrival
+        self._exchange = call.exchange
         self._admitted = admitted
         self._head = admitted.head
         self._route = admitted.match.route
-        self._live = live
-        self._pool = live.pools[self._route.upstream]
+        self._live = call.live
+        self._pool = call.live.pools[self._route.upstream]
         self._guard: Guard | None = None
         self._status: int | None = None
         self._settled = False
         count = BodyCount.for_head(self._head, self._route)
-        self._hold = Hold(books.ledger, admitted, exchange, count)
-        self._transfer = Transfer(arrival, exchange, self._head, self._pool, count)
+        self._hold = Hold(books.ledger, admitted, call.exchange, count)
+        self._transfer = Transfer(call.arrival, call.exchange, self._head, self._pool, count)
 
-    async def forward(self, sender: wire.Sender) -> bool:
-        """Carry the request through; say whether the client's connection can stay.
-
-        Raises UpstreamError, ClientGoneError, CutError, DeniedError and GatewayError, once the
-        reservation is settled accordingly.
-        """
+    async def forward(self) -> bool:
         granted, terms = self._admitted.granted, self._admitted.terms
         if granted is None or not granted.amounts:
-            return await self._carry(sender)
+            return await self._carry()
         assert terms is not None
         books = self._books
         async with Guard(
             books.settler, books.heartbeat, terms, self._exchange.reservation_id
         ) as self._guard:
-            return await self._carry(sender)
+            return await self._carry()
 
-    async def _carry(self, sender: wire.Sender) -> bool:
+    async def _carry(self) -> bool:
         try:
-            answer = await self._transfer.request(self._request_head(sender), self._hold.body_cover)
+            answer = await self._transfer.request(self._request_head(), self._hold.body_cover)
             self._status = answer.status
             if answer.upgrade:
                 return await self._switch(answer)
@@ -196,7 +227,7 @@ class Forwarder:
 
     # -- heads ------------------------------------------------------------------------------------
 
-    def _request_head(self, sender: wire.Sender) -> bytes:
+    def _request_head(self) -> bytes:
         head, route = self._head, self._route
         rules = wire.ForwardRules(
             self._pool.address.authority,
@@ -215,7 +246,7 @@ class Forwarder:
             target.encode("utf-8", "surrogateescape"),
             head.headers,
             rules=rules,
-            sender=sender,
+            sender=self._call.sender,
             message=message,
         )
 

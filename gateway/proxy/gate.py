@@ -32,19 +32,29 @@ from gateway.records.identities import Identities, Identity
 from gateway.telemetry.metrics import Metrics
 
 RETRY_STORE_S = 1
+NO_PLAN = Plan(name="none")
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A request of a known caller on a known route. `terms` None: the route charges nobody."""
+
+    head: Head
+    match: Match
+    terms: Terms | None
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request that may go on. `terms` None: the route charges nobody. `granted` None: nothing is
-    reserved, because nothing is to be, or because the plan is open while the store is away
-    (`unreserved`: then what passes is charged afterwards)."""
+    """A request that may go on. `granted` None: nothing is reserved, because nothing is to be, or
+    because the plan is open while the store is away (`unreserved`: then what passes is charged
+    afterwards)."""
 
     head: Head
     match: Match
-    estimate: Estimate
     terms: Terms | None
-    granted: Granted | None
+    estimate: Estimate
+    granted: Granted | None = None
     unreserved: bool = False
 
 
@@ -67,29 +77,31 @@ class Gate:
         self._throttle = FailureThrottle()
         self._allowance = Allowance()
 
-    async def admit(
-        self, head: Head, exchange: Exchange, live: Live
-    ) -> Admitted | Refusal | Denied | RateLimited:
+    async def enter(self, head: Head, exchange: Exchange, live: Live) -> Entered | Refusal:
+        """Which route a request takes, and whom it is charged to."""
         match = live.router.match(head)
         if isinstance(match, Refusal):
             return match
         route = match.route
-        exchange.route = route.name
+        exchange.route, exchange.upstream = route.name, route.upstream
         _limit_times(exchange, route)
-        if head.upgrade is not None and not route.upgrade:
-            return Refusal(errors.UPGRADE_REFUSED, "this route does not switch protocols")
         if route.account is AccountSource.NONE:
-            sized = estimate(head, route, Plan(name="none"))
-            return sized if isinstance(sized, Refusal) else Admitted(head, match, sized, None, None)
+            return Entered(head, match, None)
         terms = await self._terms(head, match, exchange, live)
-        if isinstance(terms, Refusal):
-            return terms
-        sized = estimate(head, route, terms.plan)
+        return terms if isinstance(terms, Refusal) else Entered(head, match, terms)
+
+    async def admit(
+        self, entered: Entered, exchange: Exchange
+    ) -> Admitted | Refusal | Denied | RateLimited:
+        """Reserve what one request and its answer may use."""
+        head, match, terms = entered.head, entered.match, entered.terms
+        plan = NO_PLAN if terms is None else terms.plan
+        sized = estimate(head, match.route, plan)
         if isinstance(sized, Refusal):
             return sized
-        if not sized.lines and terms.plan.rate is None:
-            return Admitted(head, match, sized, terms, None)
-        return await self._reserve(head, match, sized, terms, exchange)
+        if terms is None or not (sized.lines or plan.rate):
+            return Admitted(head, match, terms, sized)
+        return await self._reserve(entered, terms, sized, exchange)
 
     async def identify(self, head: Head, route: Route, peer: str) -> Identity | Refusal:
         """Who asks. Failures are slowed down per client address (failure row 64)."""
@@ -154,7 +166,7 @@ class Gate:
         return _nothing_here() if account is None else Identity(account, None)
 
     async def _reserve(
-        self, head: Head, match: Match, sized: Estimate, terms: Terms, exchange: Exchange
+        self, entered: Entered, terms: Terms, sized: Estimate, exchange: Exchange
     ) -> Admitted | Refusal | Denied | RateLimited:
         lost = self._store_error()
         if lost is not None:
@@ -167,13 +179,13 @@ class Gate:
                 sized.lines,
                 lease_ms=exchange.lease_ms,
                 rate=terms.plan.rate,
-                note=match.route.name,
+                note=entered.match.route.name,
             )
         except StoreError as failure:
             if failure.indeterminate:
                 self._settler.abandon(terms.account, reservation_id)
             self._metrics.store_error(failure.error)
-            return self._without_store(failure, head, match, sized, terms)
+            return self._without_store(failure, entered, terms, sized)
         except asyncio.CancelledError:
             self._settler.abandon(terms.account, reservation_id)
             raise
@@ -181,21 +193,21 @@ class Gate:
         self._allowance.restore(terms.account)
         match outcome:
             case Granted():
-                return Admitted(head, match, sized, terms, outcome)
+                return Admitted(entered.head, entered.match, terms, sized, outcome)
             case Refused():
                 return Refusal(outcome.error, outcome.detail)
             case _:
                 return outcome
 
     def _without_store(
-        self, failure: StoreError, head: Head, match: Match, sized: Estimate, terms: Terms
+        self, failure: StoreError, entered: Entered, terms: Terms, sized: Estimate
     ) -> Admitted | Refusal:
         """Closed, unless the plan is open within a bound and the size is known."""
         most = _most_bytes(terms, sized.lines)
         known = not sized.growing
         if failure.transient and known and self._allowance.take(terms.account, terms.plan, most):
             self._metrics.let_through(terms.plan.name, most)
-            return Admitted(head, match, sized, terms, None, unreserved=True)
+            return Admitted(entered.head, entered.match, terms, sized, unreserved=True)
         return unavailable(failure.error)
 
 

@@ -21,13 +21,13 @@ from gateway.dialects.protocol import Answer, Dialect
 from gateway.dialects.registry import DIALECTS
 from gateway.errors import ClientGoneError, Error, GatewayError, Refusal, StoreError, UpstreamError
 from gateway.ledger.frame import Terms
-from gateway.ledger.outcomes import Denied, RateLimited
+from gateway.ledger.outcomes import Denied
 from gateway.proxy import wire
 from gateway.proxy.connection import CLOSE, KEEP, Arrival
+from gateway.proxy.endings import CutError, DeniedError, RateLimitedError, RefusedError
 from gateway.proxy.exchange import CLIENT_GONE, Exchange
-from gateway.proxy.forward import Books, Forwarder
+from gateway.proxy.forward import Books, Call, Plain
 from gateway.proxy.gate import Gate, unavailable
-from gateway.proxy.hold import CutError, DeniedError
 from gateway.proxy.live import Live
 from gateway.proxy.senders import Senders
 from gateway.proxy.watchdog import Watchdog
@@ -80,7 +80,8 @@ class Handler:
         self.draining = False
         self._settings = settings
         self._gate = gate
-        self._books = books
+        self._plain = Plain(gate, books)
+        self._clock = books.clock
         self._usage = usage
         self._senders = senders
         self._watchdog = watchdog
@@ -122,50 +123,28 @@ class Handler:
         try:
             async with exchange.stop:
                 return await self._answer(arrival, exchange, head)
-        except StoppedError as stopped:
-            if not isinstance(stopped.reason, Error):
-                exchange.outcome = "client-gone"
-                return False
-            refusal = Refusal(stopped.reason, stopped.reason.title)
-        except CutError as cut:
-            refusal = cut.refusal
-            exchange.outcome = "overrun"
-        except DeniedError as denied:
-            return self._end(arrival, exchange, head, self._denial(exchange, denied.denied))
         except ClientGoneError:
             exchange.outcome = "client-gone"
             return False
-        except GatewayError as failure:
-            refusal = self._failure(exchange, failure)
-        except Exception:
-            log.exception("a request failed", extra={"fields": {"route": exchange.route}})
-            refusal = Refusal(errors.INTERNAL, errors.INTERNAL.title)
-            exchange.outcome = "internal"
-            return self._end(arrival, exchange, head, NATIVE.refusal(refusal, exchange.request_id))
-        return self._end(arrival, exchange, head, self._refusal(exchange, refusal))
+        except Exception as failure:  # every way to fail ends in an answer or a broken connection
+            answer = self._ending(exchange, failure)
+            return answer is not None and self._end(arrival, exchange, head, answer)
 
     async def _answer(self, arrival: Arrival, exchange: Exchange, head: Head) -> bool:
         if head.method in ("GET", "HEAD", "OPTIONS"):
             # Nothing is lost when the upstream is not heard to the end.
             arrival.on_client_gone = lambda: exchange.stop.stop(CLIENT_GONE)
         if self.draining:
-            return self._say(arrival, exchange, head, self._refusal(exchange, _draining()))
+            raise RefusedError(_draining())
         live = self.live
         page = live.pages.get(head.path)
         if page is not None:
             return await self._usage_page(arrival, exchange, head, page)
-        admitted = await self._gate.admit(head, exchange, live)
-        match admitted:
-            case Refusal():
-                return self._say(arrival, exchange, head, self._refusal(exchange, admitted))
-            case Denied():
-                return self._say(arrival, exchange, head, self._denial(exchange, admitted))
-            case RateLimited():
-                exchange.outcome = "rate-limited"
-                answer = NATIVE.rate_limited(admitted, exchange.request_id)
-                return self._say(arrival, exchange, head, answer)
-        forwarder = Forwarder(self._books, arrival, exchange, admitted, live)
-        keep = await forwarder.forward(self._senders.of(arrival))
+        entered = await self._gate.enter(head, exchange, live)
+        if isinstance(entered, Refusal):
+            raise RefusedError(entered)
+        call = Call(arrival, exchange, entered, live, self._senders.of(arrival))
+        keep = await self._plain.serve(call)
         exchange.outcome = "relayed"
         return keep
 
@@ -193,10 +172,36 @@ class Handler:
 
     # -- what the client is told ------------------------------------------------------------------
 
+    def _ending(self, exchange: Exchange, failure: Exception) -> Answer | None:
+        """The answer to a request that ended by an exception; None: nobody is there to hear it."""
+        match failure:
+            case StoppedError(reason=Error() as error):
+                return self._refusal(exchange, Refusal(error, error.title))
+            case StoppedError():
+                exchange.outcome = "client-gone"
+                return None
+            case CutError():
+                exchange.outcome = "overrun"
+                return self._refusal(exchange, failure.refusal)
+            case RefusedError():
+                return self._refusal(exchange, failure.refusal)
+            case DeniedError():
+                return self._denial(exchange, failure.denied)
+            case RateLimitedError():
+                exchange.outcome = "rate-limited"
+                return NATIVE.rate_limited(failure.limited, exchange.request_id)
+            case GatewayError():
+                return self._refusal(exchange, self._failure(exchange, failure))
+            case _:
+                log.error("a request failed", exc_info=failure)
+                self._metrics.refused(errors.INTERNAL)
+                refusal = Refusal(errors.INTERNAL, errors.INTERNAL.title)
+                return NATIVE.refusal(refusal, exchange.request_id)
+
     def _refusal(self, exchange: Exchange, refusal: Refusal) -> Answer:
         if exchange.outcome == "internal":
             exchange.outcome = "refused"
-        exchange.detail = refusal.detail
+        exchange.detail = exchange.detail or refusal.detail
         self._metrics.refused(refusal.error)
         return NATIVE.refusal(refusal, exchange.request_id)
 
@@ -204,7 +209,7 @@ class Handler:
         exchange.outcome = "denied"
         exchange.detail = str(denied.quota)
         self._metrics.denied(exchange.route, denied.quota)
-        return NATIVE.denial(denied, exchange.request_id, self._books.clock.now_ms())
+        return NATIVE.denial(denied, exchange.request_id, self._clock.now_ms())
 
     def _failure(self, exchange: Exchange, failure: GatewayError) -> Refusal:
         """What is said of a failure; the whole of it is for the log only."""

@@ -16,25 +16,10 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Refused
 from gateway.ledger.quota import Quota
 from gateway.proxy.answer import AnswerHead
+from gateway.proxy.endings import CutError, DeniedError
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.gate import Admitted
 from gateway.proxy.transfer import Cover
-
-
-class CutError(Exception):
-    """The body breaks a limit; its bytes were not passed on."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.detail)
-        self.refusal = refusal
-
-
-class DeniedError(Exception):
-    """There is no room for the bytes that came; they were not passed on."""
-
-    def __init__(self, denied: Denied) -> None:
-        super().__init__(str(denied.quota))
-        self.denied = denied
 
 
 class Hold:

@@ -1,0 +1,35 @@
+"""Endings: how a request ends before its answer, as exceptions that carry what the client is told.
+
+What fails in the world has exceptions of its own (UpstreamError, StoreError, ClientGoneError).
+"""
+
+from gateway.errors import Refusal
+from gateway.ledger.outcomes import Denied, RateLimited
+
+
+class RefusedError(Exception):
+    """The request is not let through, or no further."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
+class CutError(RefusedError):
+    """The body breaks a limit; its bytes were not passed on."""
+
+
+class DeniedError(Exception):
+    """There is no room for what was asked, or for the bytes that came; nothing was passed on."""
+
+    def __init__(self, denied: Denied) -> None:
+        super().__init__(str(denied.quota))
+        self.denied = denied
+
+
+class RateLimitedError(Exception):
+    """Too many requests."""
+
+    def __init__(self, limited: RateLimited) -> None:
+        super().__init__("rate limited")
+        self.limited = limited
