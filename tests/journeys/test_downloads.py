@@ -50,6 +50,7 @@ strip_prefix = "/shared"
 async def test_the_bytes_of_an_answer_are_charged(rig: Rig) -> None:
     await rig.put("a.bin", b"x" * 5000)
     assert await rig.get("a.bin") == (200, b"x" * 5000)
+    await rig.settled()
     assert await rig.standing("egress_bytes") == (5000, 0)
 
 
@@ -76,6 +77,7 @@ async def test_an_account_with_nothing_left_is_refused_before_the_upstream_is_as
 ) -> None:
     async with running(fake, tmp_path, [Request(), whole(2_000_000)]) as rig:
         assert (await rig.get("all"))[0] == 200
+        await rig.settled()
         assert await rig.standing("egress_bytes") == (2_000_000, 0)
         assert (await rig.get("more"))[0] == 403
         assert len(rig.upstream.requests) == 1
@@ -131,6 +133,7 @@ async def test_ranges_pass_through(fake: Store, tmp_path: Path) -> None:
             assert answer.status == 206
             assert answer.headers["Content-Range"] == "bytes 0-9/100"
             assert await answer.read() == b"0123456789"
+        await rig.settled()
         assert rig.upstream.requests[0].get(b"range") == b"bytes=0-9"
         assert await rig.standing("egress_bytes") == (10, 0)
 
@@ -149,6 +152,7 @@ async def test_a_public_download_is_charged_to_the_account_of_its_path(
     ) as rig:
         async with rig.session.get(f"{rig.url}/public/acme/x") as answer:
             assert await answer.read() == b"hello"
+        await rig.settled()
         assert await rig.standing("egress_bytes") == (5, 0)
         async with rig.session.get(f"{rig.url}/public/nobody/x") as answer:
             assert answer.status == 404
