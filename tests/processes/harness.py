@@ -19,6 +19,7 @@ from typing import TypeVar
 from redis.asyncio import Redis
 
 from gateway.clock import StoreClock
+from gateway.ledger.audit import audit
 from gateway.ledger.frame import Terms
 from gateway.ledger.keys import keys_of
 from gateway.ledger.ledger import Ledger
@@ -130,6 +131,10 @@ class House:
         )
         return await self.ledger.snapshot(customer.terms)
 
+    async def findings(self, customer: Customer) -> list[str]:
+        """What the audit finds wrong now; it may be asked while requests run."""
+        return [str(finding) for finding in await audit(self.store.client, customer.id)]
+
     def _client(self, client: C) -> C:
         self.clients.append(client)
         return client
@@ -145,6 +150,7 @@ class House:
         for customer in self.customers:
             snapshot = await self.settled(customer)
             assert [str(quota) for quota in snapshot.quotas if quota.reserved] == []
+            assert await self.findings(customer) == []
 
 
 @contextlib.asynccontextmanager

@@ -67,6 +67,7 @@ async def test_what_a_killed_gateway_held_is_free_soon(tmp_path: Path) -> None:
             quota = (await other.quota(asking.key))["storage_bytes"]
             assert (quota["used"], quota["reserved"]) == (0, UPLOADS * SIZE)
             doomed.kill()
+            assert await house.findings(asking) == []
             died = time.monotonic()
 
             async def asked() -> bool:
