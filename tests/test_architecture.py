@@ -27,7 +27,7 @@ PACKAGES = {
     "proxy": {"aiohttp", "httptools", "orjson"},
     "usage": {"aiohttp", "orjson"},
     "admin": {"aiohttp", "orjson", "prometheus_client"},
-    "embedded": {"redis", "fakeredis"},
+    "embedded": {"aiohttp", "redis", "fakeredis"},
     "app": {"aiohttp", "prometheus_client"},
     "cli": {"typer", "rich", "orjson", "uvloop", "redis"},
     "demo": {"aiohttp", "rich"},
