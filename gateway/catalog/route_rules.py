@@ -84,6 +84,26 @@ def account_asset_needs_an_asset(route: Route, _: Meters) -> Iterator[Finding]:
         )
 
 
+@rule("account", "auth")
+def an_open_route_asks_for_no_key(route: Route, _: Meters) -> Iterator[Finding]:
+    if route.account is AccountSource.NONE and route.auth:
+        yield Finding(
+            ("account",),
+            "API keys are asked for and nobody is charged",
+            'add auth = [] to let everyone in, or charge account = "key"',
+        )
+
+
+@rule("account", "reserve")
+def an_open_route_reserves_nothing(route: Route, _: Meters) -> Iterator[Finding]:
+    if route.account is AccountSource.NONE and route.reserve:
+        yield Finding(
+            ("account",),
+            "there are amounts to reserve and nobody to charge",
+            'charge account = "key", "path" or "asset", or remove reserve',
+        )
+
+
 # -- what is reserved -----------------------------------------------------------------------------
 
 _SOURCES = {

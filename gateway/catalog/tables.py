@@ -143,7 +143,7 @@ ROUTES = Table((
     Key("auth", ListOf(Choice(CredentialKind), 'a list such as ["x-api-key", "bearer"]'),
         "where an API key may be; [] takes requests without one"),
     Key("account", Choice(AccountSource), "who is charged: the account of the key, the {account} "
-        "of the path, or the owner of the asset"),
+        "of the path, the owner of the asset, or none"),
     Key("reserve", RESERVE, "meter = where its amount comes from: body, files, response, "
         "delivery_seconds, or a constant"),
     Key("asset", TEMPLATE, "the stored thing a path stands for; routes with the same template "
