@@ -226,7 +226,7 @@ async def _store_ms(redis: Any) -> int:
     """The time of the store; of a cluster, that of the node whose clock is furthest."""
     if isinstance(redis, RedisCluster):
         answers: Any = await redis.time(target_nodes=RedisCluster.PRIMARIES)
-        return max(seconds * 1000 + micros // 1000 for seconds, micros in answers.values())
+        return max(int(s) * 1000 + int(us) // 1000 for s, us in answers.values())
     seconds, micros = await redis.time()
     return int(seconds) * 1000 + int(micros) // 1000
 

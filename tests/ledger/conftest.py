@@ -1,0 +1,17 @@
+"""What the ledger's tests share: a stage on every store, audited when its test is over."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.ledger.store import Store
+from tests.ledger.stage import Stage
+
+
+@pytest.fixture
+async def stage(store: Store) -> AsyncIterator[Stage]:
+    """A ledger that starts at noon of 2026-01-01; its books must be in order afterwards."""
+    stage = Stage(store)
+    yield stage
+    if stage.audited:
+        assert await stage.findings() == []
