@@ -23,7 +23,7 @@ from gateway.admin.api import AdminDeps, create_admin_app
 from gateway.admin.decisions import DecisionDeps
 from gateway.admission.head import Head, HeadLimits
 from gateway.catalog.addresses import Address, TcpAddress
-from gateway.catalog.routes import UsagePath
+from gateway.catalog.routes import Protocol, UsagePath
 from gateway.clock import StoreClock
 from gateway.dialects.protocol import Answer
 from gateway.dialects.registry import DIALECTS
@@ -35,8 +35,9 @@ from gateway.ledger.reaper import Reaper
 from gateway.ledger.store import Store
 from gateway.ledger.watch import StoreWatch
 from gateway.proxy import tls, wire
+from gateway.proxy.call import Books
 from gateway.proxy.connection import ConnectionLimits, PublicServer
-from gateway.proxy.forward import Books
+from gateway.proxy.forward import Plain
 from gateway.proxy.gate import Gate
 from gateway.proxy.handler import NATIVE, Handler, HandlerSettings
 from gateway.proxy.listener import Listener, listen_tcp, listen_unix
@@ -99,11 +100,13 @@ class Gateway:
             self.metrics,
             lambda: self._watch.error,
         )
+        books = Books(self.ledger, self._settler, self._heartbeat, self._clock, self.metrics)
         self.handler = Handler(
             HandlerSettings(_head_limits(settings), _ms(settings.lease_s)),
             self._build(configuration, None),
             gate=gate,
-            books=Books(self.ledger, self._settler, self._heartbeat, self._clock, self.metrics),
+            protocols={Protocol.PLAIN: Plain(gate, books)},
+            clock=self._clock,
             usage=self._usage,
             senders=Senders(settings.trusted_proxies),
             watchdog=self._watchdog,

@@ -16,6 +16,13 @@ class Policy(StrEnum):
     """Forward; reserve only constants (a request count), if anything."""
 
 
+class Protocol(StrEnum):
+    """How a request and its reservation go together; one file of the proxy for each."""
+
+    PLAIN = "plain"
+    """The reservation is over when the answer is."""
+
+
 class Source(StrEnum):
     """Where the amount of a line comes from. A constant is an int instead."""
 
@@ -91,6 +98,7 @@ class Route:
     path: str
     upstream: str
     policy: Policy
+    protocol: Protocol = Protocol.PLAIN
     auth: tuple[CredentialKind, ...] = (CredentialKind.X_API_KEY, CredentialKind.BEARER)
     account: AccountSource = AccountSource.KEY
     reserve: Mapping[str, Amount] = field(default_factory=dict)

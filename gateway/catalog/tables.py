@@ -16,6 +16,7 @@ from gateway.catalog.routes import (
     Policy,
     Source,
 )
+from gateway.catalog.routes import Protocol as RouteProtocol
 from gateway.catalog.shapes import (
     Amount,
     Anything,
@@ -140,6 +141,8 @@ ROUTES = Table((
     Key("upstream", NAME, "the upstream that requests are forwarded to", required=True),
     Key("policy", Choice(Policy), "upload reserves what is stored, download what is delivered, "
         "delete gives an asset's bytes back, pass only forwards", required=True),
+    Key("protocol", Choice(RouteProtocol), "how a request and its reservation go together: plain "
+        "ones are over when their answer is"),
     Key("auth", ListOf(Choice(CredentialKind), 'a list such as ["x-api-key", "bearer"]'),
         "where an API key may be; [] takes requests without one"),
     Key("account", Choice(AccountSource), "who is charged: the account of the key, the {account} "

@@ -7,54 +7,23 @@ The ledger moves before the client hears. What breaks off on the way is settled 
 as what ends well, from the facts that were true by then.
 """
 
-from dataclasses import dataclass
-
 from gateway.admission import settle
 from gateway.admission.identify import credential_headers
 from gateway.admission.measure import BodyCount, actual_lines
 from gateway.catalog.routes import HostPolicy, Policy
-from gateway.clock import StoreClock
 from gateway.dialects.ratelimit_headers import rate_limit_fields
 from gateway.errors import ClientGoneError, Refusal, UpstreamError
-from gateway.ledger.heartbeat import Heartbeat
-from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, RateLimited, Settled
 from gateway.ledger.quota import Quota
 from gateway.proxy import wire
 from gateway.proxy.answer import AnswerHead
-from gateway.proxy.connection import Arrival
+from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import CutError, DeniedError, RateLimitedError, RefusedError
-from gateway.proxy.exchange import Exchange
-from gateway.proxy.gate import Admitted, Entered, Gate
+from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
 from gateway.proxy.hold import Hold
-from gateway.proxy.live import Live
-from gateway.proxy.settler import Settler
 from gateway.proxy.transfer import Transfer
 from gateway.proxy.upgrade import Tunnel
-from gateway.telemetry.metrics import Metrics
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """What settles: the ledger and those who act on it."""
-
-    ledger: Ledger
-    settler: Settler
-    heartbeat: Heartbeat
-    clock: StoreClock
-    metrics: Metrics
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request that has entered, with the way back to its client."""
-
-    arrival: Arrival
-    exchange: Exchange
-    entered: Entered
-    live: Live
-    sender: wire.Sender
 
 
 class Plain:
@@ -65,11 +34,6 @@ class Plain:
         self._books = books
 
     async def serve(self, call: Call) -> bool:
-        """Carry the request through; say whether the client's connection can stay.
-
-        Raises what `endings` has, UpstreamError, StoreError, ClientGoneError and GatewayError, once
-        what was reserved is settled accordingly.
-        """
         admitted = await self._gate.admit(call.entered, call.exchange)
         match admitted:
             case Refusal():

@@ -8,25 +8,25 @@ is the dialect's business.
 import itertools
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from gateway import errors
 from gateway.admission.head import Head, HeadLimits, judge
-from gateway.catalog.routes import CredentialKind, Policy, Route, UsagePath
-from gateway.clock import monotonic_s
+from gateway.catalog.routes import CredentialKind, Policy, Protocol, Route, UsagePath
+from gateway.clock import StoreClock, monotonic_s
 from gateway.dialects.protocol import Answer, Dialect
 from gateway.dialects.registry import DIALECTS
 from gateway.errors import ClientGoneError, Error, GatewayError, Refusal, StoreError, UpstreamError
 from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Denied
 from gateway.proxy import wire
+from gateway.proxy.call import Call, Server
 from gateway.proxy.connection import CLOSE, KEEP, Arrival
 from gateway.proxy.endings import CutError, DeniedError, RateLimitedError, RefusedError
 from gateway.proxy.exchange import CLIENT_GONE, Exchange
-from gateway.proxy.forward import Books, Call, Plain
 from gateway.proxy.gate import Gate, unavailable
 from gateway.proxy.live import Live
 from gateway.proxy.senders import Senders
@@ -69,7 +69,8 @@ class Handler:
         live: Live,
         *,
         gate: Gate,
-        books: Books,
+        protocols: Mapping[Protocol, Server],
+        clock: StoreClock,
         usage: UsagePages,
         senders: Senders,
         watchdog: Watchdog,
@@ -80,8 +81,8 @@ class Handler:
         self.draining = False
         self._settings = settings
         self._gate = gate
-        self._plain = Plain(gate, books)
-        self._clock = books.clock
+        self._protocols = protocols
+        self._clock = clock
         self._usage = usage
         self._senders = senders
         self._watchdog = watchdog
@@ -144,7 +145,7 @@ class Handler:
         if isinstance(entered, Refusal):
             raise RefusedError(entered)
         call = Call(arrival, exchange, entered, live, self._senders.of(arrival))
-        keep = await self._plain.serve(call)
+        keep = await self._protocols[entered.match.route.protocol].serve(call)
         exchange.outcome = "relayed"
         return keep
 

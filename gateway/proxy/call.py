@@ -1,0 +1,49 @@
+"""Call: one request on its way to the file of its protocol, and what every protocol works with."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.clock import StoreClock
+from gateway.ledger.heartbeat import Heartbeat
+from gateway.ledger.ledger import Ledger
+from gateway.proxy.connection import Arrival
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.gate import Entered
+from gateway.proxy.live import Live
+from gateway.proxy.settler import Settler
+from gateway.proxy.wire import Sender
+from gateway.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What settles: the ledger and those who act on it."""
+
+    ledger: Ledger
+    settler: Settler
+    heartbeat: Heartbeat
+    clock: StoreClock
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that has entered, with the way back to its client."""
+
+    arrival: Arrival
+    exchange: Exchange
+    entered: Entered
+    live: Live
+    sender: Sender
+
+
+class Server(Protocol):
+    """Serves the requests of one protocol."""
+
+    async def serve(self, call: Call) -> bool:
+        """Carry the request through; say whether the client's connection can stay.
+
+        Raises what `endings` has, UpstreamError, StoreError, ClientGoneError and GatewayError, once
+        what was reserved is settled accordingly.
+        """
+        ...
