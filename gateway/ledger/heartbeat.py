@@ -8,7 +8,7 @@ first beat costs nothing.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.clock import monotonic_s
 from gateway.errors import StoreError
@@ -18,6 +18,10 @@ from gateway.tasks import TaskSet
 log = logging.getLogger(__name__)
 
 IDS_PER_CALL = 256
+ABREAST = 32
+"""Calls made together, in one write to the store."""
+AGAIN_AFTER_S = 0.5
+"""After a beat that failed: leases run on meanwhile."""
 
 
 class Heartbeat:
@@ -36,6 +40,8 @@ class Heartbeat:
         self._interval_s = interval_s
         self._note = note
         self._running: dict[str, tuple[str, float]] = {}
+        self._missed: set[str] = set()
+        """Not open any more at the last beat: being settled just then, or lost."""
         self._tasks = TaskSet()
 
     def __len__(self) -> int:
@@ -49,6 +55,7 @@ class Heartbeat:
 
     def discard(self, reservation_id: str) -> None:
         self._running.pop(reservation_id, None)
+        self._missed.discard(reservation_id)
 
     def start(self) -> None:
         self._tasks.start(self._run(), name="heartbeat")
@@ -57,27 +64,58 @@ class Heartbeat:
         await self._tasks.stop()
 
     async def beat(self) -> None:
-        """Extend what is older than an interval. Raises StoreError."""
+        """Extend what is older than an interval. Raises StoreError, after trying all of it."""
         old_s = monotonic_s() - self._interval_s
         by_account: dict[str, list[str]] = defaultdict(list)
         for reservation_id, (account, since_s) in self._running.items():
             if since_s <= old_s:
                 by_account[account].append(reservation_id)
+        calls: list[tuple[str, Sequence[str]]] = []
         for account, ids in by_account.items():
             self._note(account)
             for start in range(0, len(ids), IDS_PER_CALL):
-                batch = ids[start : start + IDS_PER_CALL]
-                gone = await self._ledger.extend(account, batch, self._lease_ms)
-                for reservation_id in gone:
-                    # Its lease had ended: it will be committed late, which charges it just the
-                    # same. Nothing to do, but an operator should know why.
-                    if self._running.pop(reservation_id, None) is not None:
-                        log.warning("the lease of %s ended while it was in use", reservation_id)
+                calls.append((account, ids[start : start + IDS_PER_CALL]))
+        failure: StoreError | None = None
+        for start in range(0, len(calls), ABREAST):
+            failure = await self._extend(calls[start : start + ABREAST]) or failure
+        if failure is not None:
+            raise failure
+
+    async def _extend(self, calls: Sequence[tuple[str, Sequence[str]]]) -> StoreError | None:
+        answers = await asyncio.gather(
+            *(self._ledger.extend(account, ids, self._lease_ms) for account, ids in calls),
+            return_exceptions=True,
+        )
+        failure: StoreError | None = None
+        for answer in answers:
+            if isinstance(answer, StoreError):
+                failure = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                self._heed(answer)
+        return failure
+
+    def _heed(self, gone: Sequence[str]) -> None:
+        """Its lease had ended: it will be committed late, which charges it just the same. Nothing
+        to do, but an operator should know why. What was being settled is no longer here next time.
+        """
+        for reservation_id in gone:
+            if reservation_id not in self._running:
+                continue
+            if reservation_id in self._missed:
+                self.discard(reservation_id)
+                log.warning("the lease of %s ended while it was in use", reservation_id)
+            else:
+                self._missed.add(reservation_id)
 
     async def _run(self) -> None:
+        pause_s = self._interval_s
         while True:
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(pause_s)
             try:
                 await self.beat()
+                pause_s = self._interval_s
             except StoreError as failure:
                 log.warning("leases could not be extended: %s", failure)
+                pause_s = min(AGAIN_AFTER_S, self._interval_s)

@@ -1,37 +1,51 @@
 """Reaper: ends the leases of gateways that died, on accounts that nobody asks about any more.
 
 Admission and usage never depend on it: each script ends the due leases of its account first. What
-it adds is that a quiet account is free again too, within seconds. Any number of gateways may do
-this at the same time; a lease ends once.
+it adds is that a quiet account is free again too, within seconds. The store keeps when each account
+with open reservations is due for a look: when its next lease ends, or soon after a gateway said it
+was busy. Of any number of gateways one takes an account on, and a lease ends once anyway.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import RedisError
 
-from gateway.clock import monotonic_s, wall_ms
+from gateway.clock import monotonic_s
 from gateway.errors import StoreError
+from gateway.ledger import scripts
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Expired
+from gateway.ledger.redispy import told
 from gateway.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
+BUSY_SCRIPT = scripts.load("busy")
+LOOKED_SCRIPT = scripts.load("looked")
+
 BUSY = "qg:busy"
-"""Sorted set of accounts that may have open reservations, by when one was last known. A hint:
-a missing entry costs only time, since any question about the account ends its due leases."""
+"""Sorted set of accounts that may have open reservations, by when they are due for a look (ms). A
+hint: a missing entry costs only time, since any question about the account ends its due leases."""
 
 ROUND_S = 2.0
 NOTE_EVERY_S = 3.0
-ACCOUNTS_PER_ROUND = 500
+LOOK_AFTER_MS = 10_000
+"""After an account was said to be busy; as long as a lease, for then it may be due."""
+CLAIM_MS = 60_000
+"""After which an account is looked at again when the gateway that took it on has died of it."""
+BATCH = 512
+ABREAST = 32
+"""Accounts that are looked at together, in one write to the store."""
 NOTED_MAX = 100_000
 
 
 class Reaper:
+    """`note` on the way of every request; `start` for the rest. `failures` counts what could not be
+    written or asked: nothing is lost by it but time."""
+
     def __init__(
         self,
         ledger: Ledger,
@@ -39,17 +53,22 @@ class Reaper:
         *,
         on_expired: Callable[[Expired], None] = lambda expired: None,
         round_s: float = ROUND_S,
+        look_after_ms: int = LOOK_AFTER_MS,
     ) -> None:
         self._ledger = ledger
-        self._client: Any = client
+        self._client = client
         self._on_expired = on_expired
         self._round_s = round_s
+        self._look_after_ms = look_after_ms
         self._noted: dict[str, float] = {}
         self._fresh: set[str] = set()
+        self._telling = False
         self._tasks = TaskSet()
+        self.failures = 0
 
     def note(self, account: str) -> None:
-        """The account has an open reservation here. Written to the store with the next round."""
+        """The account has an open reservation here. Told to the store at once, in the background,
+        and again every few seconds as long as it is noted."""
         now_s = monotonic_s()
         if now_s - self._noted.get(account, float("-inf")) < NOTE_EVERY_S:
             return
@@ -57,6 +76,9 @@ class Reaper:
             self._noted.clear()
         self._noted[account] = now_s
         self._fresh.add(account)
+        if not self._telling:
+            self._telling = True
+            self._tasks.start(self._tell(), name="tell the store which accounts are busy")
 
     def start(self) -> None:
         self._tasks.start(self._run(), name="reaper")
@@ -65,18 +87,38 @@ class Reaper:
         await self._tasks.stop()
 
     async def sweep(self) -> int:
-        """One round: tell which accounts are busy, end what is due on those that any gateway said
-        were. Returns how many leases ended. Raises StoreError and RedisError."""
-        fresh, self._fresh = self._fresh, set()
-        if fresh:
-            await self._client.zadd(BUSY, dict.fromkeys(fresh, wall_ms()))
+        """Take on the accounts that are due and end their due leases; returns how many ended.
+        Raises StoreError."""
         ended = 0
-        for name in await self._client.zrange(BUSY, 0, ACCOUNTS_PER_ROUND - 1):
-            account = name.decode() if isinstance(name, bytes) else name
-            ended += await self._sweep_account(account)
+        while True:
+            claim, *due = await self._busy(BATCH)
+            for start in range(0, len(due), ABREAST):
+                ended += await self._look(due[start : start + ABREAST], claim)
+            if len(due) < BATCH:
+                return ended
+
+    async def _look(self, accounts: Sequence[bytes], claim: bytes) -> int:
+        answers = await asyncio.gather(
+            *(self._expire(account.decode()) for account in accounts), return_exceptions=True
+        )
+        ended = 0
+        looked: list[bytes] = []
+        failure: BaseException | None = None
+        for account, answer in zip(accounts, answers, strict=True):
+            if isinstance(answer, BaseException):
+                failure = answer  # Its claim runs out, and it is looked at again.
+                continue
+            count, next_end_ms = answer
+            ended += count
+            looked += (account, claim, b"" if next_end_ms is None else b"%d" % next_end_ms)
+        if looked:
+            await self._eval(LOOKED_SCRIPT, *looked)
+        if failure is not None:
+            raise failure
         return ended
 
-    async def _sweep_account(self, account: str) -> int:
+    async def _expire(self, account: str) -> tuple[int, int | None]:
+        """How many leases ended, and when the next one will."""
         ended = 0
         while True:
             expired = await self._ledger.expire(account)
@@ -84,18 +126,42 @@ class Reaper:
             if expired.count:
                 self._on_expired(expired)
             if not expired.more:
-                break
-        if expired.next_lease_end_ms is None and account not in self._fresh:
-            await self._client.zrem(BUSY, account)
-        else:
-            # To the end of the line, so that a round of many accounts reaches them all in turn.
-            await self._client.zadd(BUSY, {account: wall_ms()})
-        return ended
+                return ended, expired.next_lease_end_ms
+
+    async def _tell(self) -> None:
+        try:
+            while self._fresh:
+                await self._busy(0)
+        except StoreError as failure:
+            self.failures += 1
+            log.debug("the store could not be told which accounts are busy: %s", failure)
+        finally:
+            self._telling = False
+
+    async def _busy(self, batch: int) -> list[bytes]:
+        """Tell which accounts are busy; take on up to `batch` that are due: claim, accounts."""
+        fresh, self._fresh = self._fresh, set()
+        args = (b"%d" % self._look_after_ms, b"%d" % CLAIM_MS, b"%d" % batch)
+        try:
+            reply: list[bytes] = await self._eval(
+                BUSY_SCRIPT, *args, *(account.encode() for account in fresh)
+            )
+        except StoreError:
+            for account in fresh:
+                self._noted.pop(account, None)  # So that it is told when it is noted next.
+            raise
+        return reply
+
+    async def _eval(self, script: scripts.Script, *args: bytes) -> Any:
+        redis: Any = self._client
+        with told(script.name):
+            return await redis.eval(script.source, 1, BUSY, *args)
 
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._round_s)
             try:
                 await self.sweep()
-            except (StoreError, RedisError, OSError) as failure:
+            except StoreError as failure:
+                self.failures += 1
                 log.warning("the reaper could not reach the store: %s", failure)

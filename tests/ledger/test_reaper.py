@@ -1,0 +1,205 @@
+"""The reaper: leases of the dead end, leases of the living stay, and gateways share the work."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from gateway.clock import StoreClock
+from gateway.errors import StoreError
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.outcomes import Expired
+from gateway.ledger.reaper import BUSY, Reaper
+from gateway.ledger.scripts import Script
+from gateway.ledger.store import Store, connect
+from gateway.ledger.transport import Transport
+from tests.ledger.lively import ledger_on, opened, reserve, until
+from tests.redis_server import RedisServer
+
+
+async def busy(store: Store) -> dict[bytes, float]:
+    """Account → when it is due for a look (ms)."""
+    entries: Any = await store.client.zrange(BUSY, 0, -1, withscores=True)
+    return dict(entries)
+
+
+async def noted(reaper: Reaper, store: Store, *accounts: str) -> None:
+    for account in accounts:
+        reaper.note(account)
+
+    async def written() -> bool:
+        return {account.encode() for account in accounts} <= set(await busy(store))
+
+    await until(written)
+
+
+async def test_a_dead_gateways_reservations_end_on_an_account_nobody_asks_about(
+    store: Store,
+) -> None:
+    """failure row 2, failure row 3"""
+    ledger = ledger_on(store)
+    await opened(ledger, "acme")
+    told: list[Expired] = []
+    dead = Reaper(ledger, store.client, look_after_ms=300)
+    alive = Reaper(ledger, store.client, on_expired=told.append, round_s=0.01)
+    for number in range(70):
+        await reserve(ledger, "acme", f"r{number}", lease_ms=500)
+    await noted(dead, store, "acme")
+    await dead.stop()
+    alive.start()
+
+    async def quiet() -> bool:
+        return not await busy(store)
+
+    await until(quiet)
+    assert sum(expired.count for expired in told) == 70
+    await alive.stop()
+
+
+async def test_a_living_gateways_reservations_stay_and_are_looked_at_when_their_lease_ends(
+    store: Store,
+) -> None:
+    ledger = ledger_on(store)
+    await opened(ledger, "acme")
+    reaper = Reaper(ledger, store.client, look_after_ms=0)
+    await reserve(ledger, "acme", "r", lease_ms=20_000)
+    await noted(reaper, store, "acme")
+    assert await reaper.sweep() == 0
+    (holder,) = await ledger.holders("acme")
+    assert await busy(store) == {b"acme": holder.lease_end_ms}
+    await reaper.stop()
+
+
+async def test_an_account_without_open_reservations_is_forgotten(store: Store) -> None:
+    ledger = ledger_on(store)
+    await opened(ledger, "acme")
+    reaper = Reaper(ledger, store.client, look_after_ms=0)
+    await noted(reaper, store, "acme")
+    assert await reaper.sweep() == 0
+    assert await busy(store) == {}
+    await reaper.stop()
+
+
+async def test_a_later_lease_does_not_hide_an_earlier_one(store: Store) -> None:
+    """failure row 3"""
+    ledger = ledger_on(store)
+    await opened(ledger, "acme")
+    first = Reaper(ledger, store.client, look_after_ms=0)
+    await reserve(ledger, "acme", "job", lease_ms=3_600_000)
+    await noted(first, store, "acme")
+    await first.sweep()
+    far = (await busy(store))[b"acme"]
+    second = Reaper(ledger, store.client, look_after_ms=10_000)
+    second.note("acme")
+
+    async def nearer() -> bool:
+        return (await busy(store))[b"acme"] < far
+
+    await until(nearer)
+    await first.stop()
+    await second.stop()
+
+
+class Meanwhile:
+    """A transport during whose every call something else happens in the store."""
+
+    def __init__(self, inner: Transport, happens: Callable[[], Awaitable[None]]) -> None:
+        self._inner = inner
+        self._happens = happens
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        reply = await self._inner.run(script, keys, args)
+        await self._happens()
+        return reply
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+async def test_what_becomes_busy_during_a_look_is_not_forgotten(store: Store) -> None:
+    await opened(ledger_on(store), "acme")
+    other = Reaper(ledger_on(store), store.client)
+
+    async def becomes_busy() -> None:
+        before = (await busy(store))[b"acme"]
+        other.note("acme")
+
+        async def told() -> bool:
+            return (await busy(store))[b"acme"] < before
+
+        await until(told)
+
+    ledger = Ledger(store.admission, Meanwhile(store.settlement, becomes_busy), StoreClock())
+    looking = Reaper(ledger, store.client, look_after_ms=0)
+    await noted(looking, store, "acme")
+    await looking.sweep()
+    assert set(await busy(store)) == {b"acme"}
+    await looking.stop()
+    await other.stop()
+
+
+async def test_several_reapers_share_many_accounts(store: Store) -> None:
+    ledger = ledger_on(store)
+    names = [f"account-{number}" for number in range(100)]
+    await opened(ledger, *names)
+    reapers = [Reaper(ledger, store.client, look_after_ms=0) for _ in range(3)]
+    for name in names:
+        await reserve(ledger, name, "r", lease_ms=1)
+    await noted(reapers[0], store, *names)
+    ended = 0
+
+    async def all_ended() -> bool:
+        nonlocal ended
+        ended += sum(await asyncio.gather(*(reaper.sweep() for reaper in reapers)))
+        return ended >= 100
+
+    await until(all_ended)
+    assert ended == 100
+    assert await busy(store) == {}
+    for reaper in reapers:
+        await reaper.stop()
+
+
+async def test_an_account_is_told_once_in_a_while_however_often_it_is_noted(store: Store) -> None:
+    ledger = ledger_on(store)
+    reaper = Reaper(ledger, store.client)
+    await noted(reaper, store, "acme")
+    await store.client.delete(BUSY)
+    for _ in range(1_000):
+        reaper.note("acme")
+    await noted(reaper, store, "other")
+    assert set(await busy(store)) == {b"other"}
+    await reaper.stop()
+
+
+async def test_a_store_that_is_away_is_counted_and_told_again(redis_server: RedisServer) -> None:
+    """failure row 13"""
+    store = await connect(redis_server.url)
+    ledger = ledger_on(store)
+    await opened(ledger, "acme")
+    reaper = Reaper(ledger, store.client, round_s=0.01)
+    with redis_server.demoted():
+        reaper.note("acme")
+
+        async def failed() -> bool:
+            return reaper.failures > 0
+
+        await until(failed)
+    await noted(reaper, store, "acme")
+    await reaper.stop()
+    await store.close()
+
+
+async def test_one_account_that_cannot_be_asked_does_not_keep_the_others(store: Store) -> None:
+    """failure row 26"""
+    ledger = ledger_on(store)
+    await opened(ledger, "acme")
+    reaper = Reaper(ledger, store.client, look_after_ms=0)
+    await store.client.set("qg:{broken}:books", "text")
+    await noted(reaper, store, "acme", "broken")
+
+    with pytest.raises(StoreError):
+        await reaper.sweep()
+    assert set(await busy(store)) == {b"broken"}
+    await reaper.stop()
