@@ -142,18 +142,7 @@ class AnswerReader:
                 # llhttp would take RTSP, ICE and any number of empty lines.
                 raise MalformedAnswerError("the answer does not start with HTTP/")
             self._fed += len(data)
-        assert self._parser is not None
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._keep(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._parser = None
-            if not self.ended:
-                cause = error.__context__
-                told = cause if isinstance(cause, MalformedAnswerError) else error
-                raise MalformedAnswerError(str(told)) from None
-            self.extra = True
+        self._parse(data)
         if self.head is None:
             if self._fed > HEAD_BYTES_MAX:
                 raise MalformedAnswerError("the answer's head is too large")
@@ -161,8 +150,22 @@ class AnswerReader:
             # A body that goes on beyond the first segment needs no parser, only counting.
             self._direct = True
             self._parser = None
-        elif self._parser is not None and self._method == b"HEAD":
+        elif self._method == b"HEAD":
             self._parser = None  # it waits for a body that does not come
+
+    def _parse(self, data: bytes) -> None:
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._keep(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._parser = None
+            if isinstance(error, httptools.HttpParserCallbackError) and error.__context__:
+                raise error.__context__ from None
+            if not self.ended:
+                raise MalformedAnswerError(str(error)) from None
+            self.extra = True
 
     def _feed_direct(self, data: bytes) -> None:
         if not self._until_eof:

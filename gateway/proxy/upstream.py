@@ -18,6 +18,7 @@ from gateway.errors import (
     UPSTREAM_FAILED,
     UPSTREAM_MALFORMED,
     UPSTREAM_TIMEOUT,
+    ClientGoneError,
     Error,
     UpstreamError,
 )
@@ -256,7 +257,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _inform(self, status: int, headers: Headers) -> None:
         if self.on_informational is not None:
-            self.on_informational(status, headers)
+            with suppress(ClientGoneError):  # The final answer matters all the same.
+                self.on_informational(status, headers)
 
     def _fail(self, error: Error, message: str) -> None:
         if self._failure is not None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.proxy.answer import (
     HEAD_BYTES_MAX,
@@ -307,3 +309,33 @@ def test_one_reader_reads_one_answer_after_the_other() -> None:
 def test_field_values_keep_their_bytes() -> None:
     reading = Reading().feed(OK + b"X: caf\xe9 \xff\r\nEmpty:\r\nContent-Length: 0\r\n\r\n")
     assert reading.head.headers[:2] == ((b"X", b"caf\xe9 \xff"), (b"Empty", b""))
+
+
+WORDS = [
+    b"HTTP/1.1 ", b"HTTP/1.0 ", b"200 ", b"204 ", b"304 ", b"100 ", b"103 ", b"101 ", b"OK\r\n",
+    b"Content-Length: ", b"Transfer-Encoding: ", b"Connection: ", b"Upgrade: ", b"X: ", b"chunked",
+    b"close", b"keep-alive", b"5", b"0", b"ffffffffffffffff", b"\r\n", b"\r\n\r\n", b"\r", b"\n",
+    b" ", b"\x00", b"hello", b",", b";", b":", b"\xff",
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(WORDS) | st.binary(min_size=1, max_size=8), min_size=1),
+    st.sampled_from([b"GET", b"HEAD"]),
+    st.booleans(),
+)
+def test_nothing_that_arrives_surprises(words: list[bytes], method: bytes, upgrade: bool) -> None:
+    """failure row 41: whatever comes is an answer, more of it, too much of it, or malformed."""
+    whole, cut = Reading(method, upgrade=upgrade), Reading(method, upgrade=upgrade)
+    data = b"".join(words)
+    assert outcome(whole, (data,)) == outcome(cut, tuple(words))
+
+
+def outcome(reading: Reading, pieces: tuple[bytes, ...]) -> object:
+    try:
+        reading.feed(*pieces)
+        reading.reader.eof()
+    except (MalformedAnswerError, TruncatedAnswerError) as failure:
+        return type(failure)
+    reader = reading.reader
+    return reader.head, reader.take(), reader.extra, reader.keep_alive, reading.interim
