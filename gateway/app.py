@@ -79,7 +79,12 @@ class Gateway:
             self._clock,
         )
         self._watch = StoreWatch(store.client, self._clock)
-        self._reaper = Reaper(self.ledger, store.client, on_expired=self.metrics.expired)
+        self._reaper = Reaper(
+            self.ledger,
+            store.client,
+            on_expired=self.metrics.expired,
+            look_after_ms=_ms(settings.lease_s),
+        )
         self._heartbeat = Heartbeat(
             self.ledger,
             lease_ms=_ms(settings.lease_s),
