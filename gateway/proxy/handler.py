@@ -162,7 +162,7 @@ class Handler:
             elif (terms := self.live.terms.of(identity, None)) is None:
                 refusal = Refusal(errors.INTERNAL, "the account's plan is not configured")
             else:
-                exchange.account = identity.account.id
+                exchange.account, exchange.plan = identity.account.id, identity.account.plan
                 answer = await self._usage(page, head, terms, exchange.request_id)
                 return self._say(arrival, exchange, head, answer)
         except StoreError as failure:
