@@ -134,6 +134,14 @@ class RedisServer:
             answer: object = client.execute_command(*words)  # type: ignore[no-untyped-call]
             return answer
 
+    def info(self, section: str) -> bytes:
+        """INFO as text."""
+        with self.client() as client:
+            client.response_callbacks.pop("INFO", None)
+            answer: object = client.execute_command("INFO", section)  # type: ignore[no-untyped-call]
+        assert isinstance(answer, bytes)
+        return answer
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """While the block runs the server hangs: it is there, and does nothing."""
@@ -165,7 +173,8 @@ class RedisServer:
 
     def kill(self) -> None:
         """As a crash would end it: nothing is flushed, the sockets are reset."""
-        self._end(signal.SIGKILL)
+        if self._process is not None:
+            self._end(signal.SIGKILL)
 
     def stop(self) -> None:
         if self._process is not None:
