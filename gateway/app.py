@@ -40,8 +40,10 @@ from gateway.proxy.connection import ConnectionLimits, PublicServer
 from gateway.proxy.forward import Plain
 from gateway.proxy.gate import Gate
 from gateway.proxy.handler import NATIVE, Handler, HandlerSettings
+from gateway.proxy.journal import Journal
 from gateway.proxy.listener import Listener, listen_tcp, listen_unix
 from gateway.proxy.live import Live, build
+from gateway.proxy.recall import Recall
 from gateway.proxy.senders import Senders
 from gateway.proxy.settler import Settler
 from gateway.proxy.watchdog import Watchdog
@@ -93,7 +95,14 @@ class Gateway:
         )
         self._identities = Identities(store.client, self._clock)
         owners = Owners(store.client)
-        self._settler = Settler(self.ledger, owners, self.metrics)
+        self.recall = Recall(self._identities, ApiKeys(store.client), lambda: self.handler.live)
+        self._settler = Settler(
+            self.ledger,
+            owners,
+            self.metrics,
+            Journal(settings.state_dir / "journal"),
+            self.recall.of_settlement,
+        )
         self._watchdog = Watchdog()
         self._lag = LoopLag(self.metrics.loop_lag)
         self._request_ids = RequestIds()
@@ -135,6 +144,7 @@ class Gateway:
         self._identities.on_cut = self._cut
         await self._watch.start()
         await self._identities.start()
+        await self._settler.start()
         self._heartbeat.start()
         self._reaper.start()
         self._watchdog.start()
@@ -164,7 +174,7 @@ class Gateway:
     async def stop(self) -> int:
         """Drain: refuse new work, let running requests end, stop the rest, settle everything.
 
-        Returns how many settlements were left to their leases because the store was away.
+        Returns how many settlements were left in the journal because the store was away.
         """
         drain_s = self._settings.drain_timeout_s
         self.handler.draining = True
@@ -205,7 +215,14 @@ class Gateway:
         return build(catalog, before)
 
     async def _usage(self, page: UsagePath, head: Head, terms: Terms, request_id: str) -> Answer:
-        request = endpoints.UsageRequest(page.page, head.method, head.query, terms, request_id)
+        request = endpoints.UsageRequest(
+            page.page,
+            head.method,
+            head.query,
+            terms,
+            request_id,
+            self._settler.pending_of(terms.account),
+        )
         return await endpoints.answer(request, self.ledger, DIALECTS[page.dialect])
 
     def _cut(self, changed: Changed) -> None:
@@ -292,7 +309,7 @@ async def serve(
         await tasks.stop()
         left = await gateway.stop()
         if left:
-            log.error("%d settlements were left to their leases: the store was away", left)
+            log.error("%d settlements were left in the journal: the store was away", left)
 
 
 async def _reloads(

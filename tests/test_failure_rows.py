@@ -8,7 +8,6 @@ TESTS = Path(__file__).parent
 ROWS = range(1, 69)
 
 WITH_JOBS = {
-    6: "journal of settlements",
     53: "job completions",
     55: "jobs that never complete",
     57: "batches",

@@ -78,6 +78,7 @@ class Native:
             "at": rfc3339(snapshot.at_ms),
             "quotas": [_standing(quota) for quota in snapshot.quotas],
             "open_reservations": snapshot.open_count,
+            "pending_settlements": snapshot.pending_settlements,
             "next_lease_end": rfc3339_or_none(snapshot.next_lease_end_ms),
         }
         return _page(page, request_id)

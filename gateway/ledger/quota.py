@@ -66,3 +66,5 @@ class Snapshot:
     quotas: tuple[Quota, ...]
     open_count: int
     next_lease_end_ms: int | None
+    pending_settlements: int = 0
+    """Settlements that are in a gateway's journal and not in the quotas yet."""

@@ -173,7 +173,7 @@ class Forwarder:
         settler = self._books.settler
         stored = asset if route.policy is Policy.UPLOAD else None
         if stored is not None and self._live.owners_matter:
-            await settler.own(stored, terms.account)
+            await settler.own(terms, stored)
         quotas: tuple[Quota, ...] = ()
         actual = actual_lines(route, counts)
         if self._guard is not None:
@@ -186,7 +186,7 @@ class Forwarder:
             assert asset is not None, "a route that deletes names what it deletes"
             await settler.remove(terms, asset)
             if self._live.owners_matter:
-                await settler.disown(asset, terms.account)
+                await settler.disown(terms, asset)
         return quotas
 
     # -- heads ------------------------------------------------------------------------------------

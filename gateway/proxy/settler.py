@@ -1,42 +1,86 @@
 """Settler: brings every settlement to its end, whatever the store does meanwhile.
 
-A settlement is idempotent by its id, so the rule is simple: try now; when the store is in trouble
-or the caller is cancelled, go on in the background until the store has answered. What is pending
-is counted. A settlement never waits behind admission: the ledger gives it its own connection.
+A settlement is idempotent by its id, so the rule is simple: try now; when the store is in trouble,
+write it to the journal and go on in the background until the store has answered. The settlements of
+one account are taken in their order: while some are pending, new ones queue behind them. A
+settlement never waits behind admission: the ledger gives it its own connection.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
 
-from gateway.errors import StoreError
+from gateway.errors import STORE_FULL, STORE_LOST, UNKNOWN_RESERVATION, StoreError
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Refused, Settled
+from gateway.proxy.journal import Journal, Kind, Settlement
 from gateway.records.assets import Owners
-from gateway.tasks import TaskSet
+from gateway.tasks import TaskSet, shielded
 from gateway.telemetry.metrics import Metrics
-
-T = TypeVar("T")
 
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 5.0
 
+Outcome = Settled | Refused | Adjusted | None
+TermsOf = Callable[[Settlement], Awaitable[Terms | None]]
+"""The terms a settlement out of the journal is taken by; None: its account or plan is unknown."""
+
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Pending:
+    settlement: Settlement
+    terms: Terms | None
+    number: int | None
+    """In the journal; None if it could not be written there."""
+
+
 class Settler:
-    def __init__(self, ledger: Ledger, owners: Owners, metrics: Metrics) -> None:
+    """Verbs return None when the store is in trouble: the settlement goes on by itself."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        owners: Owners,
+        metrics: Metrics,
+        journal: Journal,
+        terms_of: TermsOf,
+    ) -> None:
         self._ledger = ledger
         self._owners = owners
         self._metrics = metrics
+        self._journal = journal
+        self._terms_of = terms_of
+        self._queues: dict[str, deque[_Pending]] = {}
+        self._draining: set[str] = set()
         self._tasks = TaskSet()
 
     @property
     def pending(self) -> int:
         """Settlements the store has not taken yet."""
-        return len(self._tasks)
+        return sum(map(len, self._queues.values()))
+
+    def pending_of(self, account: str) -> int:
+        return len(self._queues.get(account, ()))
+
+    async def start(self) -> None:
+        """Open the journal and replay what is in it. Raises OSError."""
+        for number, settlement in await self._journal.start():
+            self._enqueue(_Pending(settlement, None, number))
+
+    async def close(self, timeout_s: float) -> int:
+        """Wait for what is pending; return how many settlements are left in the journal."""
+        await self._tasks.join(timeout_s)
+        await self._tasks.stop()
+        left = self.pending
+        await self._journal.close()
+        return left
+
+    # -- verbs ------------------------------------------------------------------------------------
 
     async def commit(
         self,
@@ -46,93 +90,177 @@ class Settler:
         *,
         asset: str | None = None,
     ) -> Settled | Refused | None:
-        """None: the store is in trouble, the settlement goes on in the background."""
-        return await self._settle(
-            lambda: self._ledger.commit(terms, reservation_id, actual, asset=asset),
-            f"commit {reservation_id}",
-            "answered",
+        settlement = Settlement(
+            Kind.COMMIT,
+            terms.account,
+            reservation_id,
+            terms.key_id,
+            terms.subject,
+            actual,
+            asset,
         )
+        outcome = await self._settle(settlement, terms)
+        assert not isinstance(outcome, Adjusted)
+        return outcome
 
     async def release(
         self, account: str, reservation_id: str, *, reason: str
     ) -> Settled | Refused | None:
-        return await self._settle(
-            lambda: self._ledger.release(account, reservation_id, reason=reason),
-            f"release {reservation_id}",
-            reason,
-        )
+        settlement = Settlement(Kind.RELEASE, account, reservation_id, reason=reason)
+        outcome = await self._settle(settlement, None)
+        assert not isinstance(outcome, Adjusted)
+        return outcome
 
-    async def remove(self, terms: Terms, asset: str) -> Adjusted | None:
+    async def remove(self, terms: Terms, asset: str) -> None:
         """Take a deleted asset off the books."""
-        return await self._settle(lambda: self._ledger.remove(terms, asset), "remove", "answered")
+        await self._settle(_about(Kind.REMOVE, terms, asset), terms)
 
     async def charge(
         self, terms: Terms, charge_id: str, actual: Mapping[str, int], *, reason: str
-    ) -> Adjusted | Refused | None:
+    ) -> None:
         """Charge what was let through without a reservation while the store was away."""
-        return await self._settle(
-            lambda: self._ledger.adjust(terms, charge_id, actual, reason=reason),
-            f"charge {charge_id}",
-            reason,
+        settlement = Settlement(
+            Kind.CHARGE,
+            terms.account,
+            charge_id,
+            terms.key_id,
+            terms.subject,
+            actual,
+            reason=reason,
         )
+        await self._settle(settlement, terms)
 
-    async def own(self, asset: str, account: str) -> None:
+    async def own(self, terms: Terms, asset: str) -> None:
         """Record whom downloads of an asset are charged to."""
-        await self._settle(lambda: self._owners.record(asset, account), "own", "answered")
+        await self._settle(_about(Kind.OWN, terms, asset), terms)
 
-    async def disown(self, asset: str, account: str) -> None:
-        await self._settle(lambda: self._owners.forget(asset, account), "disown", "answered")
+    async def disown(self, terms: Terms, asset: str) -> None:
+        await self._settle(_about(Kind.DISOWN, terms, asset), terms)
 
     def abandon(self, account: str, reservation_id: str) -> None:
         """Release in the background what may have been reserved without our hearing of it."""
+        settlement = Settlement(Kind.RELEASE, account, reservation_id, reason="cancelled")
+        self._enqueue(_Pending(settlement, None, None))
 
-        async def release() -> Settled | None:
-            outcome = await self._ledger.release(account, reservation_id, reason="cancelled")
-            return outcome if isinstance(outcome, Settled) else None
+    # -- how they are brought to their end --------------------------------------------------------
 
-        self._later(release, f"abandon {reservation_id}", "cancelled")
-
-    async def close(self, timeout_s: float) -> int:
-        """Wait for what is pending; return how many settlements are given up to their leases."""
-        left = await self._tasks.join(timeout_s)
-        await self._tasks.stop()
-        return left
-
-    async def _settle(self, call: Callable[[], Awaitable[T]], name: str, reason: str) -> T | None:
+    async def _settle(self, settlement: Settlement, terms: Terms | None) -> Outcome:
+        if settlement.account in self._queues:
+            await self._deferred(settlement, terms)
+            return None
         try:
-            result = await call()
+            outcome = await self._apply(settlement, terms)
         except StoreError as failure:
-            if not failure.transient:
+            if not _passes(failure):
                 raise
-            self._later(call, name, reason)
+            await self._deferred(settlement, terms)
             return None
         except asyncio.CancelledError:
-            self._later(call, name, reason)
+            # Nobody is answered, so nobody is promised anything: memory will do.
+            self._enqueue(_Pending(settlement, terms, None))
             raise
-        self._record(result, reason)
-        return result
+        self._record(settlement, outcome)
+        return outcome
 
-    def _later(self, call: Callable[[], Awaitable[T]], name: str, reason: str) -> None:
-        self._tasks.start(self._persist(call, name, reason), name=name)
+    async def _deferred(self, settlement: Settlement, terms: Terms | None) -> None:
+        """Also when the caller is cancelled meanwhile."""
+        await shielded(self._defer(settlement, terms), self._tasks, name=f"defer {settlement.id}")
 
-    async def _persist(self, call: Callable[[], Awaitable[T]], name: str, reason: str) -> None:
-        wait_s = RETRY_FIRST_S
+    async def _defer(self, settlement: Settlement, terms: Terms | None) -> None:
+        """Write it down, then queue it; whoever comes meanwhile queues as well."""
+        self._queues.setdefault(settlement.account, deque())
+        number: int | None = None
+        try:
+            number = await self._journal.append(settlement)
+        except OSError as failure:
+            log.error("a settlement could not be journalled, it is in memory only: %s", failure)
+        self._enqueue(_Pending(settlement, terms, number))
+
+    def _enqueue(self, pending: _Pending) -> None:
+        account = pending.settlement.account
+        self._queues.setdefault(account, deque()).append(pending)
+        if account not in self._draining:
+            self._draining.add(account)
+            self._tasks.start(self._drain(account), name=f"settle {account}")
+
+    async def _drain(self, account: str) -> None:
+        queue = self._queues[account]
+        try:
+            while queue:
+                await self._persist(queue[0])
+                pending = queue.popleft()
+                if pending.number is not None:
+                    await self._journal.done(pending.number)
+        finally:
+            self._draining.discard(account)
+        if not queue:
+            del self._queues[account]
+
+    async def _persist(self, pending: _Pending) -> None:
+        """Until the store has taken it, or has said that it never will."""
+        settlement, wait_s = pending.settlement, RETRY_FIRST_S
         while True:
             try:
-                result = await call()
+                if pending.terms is None and settlement.kind is not Kind.RELEASE:
+                    pending.terms = await self._terms_of(settlement)
+                if pending.terms is not None or settlement.kind is Kind.RELEASE:
+                    self._record(settlement, await self._apply_late(settlement, pending.terms))
+                    return
+                log.error("settlement pending: no terms for account %s", settlement.account)
             except StoreError as failure:
-                if not failure.transient:
-                    raise
-                log.warning("settlement pending: %s: %s", name, failure)
-                await asyncio.sleep(wait_s)
-                wait_s = min(RETRY_MOST_S, wait_s * 2)
-                continue
-            self._record(result, reason)
-            return
+                if not _passes(failure):
+                    log.error("settlement lost: %s %s: %s", settlement.kind, settlement.id, failure)
+                    return
+                log.warning("settlement pending: %s: %s", settlement.id, failure)
+            except OSError as failure:
+                log.warning("settlement pending: %s: %s", settlement.id, failure)
+            await asyncio.sleep(wait_s)
+            wait_s = min(RETRY_MOST_S, wait_s * 2)
 
-    def _record(self, result: object, reason: str) -> None:
-        if isinstance(result, Settled):
-            self._metrics.settled(result, reason)
-        elif isinstance(result, Refused):
-            self._metrics.settlement_refused(result)
-            log.error("settlement refused: %s: %s", result.error.code, result.detail)
+    async def _apply_late(self, settlement: Settlement, terms: Terms | None) -> Outcome:
+        """A commit so late that its record is forgotten is still charged; a release then has
+        nothing left to do."""
+        outcome = await self._apply(settlement, terms)
+        if not isinstance(outcome, Refused) or outcome.error is not UNKNOWN_RESERVATION:
+            return outcome
+        if settlement.kind is Kind.COMMIT:
+            assert terms is not None
+            return await self._ledger.adjust(
+                terms, settlement.id, settlement.amounts or {}, reason="late"
+            )
+        return None
+
+    async def _apply(self, settlement: Settlement, terms: Terms | None) -> Outcome:
+        ledger, name = self._ledger, settlement.id
+        if settlement.kind is Kind.RELEASE:
+            return await ledger.release(settlement.account, name, reason=settlement.reason)
+        assert terms is not None
+        amounts, asset = settlement.amounts or {}, settlement.asset or ""
+        match settlement.kind:
+            case Kind.COMMIT:
+                return await ledger.commit(terms, name, amounts, asset=settlement.asset)
+            case Kind.REMOVE:
+                return await ledger.remove(terms, asset)
+            case Kind.CHARGE:
+                return await ledger.adjust(terms, name, amounts, reason=settlement.reason)
+            case Kind.OWN:
+                await self._owners.record(asset, terms.account)
+            case Kind.DISOWN:
+                await self._owners.forget(asset, terms.account)
+        return None
+
+    def _record(self, settlement: Settlement, outcome: Outcome) -> None:
+        if isinstance(outcome, Settled):
+            self._metrics.settled(outcome, settlement.reason)
+        elif isinstance(outcome, Refused):
+            self._metrics.settlement_refused(outcome)
+            log.error("settlement refused: %s: %s", outcome.error.code, outcome.detail)
+
+
+def _passes(failure: StoreError) -> bool:
+    """The store will take it one day: when it is back, has room, or an operator accepted it."""
+    return failure.transient or failure.error in (STORE_LOST, STORE_FULL)
+
+
+def _about(kind: Kind, terms: Terms, asset: str) -> Settlement:
+    return Settlement(kind, terms.account, "", terms.key_id, terms.subject, asset=asset)

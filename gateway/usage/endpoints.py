@@ -6,7 +6,7 @@ several that one request would need together.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl
 
 from gateway.catalog.meters import Meter
@@ -40,6 +40,8 @@ class UsageRequest:
     query: str
     terms: Terms
     request_id: str
+    pending_settlements: int = 0
+    """Of this account, in this gateway's journal."""
 
 
 async def answer(request: UsageRequest, ledger: Ledger, dialect: Dialect) -> Answer:
@@ -51,6 +53,7 @@ async def answer(request: UsageRequest, ledger: Ledger, dialect: Dialect) -> Ans
     match request.page:
         case "quota":
             snapshot = await ledger.snapshot(request.terms)
+            snapshot = replace(snapshot, pending_settlements=request.pending_settlements)
             return dialect.usage(snapshot, request.request_id)
         case "explain":
             return await _explain(request, ledger, dialect)

@@ -41,7 +41,7 @@ RATE = RateState(RateLimit(100, 60), remaining=40, reset_after_ms=36_001)
 SPENT = RateState(RateLimit(100, 60), remaining=0, reset_after_ms=60_000, retry_after_ms=599)
 
 STANDING = Snapshot("acme", NOW_MS, (FULL, EGRESS_LEFT, UNLIMITED, OVER, BUSY), 3, NOW_MS + 10_250)
-EMPTY = Snapshot("new", NOW_MS + 1, (), 0, None)
+EMPTY = Snapshot("new", NOW_MS + 1, (), 0, None, pending_settlements=2)
 HOLDER = OpenReservation(
     "r-1",
     NOW_MS - 5_000,
@@ -154,6 +154,7 @@ CASES = (
             "at": "2026-01-01T00:00:00Z",
             "quotas": [FULL_PAGE, EGRESS_PAGE, UNLIMITED_PAGE, OVER_PAGE, BUSY_PAGE],
             "open_reservations": 3,
+            "pending_settlements": 0,
             "next_lease_end": "2026-01-01T00:00:10.250Z",
         },
     ),
@@ -166,6 +167,7 @@ CASES = (
             "at": "2026-01-01T00:00:00.001Z",
             "quotas": [],
             "open_reservations": 0,
+            "pending_settlements": 2,
             "next_lease_end": None,
         },
     ),

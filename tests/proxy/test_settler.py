@@ -1,6 +1,8 @@
 """Settlements go on until the store has taken them, whoever is cancelled meanwhile."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,6 +17,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Granted, Line, Refused, Settled
 from gateway.ledger.store import Store
 from gateway.proxy.guard import Guard
+from gateway.proxy.journal import Journal, Settlement
 from gateway.proxy.settler import Settler
 from gateway.records.assets import Owners
 from gateway.tasks import TaskSet
@@ -25,13 +28,21 @@ METERS = {"storage_bytes": Meter("storage_bytes", MeterKind.LEVEL, "bytes")}
 TERMS = Terms("acme", METERS, Plan("p", limits={"storage_bytes": 1_000}))
 
 
+async def terms_of(settlement: Settlement) -> Terms | None:
+    return TERMS if settlement.account == "acme" else None
+
+
 class House:
     """A ledger whose settlement cable can be cut, and what settles through it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, directory: Path) -> None:
         self.cable = Cable(store.settlement)
         self.ledger = Ledger(store.admission, self.cable, StoreClock())
-        self.settler = Settler(self.ledger, Owners(store.client), Metrics(CollectorRegistry()))
+        self.journal = Journal(directory)
+        self.settler = Settler(
+            self.ledger, Owners(store.client), Metrics(CollectorRegistry()), self.journal, terms_of
+        )
+        self.owners = Owners(store.client)
         self.heartbeat = Heartbeat(self.ledger, lease_ms=10_000, interval_s=3.0)
 
     async def reserve(self, reservation_id: str, amount: int) -> None:
@@ -50,10 +61,12 @@ class House:
 
 
 @pytest.fixture
-async def house() -> House:
-    made = House(Store.fake())
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    made = House(Store.fake(), tmp_path)
     await made.ledger.open_books("acme")
-    return made
+    await made.settler.start()
+    yield made
+    await made.settler.close(5.0)
 
 
 async def test_a_commit_that_fails_is_repeated_until_taken(house: House) -> None:
@@ -104,12 +117,47 @@ async def test_what_may_have_been_reserved_unheard_is_released(house: House) -> 
     assert await house.standing() == (0, 0)
 
 
-async def test_closing_tells_what_is_left_to_the_leases(house: House) -> None:
+async def test_what_is_pending_at_the_end_is_replayed_at_the_next_start(
+    house: House, tmp_path: Path
+) -> None:
+    """failure row 6"""
     await house.reserve("r", 100)
     house.cable.cut = True
     await house.settler.commit(TERMS, "r", {"storage_bytes": 60})
     assert await house.settler.close(0.05) == 1
-    assert house.settler.pending == 0
+    house.cable.cut = False
+    next_settler = Settler(
+        house.ledger, house.owners, Metrics(CollectorRegistry()), Journal(tmp_path), terms_of
+    )
+    await next_settler.start()
+    async with asyncio.timeout(5):
+        while next_settler.pending:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await next_settler.close(1.0) == 0
+    assert await house.standing() == (60, 0)
+
+
+async def test_settlements_of_an_account_keep_their_order(house: House) -> None:
+    """A delete and an upload of the same name, both while the store is away."""
+    await house.reserve("one", 100)
+    await house.reserve("two", 100)
+    await house.settler.commit(TERMS, "one", {"storage_bytes": 60}, asset="files/a")
+    house.cable.cut = True
+    await house.settler.remove(TERMS, "files/a")
+    await house.settler.commit(TERMS, "two", {"storage_bytes": 70}, asset="files/a")
+    assert house.settler.pending_of("acme") == 2
+    house.cable.cut = False
+    await house.settled()
+    assert await house.standing() == (70, 0)
+
+
+async def test_a_commit_whose_record_is_forgotten_is_charged_all_the_same(house: House) -> None:
+    """failure row 54"""
+    house.cable.cut = True
+    await house.settler.commit(TERMS, "forgotten", {"storage_bytes": 60})
+    house.cable.cut = False
+    await house.settled()
+    assert await house.standing() == (60, 0)
 
 
 async def test_a_guard_releases_what_nobody_settled(house: House) -> None:

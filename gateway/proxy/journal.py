@@ -1,0 +1,189 @@
+"""Journal: settlements the store could not take, kept on disk until it has.
+
+Written and synced before the client is answered, so that a gateway that dies meanwhile loses none:
+the next one that starts with the same directory takes them over and replays them with the same ids,
+which makes a repeat harmless. The file is a sequence of JSON lines, each an entry or the mark that
+an entry is done; a last line that was torn by a crash is an entry nobody was promised. It is
+emptied when nothing in it is open.
+"""
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+SUFFIX = ".journal"
+
+
+class Kind(StrEnum):
+    COMMIT = "commit"
+    RELEASE = "release"
+    REMOVE = "remove"
+    CHARGE = "charge"
+    OWN = "own"
+    DISOWN = "disown"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """One settlement as data. `id` is the reservation's or the charge's; `amounts` is meter →
+    amount; `key_id` and `subject` say which counters besides the account's are meant."""
+
+    kind: Kind
+    account: str
+    id: str
+    key_id: str | None = None
+    subject: tuple[str, str] | None = None
+    amounts: Mapping[str, int] | None = None
+    asset: str | None = None
+    reason: str = "answered"
+
+
+class Journal:
+    """One file of one process in `directory`; files of dead processes are taken over."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._path = directory / f"{secrets.token_hex(8)}{SUFFIX}"
+        self._file: int | None = None
+        self._taken: list[tuple[Path, int]] = []
+        self._open: set[int] = set()
+        self._next = 0
+        self._writing = asyncio.Lock()
+
+    def __len__(self) -> int:
+        """How many entries are open."""
+        return len(self._open)
+
+    async def start(self) -> list[tuple[int, Settlement]]:
+        """Open a file of one's own; return what dead processes left, now in it. Raises OSError."""
+        left = await asyncio.to_thread(self._take_over)
+        taken = []
+        for settlement in left:
+            taken.append((await self.append(settlement), settlement))
+        await asyncio.to_thread(self._forget_taken)
+        return taken
+
+    async def append(self, settlement: Settlement) -> int:
+        """Write an entry; it is on disk when this returns. Returns its number for `done`."""
+        async with self._writing:
+            number = self._next
+            self._next += 1
+            await asyncio.to_thread(self._write, _entry(number, settlement), sync=True)
+            self._open.add(number)
+        return number
+
+    async def done(self, number: int) -> None:
+        """The store has taken it. The mark is not synced: losing it costs a harmless repeat."""
+        async with self._writing:
+            self._open.discard(number)
+            if self._open:
+                mark = orjson.dumps({"done": number}, option=orjson.OPT_APPEND_NEWLINE)
+                await asyncio.to_thread(self._write, mark, sync=False)
+            elif self._file is not None:
+                await asyncio.to_thread(os.ftruncate, self._file, 0)
+
+    async def close(self) -> None:
+        """Leave the file to the next process if anything in it is open."""
+        async with self._writing:
+            if self._file is None:
+                return
+            os.close(self._file)
+            self._file = None
+            if not self._open:
+                await asyncio.to_thread(self._path.unlink, missing_ok=True)
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def _write(self, line: bytes, *, sync: bool) -> None:
+        assert self._file is not None, "the journal is not open"
+        size = os.fstat(self._file).st_size
+        view = memoryview(line)
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+            if sync:
+                os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, size)  # Half a line would spoil the next one.
+            raise
+
+    def _take_over(self) -> list[Settlement]:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found: list[Settlement] = []
+        for path in sorted(self._directory.glob(f"*{SUFFIX}")):
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)  # Its process lives.
+                continue
+            found += read(path.read_bytes())
+            self._taken.append((path, descriptor))
+        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        directory = os.open(self._directory, os.O_RDONLY)
+        os.fsync(directory)
+        os.close(directory)
+        return found
+
+    def _forget_taken(self) -> None:
+        """Only now, when all they held is in our file."""
+        for path, descriptor in self._taken:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+        self._taken = []
+
+
+def read(text: bytes) -> list[Settlement]:
+    """The entries of a journal that are not done, in their order."""
+    entries: dict[int, Settlement] = {}
+    for line in _lines(text):
+        if "done" in line:
+            entries.pop(line["done"], None)
+        else:
+            number, settlement = _settlement(line)
+            entries[number] = settlement
+    return list(entries.values())
+
+
+def _lines(text: bytes) -> Iterator[dict[str, Any]]:
+    whole, _, _torn = text.rpartition(b"\n")
+    for line in whole.splitlines():
+        yield orjson.loads(line)
+
+
+def _entry(number: int, settlement: Settlement) -> bytes:
+    fields = {
+        "number": number,
+        "kind": settlement.kind,
+        "account": settlement.account,
+        "id": settlement.id,
+        "key_id": settlement.key_id,
+        "subject": settlement.subject,
+        "amounts": settlement.amounts,
+        "asset": settlement.asset,
+        "reason": settlement.reason,
+    }
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _settlement(fields: dict[str, Any]) -> tuple[int, Settlement]:
+    subject = fields["subject"]
+    return fields["number"], Settlement(
+        Kind(fields["kind"]),
+        fields["account"],
+        fields["id"],
+        fields["key_id"],
+        None if subject is None else (subject[0], subject[1]),
+        fields["amounts"],
+        fields["asset"],
+        fields["reason"],
+    )

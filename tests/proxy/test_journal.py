@@ -1,0 +1,118 @@
+"""The journal: what is written is there after any end of the process, and is replayed once."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.proxy.journal import Journal, Kind, Settlement, read
+
+COMMIT = Settlement(Kind.COMMIT, "acme", "r-1", amounts={"storage_bytes": 60}, asset="files/a")
+RELEASE = Settlement(Kind.RELEASE, "acme", "r-2", reason="cut")
+OTHER = Settlement(
+    Kind.CHARGE, "rival", "c-1", "k1", ("creator", "ann"), {"uploads": 1}, reason="unreserved"
+)
+
+
+def die(journal: Journal) -> None:
+    """End as a killed process does: the file is closed, nothing else happens."""
+    assert journal._file is not None
+    os.close(journal._file)
+    journal._file = None
+
+
+def files(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir())
+
+
+async def opened(directory: Path) -> tuple[Journal, list[Settlement]]:
+    journal = Journal(directory)
+    return journal, [settlement for _, settlement in await journal.start()]
+
+
+async def test_what_a_dead_process_left_is_taken_over_in_its_order(tmp_path: Path) -> None:
+    """failure row 6"""
+    first, left = await opened(tmp_path)
+    assert left == []
+    for settlement in (COMMIT, RELEASE, OTHER):
+        await first.append(settlement)
+    die(first)
+    second, left = await opened(tmp_path)
+    assert left == [COMMIT, RELEASE, OTHER]
+    assert len(files(tmp_path)) == 1
+    die(second)
+    third, left = await opened(tmp_path)
+    assert left == [COMMIT, RELEASE, OTHER]
+    await third.close()
+
+
+async def test_what_is_done_is_not_replayed(tmp_path: Path) -> None:
+    journal, _ = await opened(tmp_path)
+    number = await journal.append(COMMIT)
+    await journal.append(RELEASE)
+    await journal.done(number)
+    die(journal)
+    again, left = await opened(tmp_path)
+    assert left == [RELEASE]
+    await again.close()
+
+
+async def test_the_file_is_emptied_when_all_is_done_and_gone_at_the_end(tmp_path: Path) -> None:
+    journal, _ = await opened(tmp_path)
+    for number in [await journal.append(COMMIT), await journal.append(RELEASE)]:
+        await journal.done(number)
+    (path,) = files(tmp_path)
+    assert os.stat(path).st_size == 0
+    await journal.close()
+    assert files(tmp_path) == []
+
+
+async def test_a_journal_with_open_entries_stays_at_the_end(tmp_path: Path) -> None:
+    journal, _ = await opened(tmp_path)
+    await journal.append(COMMIT)
+    await journal.close()
+    again, left = await opened(tmp_path)
+    assert left == [COMMIT]
+    await again.close()
+
+
+async def test_the_file_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
+    living, _ = await opened(tmp_path)
+    await living.append(COMMIT)
+    other, left = await opened(tmp_path)
+    assert left == []
+    await other.close()
+    await living.close()
+
+
+async def test_a_torn_last_line_is_an_entry_nobody_was_promised(tmp_path: Path) -> None:
+    journal, _ = await opened(tmp_path)
+    await journal.append(COMMIT)
+    die(journal)
+    (path,) = files(tmp_path)
+    whole = path.read_bytes()
+    assert read(whole + b'{"number":1,"kind":"comm') == [COMMIT]
+
+
+async def test_a_full_disk_leaves_whole_lines_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 24"""
+    journal, _ = await opened(tmp_path)
+    await journal.append(COMMIT)
+    write = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        write(descriptor, bytes(data)[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        await journal.append(RELEASE)
+    monkeypatch.undo()
+    await journal.append(OTHER)
+    die(journal)
+    again, left = await opened(tmp_path)
+    assert left == [COMMIT, OTHER]
+    await again.close()
