@@ -80,8 +80,8 @@ class Words:
     names: Mapping[str, tuple[bytes, ...]]
     """Meter name → the names of its counters."""
     rooms: Mapping[str, tuple[bytes, ...]]
-    """Meter name → how many counters it has, then for each its floor and limit. What a cumulative
-    counter counted before its floor is over; other kinds have none."""
+    """Meter name → how many counters it has, then for each its floor and limit. The floor is where
+    its period starts; negative for kinds that do not start anew there."""
     charges: Mapping[str, tuple[bytes, ...]]
     """Meter name → how many counters it has, then for each its kind, period start and limit."""
     everything: tuple[bytes, ...]
@@ -168,8 +168,8 @@ def _words(
 def _room_words(counters: tuple[Counter, ...]) -> Iterator[bytes]:
     yield b"%d" % len(counters)
     for counter in counters:
-        cumulative = counter.meter.kind is MeterKind.CUMULATIVE
-        yield b"%d" % counter.period.start_ms if cumulative else b"0"
+        sign = b"" if counter.meter.kind is MeterKind.CUMULATIVE else b"-"
+        yield sign + b"%d" % counter.period.start_ms
         yield _limit_word(counter)
 
 

@@ -179,8 +179,13 @@ class Ledger:
         """
         if refused := bad_amounts(terms, actual):
             return refused
-        meters = tuple(m for m in actual if terms.meters[m].kind is not MeterKind.CONCURRENCY)
-        options = (reservation_id.encode(), print_of_amounts(actual, asset))
+        charged = {
+            meter: amount
+            for meter, amount in actual.items()
+            if terms.meters[meter].kind is not MeterKind.CONCURRENCY
+        }
+        meters = tuple(charged)
+        options = (reservation_id.encode(), print_of_amounts(charged, asset))
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words

@@ -91,7 +91,7 @@ def reserved(
                 state=State(state.decode()),
                 replayed=bool(replayed),
             )
-        case [b"denied", replayed, *words, left, reset_ms, retry_ms]:
+        case [b"denied", replayed, left, reset_ms, retry_ms, *words]:
             return Denied(
                 reservation_id,
                 *_quota_and_asked(frame, words),
@@ -214,35 +214,40 @@ def _amounts_and_quotas(
 
 
 def _quota_and_asked(frame: Frame, words: Sequence[bytes]) -> tuple[Quota, int]:
-    """`words`: counter, what was asked of it, its limit, and the counter as it stands."""
-    name, asked, limit, value = words
+    """`words`: counter, what was asked of it, its limit; used, peak and reserved at the time."""
+    name, (asked, limit, used, peak, reserved) = words[0], map(int, words[1:])
     scope, meter = name.decode().split("/")
     # The counter of a remembered denial may be gone from the terms; its meter is asked for still.
     of_meter = frame.counters[meter]
     counter = next((c for c in of_meter if c.scope == scope), of_meter[0])
-    limited = int(limit) if int(limit) < AMOUNT_END - 1 else None
-    return _quota(replace(counter, scope=scope, limit=limited), value), int(asked)
+    limited = limit if limit < AMOUNT_END - 1 else None
+    quota = _quota(replace(counter, scope=scope, limit=limited), used, peak, reserved)
+    return quota, asked
 
 
 def _quotas(frame: Frame, meters: Iterable[str], values: Iterable[bytes]) -> tuple[Quota, ...]:
     counters = (counter for meter in meters for counter in frame.counters[meter])
-    return tuple(map(_quota, counters, values))
+    return tuple(map(_standing, counters, values))
 
 
-def _quota(counter: Counter, value: bytes) -> Quota:
+def _standing(counter: Counter, value: bytes) -> Quota:
     """`value` is `used since peak reserved`; what belongs to an earlier period is over."""
     used, since, peak, reserved = map(int, value.split())
-    over = since < counter.period.start_ms
-    kind = counter.meter.kind
-    if over and kind is MeterKind.CUMULATIVE:
-        used = 0
+    if since < counter.period.start_ms:
+        if counter.meter.kind is MeterKind.CUMULATIVE:
+            used = 0
+        peak = used
+    return _quota(counter, used, peak, reserved)
+
+
+def _quota(counter: Counter, used: int, peak: int, reserved: int) -> Quota:
     return Quota(
         counter.meter,
         counter.scope,
         counter.limit,
         used,
         reserved,
-        None if kind is not MeterKind.LEVEL else used if over else peak,
+        peak if counter.meter.kind is MeterKind.LEVEL else None,
         counter.rule,
         counter.period.end_ms,
     )

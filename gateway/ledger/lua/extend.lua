@@ -24,5 +24,8 @@ for i = 3, #ARGV do
   end
 end
 -- After this point it must succeed.
-if set[1] then redis.call('ZADD', leases, unpack(set)) end
+if set[1] then
+  redis.call('HSET', books, 'now', digits(now))
+  redis.call('ZADD', leases, unpack(set))
+end
 return gone

@@ -4,7 +4,7 @@
   ARGV: now from until id count
     then the names of all counters
     then for each line: least most count, then for each of its counters: floor limit
-  Reply: granted, what each line has in all, the counters | denied counter requested limit value
+  Reply: granted, what each line has in all, the counters | denied counter requested limit used peak reserved
     | unknown | settled_as state | clock now | again | lost | invalid amount | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -35,19 +35,17 @@ for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do
 end
 
 local text, rounds = digits(now), 0
-local short, asked, limit
+local short, asked, floor
 repeat
   local ended, wrote = sweep(text, '16')
   if not ended then return {'damaged', wrote} end
   if wrote then got = redis.call('HMGET', books, 'now', unpack(ARGV, first, lines - 1)) end
-  short, asked, limit = place(got, lines, held)
+  short, asked, floor = place(got, lines, held)
   if asked and not short then return asked end
   rounds = rounds + 1
   if rounds > 64 then return {'again'} end
 until not short or ended < 16
-if short then
-  return {'denied', ARGV[first + short - 1], asked, limit, got[short + 1] or '0 0 0 0'}
-end
+if short then return {'denied', denial(got, short, asked, floor)} end
 
 local reply, set = {'granted'}, {'now', text}
 local at, c = lines, 0

@@ -1,14 +1,14 @@
 -- Lines: least most count, then for each of its counters: floor limit. Their names stand together
 -- in ARGV from `first` on, what the books say of them in `got` from 2 on.
--- In the books a counter is `used since peak reserved`. A cumulative one whose `since` lies before
--- its floor counts in a period that is over: it is 0 by now.
--- Wants: first.
+-- In the books a counter is `used since peak reserved`. The floor of a cumulative counter is where
+-- its period starts: when `since` lies before it, `used` is of a period that is over, and 0 by now.
+-- A level's floor is negative: what is used stays used, only the peak starts anew. Wants: first.
 local totals, heads, reserved = {}, {}, {}
 
 -- What each line gets in all, and each counter's parts. `held` is counter -> amount held already:
 -- a line that asks for no more than that has it, also when the account is over its limit.
--- Answers the first counter that has no room, what was asked of it and its limit; or nil and, if
--- something cannot be used, the refusal.
+-- Answers the first counter that has no room, what was asked of it and where ARGV says its floor;
+-- or nil and, if something cannot be used, the refusal.
 local function place(got, at, held)
   local c, line = 0, 0
   while ARGV[at] do
@@ -25,11 +25,22 @@ local function place(got, at, held)
       if not head then return nil, {'damaged', name} end
       if since - ARGV[at] < 0 then used = 0 end
       local room = limit - used - now + (held[name] or 0)
-      if room < least and least > has then return c, asked, limit end
+      if room < least and least > has then return c, asked, at end
       if room < total then total = room end
       heads[c], reserved[c] = head, now
       at = at + 2
     end
     totals[line] = total > has and total or has
   end
+end
+
+-- Who says no: counter, what was asked of it, its limit; and how it stands: used, peak, reserved.
+local function denial(got, c, asked, at)
+  local used, since, peak, now = string.match(got[c + 1] or '0 0 0 0', '^(%d+) (%d+) (%d+) (%d+)$')
+  local floor = tonumber(ARGV[at])
+  if since - math.abs(floor) < 0 then
+    if floor > 0 then used = '0' end
+    peak = used
+  end
+  return ARGV[first + c - 1], asked, ARGV[at + 1], used, peak, now
 end

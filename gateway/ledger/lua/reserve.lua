@@ -5,7 +5,7 @@
     then the names of all counters, rate
     then for each line: least most count, then for each of its counters: floor limit
   Reply: granted state replayed left reset retry, what each line got, the counters
-    | denied replayed counter requested limit value left reset retry
+    | denied replayed left reset retry counter requested limit used peak reserved
     | limited left reset retry | mismatch state | clock now | again | lost | invalid amount
     | damaged what
 ]]
@@ -33,12 +33,12 @@ if rate ~= '' then
   if not busy_us then return {'damaged', rate} end
   busy_us = math.max(busy_us, now * 1000)
 end
-local function with_rate(reply)
+local function with_rate(reply, at)
   if rate ~= '' then
-    local n, ahead = #reply, busy_us - now * 1000
-    reply[n - 2] = math.max(0, math.floor((burst_us - ahead) / interval_us))
-    reply[n - 1] = math.ceil(ahead / 1000)
-    reply[n] = math.ceil(math.max(0, ahead + interval_us - burst_us) / 1000)
+    local ahead = busy_us - now * 1000
+    reply[at] = math.max(0, math.floor((burst_us - ahead) / interval_us))
+    reply[at + 1] = math.ceil(ahead / 1000)
+    reply[at + 2] = math.ceil(math.max(0, ahead + interval_us - burst_us) / 1000)
   end
   return reply
 end
@@ -51,8 +51,9 @@ if record then
   if not state then return {'damaged', 'reservation ' .. id} end
   if print ~= fingerprint then return {'mismatch', state} end
   if state == 'D' then
-    local name, asked, limit, value = string.match(detail, '^([^;]+);(%d+);(%d+);([%d,]+)$')
-    return with_rate({'denied', 1, name, asked, limit, string.gsub(value, ',', ' '), 0, 0, 0})
+    local reply = with_rate({'denied', 1, 0, 0, 0}, 3)
+    for word in string.gmatch(detail, '[^;]+') do reply[#reply + 1] = word end
+    return reply
   end
   if state == 'O' then
     local ends = redis.call('ZSCORE', leases, id)
@@ -60,7 +61,7 @@ if record then
   end
   local amounts = {}
   for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do amounts[name] = amount end
-  local reply = with_rate({'granted', state, 1, 0, 0, 0})
+  local reply = with_rate({'granted', state, 1, 0, 0, 0}, 4)
   local at, c = lines, first
   while ARGV[at] do
     reply[#reply + 1] = amounts[ARGV[c]] or '0'
@@ -72,40 +73,40 @@ end
 
 if rate ~= '' then
   if busy_us + interval_us - now * 1000 > tonumber(burst_us) then
-    return with_rate({'limited', 0, 0, 0})
+    return with_rate({'limited', 0, 0, 0}, 2)
   end
   busy_us = busy_us + interval_us
 end
 
 -- Leases that are due end first, whoever held them: a denial is final only when none is left.
 local text, rounds = digits(now), 0
-local short, asked, limit
+local short, asked, floor
 repeat
   local ended, wrote = 0, false
   if count ~= '0' then ended, wrote = sweep(text, '16') end
   if not ended then return {'damaged', wrote} end
   if wrote then got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after)) end
-  short, asked, limit = place(got, lines, {})
+  short, asked, floor = place(got, lines, {})
   if asked and not short then return asked end
   rounds = rounds + 1
   if rounds > 64 then return {'again'} end
 until not short or ended < 16
 
 if short then
-  local name, value = ARGV[first + short - 1], got[short + 1] or '0 0 0 0'
+  local reply = with_rate({'denied', 0, 0, 0, 0, denial(got, short, asked, floor)}, 3)
   -- After this point it must succeed.
   redis.call('HSET', books, 'now', text)
   if rate ~= '' then redis.call('HSET', books, rate, digits(busy_us)) end
   if remember == '1' then
-    local detail = name .. ';' .. asked .. ';' .. limit .. ';' .. string.gsub(value, ' ', ',')
+    local detail = table.concat(reply, ';', 6)
     record = 'D ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. detail .. ' -'
     redis.call('HSET', reservations, id, record)
     redis.call('ZADD', forget, digits(now + keep_ms), id)
   end
-  return with_rate({'denied', 0, name, asked, limit, value, 0, 0, 0})
+  return reply
 end
 
-local reply = with_rate({'granted', 'O', 0, 0, 0, 0})
+local reply = with_rate({'granted', 'O', 0, 0, 0, 0}, 4)
 local set, list, at, c = {'now', text}, '', lines, 0
 while ARGV[at] do
   local n, last = #reply, c + ARGV[at + 2]

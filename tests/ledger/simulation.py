@@ -1,0 +1,355 @@
+"""One random life of an account, lived by the ledger and by the model side by side.
+
+Every step picks a verb, sometimes moves the clock or breaks something, and compares the outcome and
+the books with the model's. All of it follows from the seed. The transport loses what it is told to
+lose: a request before it runs, or a reply after it ran; the ledger repeats both with the same id.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+from gateway.catalog.meters import Meter, MeterKind
+from gateway.catalog.periods import PeriodKind, PeriodRule
+from gateway.catalog.plans import Plan, RateLimit
+from gateway.clock import StoreClock
+from gateway.errors import STORE_UNAVAILABLE, StoreError
+from gateway.ledger.frame import Terms
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.outcomes import Adjusted, Line, Refused
+from gateway.ledger.scripts import Script
+from gateway.ledger.transport import Transport
+from tests.ledger.model import DAY_MS, DamagedError, Model
+from tests.ledger.scripts import script
+
+METERS = {
+    meter.name: meter
+    for meter in (
+        Meter("storage", MeterKind.LEVEL, "bytes"),
+        Meter("files", MeterKind.LEVEL, "count"),
+        Meter("egress", MeterKind.CUMULATIVE, "bytes"),
+        Meter("requests", MeterKind.CUMULATIVE, "count"),
+        Meter("slots", MeterKind.CONCURRENCY, "count"),
+    )
+}
+ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia")
+START_MS = 1_740_000_000_000  # in February 2025
+READ_BOOKS = script("read_books", "return redis.call('HGETALL', KEYS[1])")
+NEW_PERIOD_STEP_MS = (3_600_000, DAY_MS, 20 * DAY_MS)
+
+
+@dataclass(slots=True)
+class Lossy:
+    """A transport that loses requests and replies when told to. `clock` and `again` are no answers
+    to a verb and are never lost: the model knows nothing of them."""
+
+    inner: Transport
+    lose: str = ""
+    """Of the next call: `request`, `reply`, or nothing."""
+    lost: int = 0
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        if self.lose == "request":
+            self.lose = ""
+            raise StoreError(STORE_UNAVAILABLE, "request lost", transient=True)
+        reply = await self.inner.run(script, keys, args)
+        if self.lose == "reply" and not (
+            isinstance(reply, list) and reply[0] in {b"clock", b"again"}
+        ):
+            self.lose = ""
+            self.lost += 1
+            raise StoreError(STORE_UNAVAILABLE, "reply lost", transient=True, indeterminate=True)
+        return reply
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class Simulation:
+    """`steps` verbs on one account. Raises AssertionError at the first difference."""
+
+    seed: int
+    transport: Transport
+    flush: Callable[[], Any] | None = None
+    """Forgets all scripts, as a restarted server would."""
+    account: str = ""
+    pick: random.Random = field(init=False)
+    model: Model = field(init=False)
+    lossy: Lossy = field(init=False)
+    ledger: Ledger = field(init=False)
+    store_ms: int = START_MS
+    terms: list[Terms] = field(init=False)
+    rate: RateLimit | None = field(init=False)
+    reserved: list[tuple[str, Terms, list[Line], dict[str, Any]]] = field(default_factory=list)
+    committed: list[tuple[Any, ...]] = field(default_factory=list)
+    adjusted: list[tuple[Any, ...]] = field(default_factory=list)
+    assets: list[str] = field(default_factory=list)
+    added: int = 0
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        self.pick = random.Random(self.seed)
+        self.account = self.account or f"sim-{self.seed}"
+        self.model = Model()
+        self.lossy = Lossy(self.transport)
+        self.ledger = Ledger(self.lossy, self.lossy, StoreClock(), now_ms=lambda: self.store_ms)
+        self.store_ms += self.pick.randrange(400 * DAY_MS)
+        self.rate = self.pick.choice([None, None, RateLimit(5, 1), RateLimit(3, 7)])
+        self.terms = self._terms()
+
+    async def run(self, steps: int) -> int:
+        """Returns how many operations were made."""
+        await self.ledger.open_books(self.account)
+        self.model.seen_ms = self.store_ms
+        verbs, weights = zip(*_WEIGHTS.items(), strict=True)
+        for verb in self.pick.choices(verbs, weights, k=steps):
+            await self._disturb()
+            try:
+                await getattr(self, f"_{verb}")()
+                await self._compare_books()
+            except AssertionError as failure:
+                raise AssertionError(
+                    f"seed {self.seed}, operation {self.count}, {verb}: {failure}"
+                ) from failure
+        return self.count
+
+    # -- the verbs ---------------------------------------------------------------------------------
+
+    async def _reserve(self) -> None:
+        pick = self.pick
+        if self.reserved and pick.random() < 0.15:
+            name, terms, lines, options = pick.choice(self.reserved[-40:])
+            if pick.random() < 0.3 and lines:
+                lines = [replace(lines[0], most=lines[0].most + 1), *lines[1:]]
+        else:
+            name, terms = f"r{len(self.reserved)}", pick.choice(self.terms)
+            lines = self._lines(pick.choice([0, 1, 1, 2, 3, 5]) if self.rate else None)
+            options = {
+                "lease_ms": pick.choice([1_000, 10_000, 10_000, 600_000, 3 * DAY_MS]),
+                "keep_ms": pick.choice([2_000, 120_000, DAY_MS]),
+                "rate": self.rate,
+                "remember_denial": pick.random() < 0.4,
+            }
+            self.reserved.append((name, terms, lines, options))
+        real = await self._verb(self.ledger.reserve(terms, name, lines, **options))
+        for _ in range(self._runs()):
+            expected = self.model.reserve(self.store_ms, terms, name, lines, **options)
+        _same(real, expected)
+
+    async def _grow(self) -> None:
+        name, terms = self._any_name()
+        lines = self._lines(None)
+        real = await self._verb(self.ledger.grow(terms, name, lines))
+        for _ in range(self._runs()):
+            expected = self.model.grow(self.store_ms, terms, name, lines)
+        _same(real, expected)
+
+    async def _extend(self) -> None:
+        names = [self._any_name()[0] for _ in range(self.pick.randint(1, 4))]
+        lease_ms = self.pick.choice([1_000, 10_000, 60_000])
+        real = await self._verb(self.ledger.extend(self.account, names, lease_ms))
+        for _ in range(self._runs()):
+            expected = self.model.extend(self.store_ms, names, lease_ms)
+        _same(real, expected)
+
+    async def _commit(self) -> None:
+        pick = self.pick
+        if self.committed and pick.random() < 0.15:
+            name, terms, actual, asset = pick.choice(self.committed[-20:])
+            if pick.random() < 0.3:
+                actual = {**actual, "storage": actual.get("storage", 0) + 1}
+        else:
+            name, terms = self._any_name()
+            actual = {line.meter: line.most for line in self._lines(None)}
+            asset = pick.choice([None, None, f"asset-{pick.randrange(12)}"])
+            if asset is not None:
+                self.assets.append(asset)
+            self.committed.append((name, terms, actual, asset))
+        real = await self._verb(self.ledger.commit(terms, name, actual, asset=asset))
+        for _ in range(self._runs()):
+            expected = _or_damaged(
+                lambda: self.model.commit(self.store_ms, terms, name, actual, asset)
+            )
+        _same(real, expected)
+
+    async def _release(self) -> None:
+        name, _ = self._any_name()
+        real = await self._verb(self.ledger.release(self.account, name, reason="done"))
+        for _ in range(self._runs()):
+            expected = self.model.release(self.store_ms, name)
+        _same(real, expected)
+
+    async def _expire(self) -> None:
+        batch = self.pick.choice([1, 3, 64])
+        real = await self._verb(self.ledger.expire(self.account, batch))
+        for _ in range(self._runs()):
+            expected = self.model.expire(self.store_ms, batch)
+        _same(real, expected)
+
+    async def _adjust(self) -> None:
+        pick = self.pick
+        if self.adjusted and pick.random() < 0.3:
+            name, terms, deltas = pick.choice(self.adjusted[-10:])
+            if pick.random() < 0.3:
+                deltas = {**deltas, "egress": deltas.get("egress", 0) + 1}
+        else:
+            name, terms = f"j{len(self.adjusted)}", self.terms[0]
+            deltas = {"egress": pick.randint(-30, 30)}
+            if pick.random() < 0.5:
+                # Taken away is only what was added: the rest is the assets', to give back.
+                deltas["storage"] = pick.randint(-min(self.added, 20), 20)
+                self.added += min(deltas["storage"], 0)
+            self.adjusted.append((name, terms, deltas))
+        real = await self._verb(self.ledger.adjust(terms, name, deltas, reason="count"))
+        for _ in range(self._runs()):
+            expected = self.model.adjust(self.store_ms, terms, name, deltas)
+        _same(real, expected)
+        if isinstance(real, Adjusted) and deltas.get("storage", 0) > 0 and not real.replayed:
+            self.added += deltas["storage"]
+
+    async def _remove(self) -> None:
+        asset = self.pick.choice(self.assets or ["asset-0"])
+        terms = self.pick.choice(self.terms)
+        real = await self._verb(self.ledger.remove(terms, asset))
+        for _ in range(self._runs()):
+            expected = _or_damaged(lambda: self.model.remove(self.store_ms, terms, asset))
+        _same(real, expected)
+
+    async def _snapshot(self) -> None:
+        terms = self.pick.choice(self.terms)
+        real = await self._verb(self.ledger.snapshot(terms))
+        for _ in range(self._runs()):
+            expected = self.model.snapshot(self.store_ms, terms)
+        _same(real, expected)
+
+    # -- what happens around them ------------------------------------------------------------------
+
+    async def _disturb(self) -> None:
+        chance = self.pick.random()
+        if chance < 0.5:
+            self.store_ms += self.pick.randint(0, 400)
+        elif chance < 0.7:
+            self.store_ms += self.pick.randint(0, 5_000)
+        elif chance < 0.72:
+            self.store_ms += self.pick.choice(NEW_PERIOD_STEP_MS)
+        elif chance < 0.74:
+            self.store_ms -= self.pick.choice([1_000, 600_000, 3_600_000])
+        elif chance < 0.75:
+            self._change_limits()
+        elif chance < 0.752 and self.flush is not None:
+            await self.flush()
+
+    async def _verb(self, verb: Any) -> Any:
+        self.count += 1
+        self.lossy.lose = self.pick.choices(("", "request", "reply"), (90, 4, 6))[0]
+        try:
+            return await verb
+        except StoreError as error:
+            if "damaged" not in str(error):
+                raise
+            return DamagedError
+
+    def _runs(self) -> int:
+        """How often the last verb ran: twice, if its reply was lost."""
+        runs, self.lossy.lost = 1 + self.lossy.lost, 0
+        return runs
+
+    async def _compare_books(self) -> None:
+        reply = await self.transport.run(READ_BOOKS, (f"qg:{{{self.account}}}:books".encode(),), ())
+        books = dict(zip(reply[::2], reply[1::2], strict=True))
+        expected = {
+            name.encode(): b"%d %d %d %d" % (each.used, each.since, each.peak, each.reserved)
+            for name, each in self.model.balances.items()
+        }
+        expected[b"now"] = b"%d" % self.model.seen_ms
+        for key, busy_us in self.model.busy_us.items():
+            expected[f"g:{key or ''}".encode()] = b"%d" % busy_us
+        assert books == expected, sorted(books.items() ^ expected.items())
+
+    # -- the choices -------------------------------------------------------------------------------
+
+    def _terms(self) -> list[Terms]:
+        pick = self.pick
+        rules = {
+            meter: PeriodRule(pick.choice(list(PeriodKind)), pick.choice(ZONES))
+            for meter in ("storage", "egress", "requests")
+        }
+        plan = Plan(
+            "sim",
+            limits={"storage": 1_000, "egress": 3_000, "slots": 6, "requests": 10_000},
+            key_limits={"storage": 400} if pick.random() < 0.5 else {},
+            subject_limits={"creator": {"storage": 300, "egress": 500}},
+            periods=rules,
+        )
+        anchor_ms = START_MS - pick.randrange(400 * DAY_MS)
+        plain = Terms(self.account, METERS, plan, anchor_ms=anchor_ms)
+        return [
+            plain,
+            replace(plain, key_id="k1"),
+            replace(plain, key_id="k2", key_limits={"egress": 700}),
+            replace(plain, key_id="k1", subject=("creator", "ann/1")),
+        ]
+
+    def _change_limits(self) -> None:
+        limits = {"storage": self.pick.choice([0, 300, 1_000, 2_000, None])}
+        self.terms = [replace(terms, limits=limits) for terms in self.terms]
+
+    def _lines(self, count: int | None) -> list[Line]:
+        pick = self.pick
+        meters = pick.sample(sorted(METERS), pick.choice([1, 1, 2, 3]) if count is None else count)
+        lines = []
+        for meter in meters:
+            least = pick.choice([0, 1, 3]) if meter == "slots" else pick.randint(0, 120)
+            most = least + (pick.randint(0, 300) if pick.random() < 0.2 else 0)
+            lines.append(Line(meter, least, most))
+        return lines
+
+    def _any_name(self) -> tuple[str, Terms]:
+        """Mostly an open reservation; sometimes one that has ended or never was."""
+        pick = self.pick
+        if self.model.leases and pick.random() < 0.75:
+            return pick.choice(sorted(self.model.leases)), pick.choice(self.terms)
+        if self.reserved and pick.random() < 0.8:
+            return pick.choice(self.reserved[-60:])[0], pick.choice(self.terms)
+        return pick.choice(["unknown", "j0", "j1"]), self.terms[0]
+
+
+_WEIGHTS = {
+    "reserve": 40,
+    "commit": 20,
+    "grow": 12,
+    "release": 7,
+    "extend": 5,
+    "snapshot": 5,
+    "remove": 5,
+    "adjust": 4,
+    "expire": 2,
+}
+
+
+def _same(real: Any, expected: Any) -> None:
+    """Outcomes are equal; the wording of a refusal is not the model's concern."""
+    if isinstance(real, Refused) and isinstance(expected, Refused):
+        real = replace(real, detail="")
+        expected = replace(expected, detail="")
+    assert real == expected, "; ".join(_differences(real, expected))
+
+
+def _differences(real: Any, expected: Any) -> Iterator[str]:
+    if type(real) is not type(expected) or not is_dataclass(real):
+        yield f"{real} instead of {expected}"
+        return
+    for each in fields(real):
+        here, there = getattr(real, each.name), getattr(expected, each.name)
+        if here != there:
+            text = lambda value: ", ".join(map(str, value)) if isinstance(value, tuple) else value
+            yield f"{each.name} {text(here)} instead of {text(there)}"
+
+
+def _or_damaged(verb: Callable[[], Any]) -> Any:
+    try:
+        return verb()
+    except DamagedError:
+        return DamagedError
