@@ -15,12 +15,11 @@ from typing import Any
 from hiredis import ReplyError
 from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.exceptions import RedisError
 
 from gateway.errors import StoreError
 from gateway.ledger.address import Address, Place
 from gateway.ledger.pipeline import Limits, PipelinedTransport
-from gateway.ledger.redispy import as_store_error, client_options
+from gateway.ledger.redispy import client_options, told
 from gateway.ledger.resp import ASK, MOVED, TRYAGAIN, error_code, store_error, unavailable
 from gateway.ledger.scripts import Script
 from gateway.tasks import TaskSet
@@ -202,7 +201,8 @@ async def cluster_client(place: Place, *, timeout_s: float = 5.0) -> RedisCluste
     nodes = [ClusterNode(address.host, address.port) for address in place.addresses]
     client = RedisCluster(startup_nodes=nodes, **client_options(first, timeout_s=timeout_s), **tls)
     try:
-        return await client.initialize()
-    except RedisError as error:
+        with told(str(place)):
+            return await client.initialize()
+    except StoreError:
         await client.aclose()
-        raise as_store_error(error, doing=str(place)) from error
+        raise

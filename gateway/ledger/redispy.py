@@ -26,6 +26,7 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     ResponseError,
     TimeoutError,
@@ -114,13 +115,15 @@ def told(doing: str) -> Iterator[None]:
     """What redis-py raises in the block leaves it as ours. `doing` says what for, for the log."""
     try:
         yield
-    except RedisError as error:
+    except (RedisError, RedisClusterException) as error:
         raise as_store_error(error, doing=doing) from error
 
 
-def as_store_error(error: RedisError, *, doing: str) -> StoreError:
+def as_store_error(error: RedisError | RedisClusterException, *, doing: str) -> StoreError:
     """What redis-py raised, as ours."""
     match error:
+        case RedisClusterException():  # It has not found a node to ask.
+            return unavailable(f"{doing}: {error}")
         case TimeoutError():
             return unavailable(f"{doing}: no answer in time", indeterminate=True)
         case ConnectionError() if str(error) == POOL_EMPTY:
