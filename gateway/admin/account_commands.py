@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.admin.command import CommandError, Desk, ExitCode, misused, no_account
+from gateway.admin.command import CommandError, Desk, ExitCode, misused, no_account, readable
 from gateway.admin.views import AccountList, AccountView, account_view
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.sizes import Unreadable, amount, shown
@@ -32,7 +32,7 @@ async def create(desk: Desk, order: AccountOrder) -> AccountView:
     plan = desk.catalog.default_plan if order.plan is None else order.plan
     _known_plan(desk.catalog, plan)
     limits = {meter: limit_of(desk.catalog, meter, text) for meter, text in order.limits.items()}
-    new = NewAccount(order.id, plan, order.name, order.anchor_ms, limits)
+    new = NewAccount(order.id, plan, readable(order.name), order.anchor_ms, limits)
     match await desk.accounts.create(new):
         case Exists(account):
             raise CommandError(
@@ -101,6 +101,8 @@ def amount_of(catalog: Catalog, meter: str, text: str) -> int:
 
 
 def _known_plan(catalog: Catalog, plan: str) -> None:
+    if not catalog.plans:
+        raise misused("there are no plans: name a configuration by --config or GATEWAY_CONFIG")
     if plan not in catalog.plans:
         there = ", ".join(sorted(catalog.plans)) or "none"
         raise CommandError(

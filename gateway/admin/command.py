@@ -13,6 +13,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.records.accounts import Account, Accounts
 from gateway.records.api_keys import ApiKeys
 
+NAME_MAX = 200
+
 
 class ExitCode(IntEnum):
     """What the process ends with; part of the contract with scripts."""
@@ -50,6 +52,13 @@ class Desk:
         if account is None:
             raise no_account(account_id)
         return account
+
+
+def readable(name: str) -> str:
+    """A name for people, which may be printed anywhere: no line breaks, no escape sequences."""
+    if len(name) > NAME_MAX or not name.isprintable():
+        raise misused(f"a name is printable text of {NAME_MAX} characters at most")
+    return name
 
 
 def no_account(account_id: str) -> CommandError:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from gateway.admin.account_commands import amount_of
-from gateway.admin.command import CommandError, Desk, ExitCode, misused
+from gateway.admin.command import CommandError, Desk, ExitCode, misused, readable
 from gateway.admin.views import KeyIssued, KeyList, KeyView, key_view
 from gateway.records.api_keys import ApiKey, KeyPolicy, Taken
 from gateway.records.key_text import KeyKind, could_exist
@@ -90,7 +90,7 @@ async def revoke_text(desk: Desk, kind: KeyKind, candidate: str, *, cut: bool = 
 def _policy(desk: Desk, name: str, limits: Mapping[str, str] | None) -> KeyPolicy:
     written = limits or {}
     read = {meter: amount_of(desk.catalog, meter, text) for meter, text in written.items()}
-    return KeyPolicy(name, read)
+    return KeyPolicy(readable(name), read)
 
 
 def _view(desk: Desk, key: ApiKey) -> KeyView:

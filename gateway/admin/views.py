@@ -101,6 +101,58 @@ class UsageView:
     holders: tuple[HolderView, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AdjustedView:
+    """`deltas` are meter → signed change; `replayed`: the id was used before, nothing moved."""
+
+    account: str
+    id: str
+    deltas: dict[str, int]
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredView:
+    account: str
+    ended: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindingView:
+    """`rule` is the invariant that is broken: I1 to I7, `clock`, `record`, `asset` or `books`."""
+
+    account: str
+    rule: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepairedView:
+    """`before` and `after` are empty for what was, or is, not there."""
+
+    account: str
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """`findings` are what is wrong now, after the repair if one was asked for."""
+
+    accounts: int
+    findings: tuple[FindingView, ...]
+    repaired: tuple[RepairedView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedView:
+    """`opened` are the accounts whose books were missing; they begin anew with nothing used."""
+
+    generation: str
+    opened: tuple[str, ...]
+
+
 def account_view(account: Account) -> AccountView:
     return AccountView(
         id=account.id,

@@ -72,10 +72,10 @@ class AccountPage:
 class Accounts:
     """The rows of accounts. Ids that break the rule are simply unknown; they never reach Redis."""
 
-    __slots__ = ("_client", "_rows")
+    __slots__ = ("_rows", "client")
 
     def __init__(self, client: RedisClient) -> None:
-        self._client = client
+        self.client = client
         self._rows = Rows(client)
 
     async def create(self, new: NewAccount) -> Account | Exists:
@@ -96,7 +96,7 @@ class Accounts:
         if not _same(account, new):
             return Exists(account)
         score = {account.id: account.created_ms}
-        await asked(self._client.zadd(INDEX, score, nx=True), writes=True)
+        await asked(self.client.zadd(INDEX, score, nx=True), writes=True)
         return account
 
     async def get(self, account_id: str) -> Account | None:
@@ -109,11 +109,11 @@ class Accounts:
         """A page after `cursor` (None: the first); None if there is no such cursor."""
         start = 0
         if cursor is not None:
-            rank: Any = await asked(self._client.zrank(INDEX, cursor))
+            rank: Any = await asked(self.client.zrank(INDEX, cursor))
             if rank is None:
                 return None
             start = int(rank) + 1
-        found: Sequence[Any] = await asked(self._client.zrange(INDEX, start, start + count))
+        found: Sequence[Any] = await asked(self.client.zrange(INDEX, start, start + count))
         ids = [text(member) for member in found]
         rows = [await self.get(account_id) for account_id in ids[:count]]
         more = len(ids) > count

@@ -14,6 +14,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from gateway.admin.api import create_admin_app
+from gateway.admin.ledger_commands import usage
 from gateway.ledger.store import Store
 from gateway.records.api_keys import KeyPolicy
 from tests.admin.house import TOKEN, House
@@ -48,9 +49,8 @@ class Site:
             return await self.settled.get()
 
     async def used(self) -> tuple[int, int]:
-        page = await self.house.ledger.holders("acme")
-        usage = await self.house.store.client.hget("qg:{acme}:books", "a/storage_bytes:u")
-        return int(usage or 0), sum(holder.lines["a/storage_bytes"] for holder in page)
+        view = await usage(self.house.desk, "acme")
+        return view.quotas[0].used, view.quotas[0].reserved
 
 
 @pytest.fixture

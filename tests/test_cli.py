@@ -1,0 +1,389 @@
+"""The command line: every verb, in JSON and for people, with the exit code it promises."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.cli.main import app, main
+from tests.redis_server import RedisServer
+
+CONFIGURATION = """
+[meters.storage_bytes]
+kind = "level"
+unit = "bytes"
+
+[meters.uploads]
+kind = "cumulative"
+unit = "count"
+
+[plans.free]
+default = true
+limits = { storage_bytes = "1MiB", uploads = 10 }
+periods = { uploads = "month" }
+
+[plans.pro]
+limits = { storage_bytes = "1GiB" }
+
+[upstreams.files]
+url = "http://127.0.0.1:9000"
+
+[[routes]]
+name = "upload"
+methods = ["PUT"]
+path = "/files/{name}"
+upstream = "files"
+policy = "upload"
+reserve = { storage_bytes = "body", uploads = 1 }
+"""
+FOREIGN = "sk_live_0123456789abcdef"
+
+
+class Shell:
+    """Runs commands in this process, as a terminal without colours would."""
+
+    def __init__(self, directory: Path, server: RedisServer) -> None:
+        self.config = directory / "gateway.toml"
+        self.config.write_text(CONFIGURATION)
+        self.environment = {
+            "GATEWAY_CONFIG": str(self.config),
+            "GATEWAY_REDIS_URL": server.url,
+            "GATEWAY_STATE_DIR": str(directory / "state"),
+        }
+
+    def run(self, *words: str, code: int = 0, given: str | None = None) -> tuple[str, str]:
+        done = CliRunner().invoke(app, words, input=given, env=self.environment)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        assert done.exit_code == code, done.output
+        return done.stdout, done.stderr
+
+    def said(self, *words: str, given: str | None = None) -> str:
+        out, err = self.run(*words, given=given)
+        assert err == ""
+        return out
+
+    def json(self, *words: str, given: str | None = None) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.said(*words, "--json", given=given))
+
+    def error(self, *words: str, code: int, given: str | None = None) -> Any:
+        """What is told on stderr, which must be the same in both forms."""
+        out, told = self.run(*words, "--json", code=code, given=given)
+        assert out == ""
+        plain_out, plain = self.run(*words, code=code, given=given)
+        assert plain_out == ""
+        error = json.loads(told)["error"]
+        assert plain == f"error: {error['message']}\n"
+        return error
+
+
+@pytest.fixture
+def shell(tmp_path: Path, redis_server: RedisServer) -> Shell:
+    return Shell(tmp_path, redis_server)
+
+
+def test_accounts(shell: Shell) -> None:
+    created = shell.json(
+        "account", "create", "acme", "--name", "Acme Ltd", "--limit", "uploads=5",
+        "--anchor", "2026-01-31",
+    )  # fmt: skip
+    assert created["plan"] == "free"
+    assert created["limits"] == {"uploads": 5}
+    assert created["anchor_at"] == "2026-01-31T00:00:00Z"
+    assert shell.json("account", "show", "acme") == created
+    assert shell.json("account", "list") == {"accounts": [created], "cursor": None}
+    assert shell.json("account", "set-plan", "acme", "pro")["plan"] == "pro"
+    limited = shell.json("account", "set-limit", "acme", "storage_bytes", "10MiB")
+    assert limited["limits"]["storage_bytes"] == 10 * 2**20
+    assert shell.json("account", "suspend", "acme")["status"] == "suspended"
+    assert shell.json("account", "resume", "acme")["status"] == "active"
+
+
+def test_accounts_for_people(shell: Shell) -> None:
+    for words in (
+        ["create", "acme", "--name", "Acme Ltd"],
+        ["show", "acme"],
+        ["set-plan", "acme", "free"],
+        ["suspend", "acme"],
+        ["resume", "acme"],
+        ["list"],
+    ):
+        said = shell.said("account", *words)
+        assert re.search(r"^acme +free +(active|suspended) +Acme Ltd ", said, re.MULTILINE), said
+    assert "storage_bytes=∞" in shell.said(
+        "account", "set-limit", "acme", "storage_bytes", "unlimited"
+    )
+
+
+def test_accounts_come_in_pages(shell: Shell) -> None:
+    for name in ("a1", "a2", "a3"):
+        shell.run("account", "create", name)
+    page = shell.json("account", "list", "--count", "2")
+    assert len(page["accounts"]) == 2
+    assert f"more: --cursor {page['cursor']}" in shell.said("account", "list", "--count", "2")
+    rest = shell.json("account", "list", "--cursor", page["cursor"])
+    assert len(rest["accounts"]) == 1
+
+
+def test_nothing_is_said_to_be_nothing(shell: Shell) -> None:
+    assert shell.said("account", "list") == "no accounts\n"
+    shell.run("account", "create", "acme")
+    assert shell.said("key", "list", "acme") == "no keys\n"
+    assert "no open reservations" in shell.said("usage", "acme")
+
+
+def test_keys(shell: Shell) -> None:
+    shell.run("account", "create", "acme")
+    issued = shell.json("key", "create", "acme", "--name", "ci", "--limit", "storage_bytes=1KiB")
+    assert issued["secret"].startswith("qg_")
+    key = issued["key"]
+    assert key["limits"] == {"storage_bytes": 1_024}
+    assert shell.json("key", "list", "acme") == {"keys": [key]}
+    rotated = shell.json("key", "rotate", "acme", key["id"], "--grace", "1h")
+    assert rotated["key"]["id"] == key["id"]
+    assert rotated["secret"] != issued["secret"]
+    statuses = [each["status"] for each in shell.json("key", "list", "acme")["keys"]]
+    assert sorted(statuses) == ["active", "ending"]
+    revoked = shell.json("key", "revoke", "acme", key["id"], "--now")
+    assert [each["status"] for each in revoked["keys"]] == ["revoked", "revoked"]
+
+
+def test_keys_for_people(shell: Shell) -> None:
+    """failure row 68: the secret is shown once, and a list shows its prefix and last four."""
+    shell.run("account", "create", "acme")
+    said = shell.said("key", "create", "acme", "--name", "ci")
+    found = re.search(r"^secret \(shown only now\): (qg_\w+)$", said, re.MULTILINE)
+    assert found is not None
+    listed = shell.said("key", "list", "acme")
+    assert found[1] not in listed
+    assert f"qg_…{found[1][-4:]}" in listed
+    key = listed.splitlines()[1].split()[0]
+    assert "secret (shown only now)" in shell.said("key", "rotate", "acme", key)
+    assert "revoked" in shell.said("key", "revoke", "acme", key)
+
+
+def test_secrets_come_on_standard_input(shell: Shell) -> None:
+    shell.run("account", "create", "acme")
+    imported = shell.json("key", "import", "acme", "--name", "old", given=f"{FOREIGN}\n")
+    assert imported["keys"][0]["shown"] == "sk_live_…cdef"
+    assert "sk_live_…cdef" in shell.said("key", "import", "acme", "--name", "old", given=FOREIGN)
+    revoked = shell.json("key", "revoke-secret", given=f"{FOREIGN}\n")
+    assert revoked["keys"][0]["status"] == "revoked"
+    assert "revoked" in shell.said("key", "revoke-secret", given=f"{FOREIGN}\n")
+    s3 = shell.json("key", "import", "acme", "--kind", "s3", given="AKIAIOSFODNN7EXAMPLE\n")
+    assert s3["keys"][0]["shown"] == "AKIAIOSFODNN7EXAMPLE"
+
+
+def test_usage_and_adjustments(shell: Shell) -> None:
+    shell.run("account", "create", "acme")
+    adjusted = shell.json(
+        "ledger", "adjust", "acme", "storage_bytes=+512KiB", "uploads=2",
+        "--reason", "imported", "--id", "import-1",
+    )  # fmt: skip
+    assert adjusted["deltas"] == {"storage_bytes": 524_288, "uploads": 2}
+    assert "id import-1 (was done before: nothing moved)" in shell.said(
+        "ledger", "adjust", "acme", "storage_bytes=+512KiB", "uploads=2",
+        "--reason", "imported", "--id", "import-1",
+    )  # fmt: skip
+    usage = shell.json("usage", "acme")
+    assert [quota["used"] for quota in usage["quotas"]] == [524_288, 2]
+    assert re.search(
+        r"^storage_bytes +512KiB +0B +1MiB +512KiB +512KiB ", shell.said("usage", "acme"), re.M
+    )
+
+
+def test_a_live_reservation_is_seen_and_expires(shell: Shell) -> None:
+    shell.run("account", "create", "acme")
+    assert shell.json("ledger", "expire", "acme") == {"account": "acme", "ended": 0}
+    assert shell.said("ledger", "expire", "acme") == "acme: 0 leases ended\n"
+
+
+def test_audit(shell: Shell, redis_server: RedisServer) -> None:
+    """failure row 26: drift is found, told by the exit code, and repaired on request."""
+    shell.run("account", "create", "acme")
+    shell.run("account", "create", "other")
+    assert shell.json("ledger", "audit", "--all") == {
+        "accounts": 2, "findings": [], "repaired": [],
+    }  # fmt: skip
+    assert shell.said("ledger", "audit", "acme") == "1 account audited: the books are right\n"
+    redis_server.run("ZADD", "qg:{acme}:leases", "1", "nobody")
+    out, _ = shell.run("ledger", "audit", "--all", "--json", code=6)
+    (finding,) = json.loads(out)["findings"]
+    assert (finding["account"], finding["rule"]) == ("acme", "I5")
+    out, _ = shell.run("ledger", "audit", "acme", code=6)
+    assert re.search(r"^acme +I5 ", out, re.MULTILINE)
+    repaired = shell.json("ledger", "audit", "--all", "--repair")
+    assert (repaired["findings"], repaired["repaired"][0]["account"]) == ([], "acme")
+    assert shell.said("ledger", "audit", "--all").startswith("2 accounts audited")
+
+
+def test_accept_after_a_loss(shell: Shell, redis_server: RedisServer) -> None:
+    """failure row 25: missing books are told and never made up, until an operator accepts."""
+    shell.run("account", "create", "acme")
+    redis_server.run("DEL", "qg:{acme}:books", "qg:store")
+    shell.error("usage", "acme", code=5)
+    for options in ([], ["--repair"]):
+        out, _ = shell.run("ledger", "audit", "acme", *options, "--json", code=6)
+        assert json.loads(out)["findings"][0]["rule"] == "books"
+    accepted = shell.json("ledger", "accept")
+    assert accepted["opened"] == ["acme"]
+    assert accepted["generation"]
+    assert shell.json("usage", "acme")["quotas"][0]["used"] == 0
+    assert "all books were there" in shell.said("ledger", "accept")
+
+
+def test_exit_codes_and_errors(shell: Shell) -> None:
+    shell.run("account", "create", "acme")
+    assert shell.error("account", "show", "nobody", code=3)["code"] == "unknown-account"
+    assert shell.error("account", "create", "acme", "--plan", "pro", code=4)["code"] == (
+        "account-exists"
+    )
+    assert shell.error("account", "create", "a b", code=2)["code"] == "usage"
+    assert shell.error("key", "revoke", "acme", "nokey", code=3)["code"] == "unknown-key"
+    for words in (
+        ["account", "create", "new", "--limit", "uploads"],
+        ["account", "create", "new", "--limit", "uploads=1", "--limit", "uploads=2"],
+        ["account", "create", "new", "--anchor", "tomorrow"],
+        ["account", "create", "new", "--anchor", "1969-01-01"],
+        ["key", "rotate", "acme", "nokey", "--grace", "soon"],
+        ["ledger", "audit"],
+        ["ledger", "audit", "acme", "--all"],
+        ["ledger", "adjust", "acme", "uploads", "--reason", "why"],
+    ):
+        assert shell.error(*words, code=2)["code"] == "usage"
+    assert shell.error("key", "import", "acme", code=2, given="\n")["code"] == "usage"
+
+
+def test_a_store_that_cannot_be_reached_is_exit_code_5(shell: Shell, tmp_path: Path) -> None:
+    """failure row 13"""
+    shell.environment["GATEWAY_REDIS_URL"] = f"unix://{tmp_path}/nothing.sock"
+    assert shell.error("account", "list", code=5)["code"] == "store-unavailable"
+
+
+def test_without_a_configuration_there_are_no_plans(shell: Shell) -> None:
+    del shell.environment["GATEWAY_CONFIG"]
+    error = shell.error("account", "create", "acme", code=2)
+    assert "--config" in error["message"]
+    shell.run("account", "create", "acme", "--config", str(shell.config))
+
+
+def test_check_tells_everything_at_once(shell: Shell, tmp_path: Path) -> None:
+    assert shell.said("check", str(shell.config)) == f"{shell.config} is right\n"
+    assert shell.json("check", str(shell.config))["ok"]
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(CONFIGURATION.replace('"level"', '"levle"').replace("= 10 }", "= -1 }"))
+    out, _ = shell.run("check", str(wrong), code=2)
+    assert out.endswith("2 problems\n")
+    out, _ = shell.run("check", str(wrong), "--json", code=2)
+    checked = json.loads(out)
+    assert not checked["ok"]
+    for problem in checked["problems"]:
+        assert all(problem[name] for name in ("place", "problem", "remedy", "line"))
+    out, _ = shell.run("check", str(tmp_path / "nothing.toml"), code=2)
+    assert "nothing.toml" in out
+
+
+def test_a_wrong_configuration_stops_every_command(shell: Shell) -> None:
+    shell.config.write_text("[meters.storage_bytes]\nkind = 1\n")
+    error = shell.error("account", "list", code=2)
+    assert error["code"] == "configuration"
+    assert len(error["problems"]) >= 2
+    assert shell.error("serve", code=2)["code"] == "configuration"
+
+
+def test_schema_and_version(shell: Shell) -> None:
+    assert json.loads(shell.said("schema"))["$schema"].startswith("https://json-schema.org")
+    assert shell.json("version")["version"]
+    assert shell.said("version").startswith("quota-gateway ")
+
+
+def test_every_verb_explains_itself(shell: Shell) -> None:
+    for words in verbs():
+        said = shell.said(*words, "--help")
+        assert len(said.splitlines()) > 3, words
+    assert "Exit codes" in shell.said("--help")
+
+
+def verbs() -> list[list[str]]:
+    groups = [(group.name, group.typer_instance) for group in app.registered_groups]
+    found = [[_name(command)] for command in app.registered_commands]
+    for name, group in groups:
+        assert name is not None
+        assert group is not None
+        found += [[name, _name(command)] for command in group.registered_commands]
+    assert len(found) == 23
+    return found
+
+
+def _name(command: Any) -> str:
+    return str(command.name or command.callback.__name__)
+
+
+def test_on_a_terminal_tables_are_drawn_and_nothing_is_markup(shell: Shell) -> None:
+    shell.environment |= {"FORCE_COLOR": "1", "COLUMNS": "200", "TERM": "xterm"}
+    said = shell.said("account", "create", "acme", "--name", "[red]Acme[/red]")
+    assert "[red]Acme[/red]" in said
+    assert "─" in said
+
+
+def test_what_was_misused_is_told_as_json_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, code in ((["account", "create", "--json"], 2), (["version", "--json"], 0)):
+        monkeypatch.setattr(sys, "argv", ["quota-gateway", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert (ended.value.code or 0) == code
+        printed = capsys.readouterr()
+        assert bool(printed.err) is (code == 2)
+        assert json.loads(printed.err or printed.out)
+
+
+def test_serve_runs_until_it_is_told_to_stop(shell: Shell) -> None:
+    """failure row 9: SIGTERM drains and ends with 0."""
+    environment = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "serve"],
+        env={**os.environ, **shell.environment, **environment},
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "listening on" in line:
+                process.terminate()
+        assert process.wait() == 0, lines
+    assert any("draining" in line for line in lines)
+    assert all(json.loads(line) for line in lines)
+
+
+def test_as_a_process(shell: Shell) -> None:
+    """`python -m gateway` with pipes: JSON on stdout, errors on stderr, nothing else."""
+
+    def process(*words: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", *words],
+            input=given, env={**os.environ, **shell.environment},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    created = process("account", "create", "acme", "--json")
+    assert (created.returncode, created.stderr) == (0, "")
+    assert json.loads(created.stdout)["id"] == "acme"
+    imported = process("key", "import", "acme", given=FOREIGN)
+    assert imported.returncode == 0
+    assert FOREIGN not in imported.stdout + imported.stderr
+    misused = process("account", "create", "--json")
+    assert (misused.returncode, misused.stdout) == (2, "")
+    assert json.loads(misused.stderr)["error"]["code"] == "usage"
+    unknown = process("account", "show", "nobody", "--json")
+    assert unknown.returncode == 3
+    assert json.loads(unknown.stderr)["error"]["code"] == "unknown-account"
