@@ -227,7 +227,8 @@ async def test_a_master_that_dies_is_replaced_by_its_replica(
         for number in range(20):
             await store.admission.run(ADD_ONCE, [b"{acme}n", b"{acme}ids"], [b"%d" % number])
         with master.client() as client:
-            client.wait(1, 5_000)
+            client.set("{acme}last", "1")
+            assert client.wait(1, 5_000) == 1
         master.kill()
         try:
             async with asyncio.timeout(20):

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.errors import STORE_UNAVAILABLE, StoreError
 from gateway.ledger.store import connect
-from tests.ledger.scripts import ADD
+from tests.ledger.scripts import ADD, ECHO
 from tests.redis_server import Binary, RedisServer, free_port
 from tests.stores import BINARIES
 
@@ -102,11 +102,11 @@ async def test_a_replay_on_a_new_connection_waits_for_the_write_too(
     primary, replica = pair
     store = await connect(primary.url)
     waiting = await connect(primary.url, wait_replicas=1)
-    await waiting.admission.run(ADD, [b"n"], [b"0"])
+    assert await waiting.admission.run(ECHO, [b"n"], [b"replay"]) == b"replay"
     with replica.paused():
         await store.admission.run(ADD, [b"n"], [b"1"])
         with pytest.raises(StoreError, match="0 of 1 replicas"):
-            await waiting.admission.run(ADD, [b"n"], [b"0"])
+            await waiting.admission.run(ECHO, [b"n"], [b"replay"])
     await store.close()
     await waiting.close()
 
