@@ -3,8 +3,12 @@
 What fails in the world has exceptions of its own (UpstreamError, StoreError, ClientGoneError).
 """
 
+from typing import TypeVar
+
 from gateway.errors import Refusal
 from gateway.ledger.outcomes import Denied, RateLimited
+
+T = TypeVar("T")
 
 
 class RefusedError(Exception):
@@ -33,3 +37,16 @@ class RateLimitedError(Exception):
     def __init__(self, limited: RateLimited) -> None:
         super().__init__("rate limited")
         self.limited = limited
+
+
+def passed(outcome: T | Refusal | Denied | RateLimited) -> T:
+    """What the gate let through; raises what ends the request otherwise."""
+    match outcome:
+        case Refusal():
+            raise RefusedError(outcome)
+        case Denied():
+            raise DeniedError(outcome)
+        case RateLimited():
+            raise RateLimitedError(outcome)
+        case _:
+            return outcome

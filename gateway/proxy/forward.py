@@ -8,17 +8,15 @@ as what ends well, from the facts that were true by then.
 """
 
 from gateway.admission import settle
-from gateway.admission.identify import credential_headers
 from gateway.admission.measure import BodyCount, actual_lines
-from gateway.catalog.routes import HostPolicy, Policy
-from gateway.dialects.ratelimit_headers import rate_limit_fields
-from gateway.errors import ClientGoneError, Refusal, UpstreamError
-from gateway.ledger.outcomes import Denied, RateLimited, Settled
+from gateway.catalog.routes import Policy
+from gateway.errors import ClientGoneError, UpstreamError
+from gateway.ledger.outcomes import Settled
 from gateway.ledger.quota import Quota
-from gateway.proxy import wire
+from gateway.proxy import heads, wire
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Books, Call
-from gateway.proxy.endings import CutError, DeniedError, RateLimitedError, RefusedError
+from gateway.proxy.endings import CutError, DeniedError, passed
 from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
 from gateway.proxy.hold import Hold
@@ -34,16 +32,8 @@ class Plain:
         self._books = books
 
     async def serve(self, call: Call) -> bool:
-        admitted = await self._gate.admit(call.entered, call.exchange)
-        match admitted:
-            case Refusal():
-                raise RefusedError(admitted)
-            case Denied():
-                raise DeniedError(admitted)
-            case RateLimited():
-                raise RateLimitedError(admitted)
-            case Admitted():
-                return await Forwarder(self._books, call, admitted).forward()
+        admitted = passed(await self._gate.admit(call.entered, call.exchange))
+        return await Forwarder(self._books, call, admitted).forward()
 
 
 class Forwarder:
@@ -79,7 +69,9 @@ class Forwarder:
 
     async def _carry(self) -> bool:
         try:
-            answer = await self._transfer.request(self._request_head(), self._hold.body_cover)
+            answer = await self._transfer.request(
+                heads.request_head(self._call), self._hold.body_cover
+            )
             self._status = answer.status
             if answer.upgrade:
                 return await self._switch(answer)
@@ -189,39 +181,15 @@ class Forwarder:
                 await settler.disown(terms, asset)
         return quotas
 
-    # -- heads ------------------------------------------------------------------------------------
-
-    def _request_head(self) -> bytes:
-        head, route = self._head, self._route
-        rules = wire.ForwardRules(
-            self._pool.address.authority,
-            keep_host=route.host is HostPolicy.KEEP,
-            strip=credential_headers(route, head),
-        )
-        message = wire.Message(
-            self._exchange.request_id.encode(),
-            length=None if head.chunked else head.length,
-            chunked=head.chunked,
-            upgrade=head.upgrade,
-        )
-        target = self._admitted.match.upstream_target
-        return wire.request_head(
-            head.method.encode(),
-            target.encode("utf-8", "surrogateescape"),
-            head.headers,
-            rules=rules,
-            sender=self._call.sender,
-            message=message,
-        )
-
     def _answer_head(self, answer: AnswerHead, quotas: tuple[Quota, ...], *, keep: bool) -> bytes:
         granted = self._admitted.granted
-        rate = None if granted is None else granted.rate
-        fields = rate_limit_fields(quotas or self._hold.quotas, rate, self._books.clock.now_ms())
-        extra = [(name.encode(), value.encode()) for name, value in fields.items()]
-        extra.append((b"X-Request-Id", self._exchange.request_id.encode()))
-        return wire.answer_head(
-            answer, extra=extra, keep_alive=keep, client_version=self._head.version
+        return heads.answer_head(
+            self._call,
+            answer,
+            self._books.clock.now_ms(),
+            quotas=quotas or self._hold.quotas,
+            rate=None if granted is None else granted.rate,
+            keep=keep,
         )
 
 

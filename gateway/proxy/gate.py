@@ -33,6 +33,8 @@ from gateway.telemetry.metrics import Metrics
 
 RETRY_STORE_S = 1
 NO_PLAN = Plan(name="none")
+KEEP_MS = 120_000
+"""How long the record of a reservation outlives its end, for repeats of its settlement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,15 @@ class Entered:
     head: Head
     match: Match
     terms: Terms | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """A reservation that is to outlive its request: what it sets aside, and how long its record is
+    kept after its end. It is never let through unreserved."""
+
+    sized: Estimate
+    keep_ms: int = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +102,17 @@ class Gate:
         return terms if isinstance(terms, Refusal) else Entered(head, match, terms)
 
     async def admit(
-        self, entered: Entered, exchange: Exchange
+        self, entered: Entered, exchange: Exchange, lasting: Lasting | None = None
     ) -> Admitted | Refusal | Denied | RateLimited:
-        """Reserve what one request and its answer may use."""
+        """Reserve what one request and its answer may use, or else what is `lasting`."""
         head, match, terms = entered.head, entered.match, entered.terms
         plan = NO_PLAN if terms is None else terms.plan
-        sized = estimate(head, match.route, plan)
+        sized = estimate(head, match.route, plan) if lasting is None else lasting.sized
         if isinstance(sized, Refusal):
             return sized
         if terms is None or not (sized.lines or plan.rate):
             return Admitted(head, match, terms, sized)
-        return await self._reserve(entered, terms, sized, exchange)
+        return await self._reserve(entered, terms, sized, exchange, lasting)
 
     async def identify(self, head: Head, route: Route, peer: str) -> Identity | Refusal:
         """Who asks. Failures are slowed down per client address (failure row 64)."""
@@ -166,7 +177,12 @@ class Gate:
         return _nothing_here() if account is None else Identity(account, None)
 
     async def _reserve(
-        self, entered: Entered, terms: Terms, sized: Estimate, exchange: Exchange
+        self,
+        entered: Entered,
+        terms: Terms,
+        sized: Estimate,
+        exchange: Exchange,
+        lasting: Lasting | None,
     ) -> Admitted | Refusal | Denied | RateLimited:
         lost = self._store_error()
         if lost is not None:
@@ -180,11 +196,14 @@ class Gate:
                 lease_ms=exchange.lease_ms,
                 rate=terms.plan.rate,
                 note=entered.match.route.name,
+                keep_ms=KEEP_MS if lasting is None else lasting.keep_ms,
             )
         except StoreError as failure:
             if failure.indeterminate:
                 self._settler.abandon(terms.account, reservation_id)
             self._metrics.store_error(failure.error)
+            if lasting is not None:
+                return unavailable(failure.error)
             return self._without_store(failure, entered, terms, sized)
         except asyncio.CancelledError:
             self._settler.abandon(terms.account, reservation_id)

@@ -43,6 +43,8 @@ class Transfer:
         self._continued = False
         self._began = False
         self._ahead = b""
+        self.on_interim = self.inform
+        """Hears of every 1xx answer but 100 and 101; passes it on, unless another is put here."""
         self.connection: UpstreamConnection | None = None
         self.sent_all = False
 
@@ -58,7 +60,7 @@ class Transfer:
             self.connection = connection
             try:
                 connection.begin(self._head.method.encode(), upgrade=self._head.upgrade is not None)
-                connection.on_informational = self._inform
+                connection.on_informational = self.on_interim
                 await self._send(connection, request_head, cover)
                 return await connection.head(self._pool.upstream.answer_timeout_s)
             except UpstreamError as failure:
@@ -181,7 +183,7 @@ class Transfer:
         except ConnectionError as failure:
             raise ClientGoneError from failure
 
-    def _inform(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    def inform(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         """Pass a 1xx answer (103 Early Hints) on to a client that can understand it."""
         if self._head.version >= (1, 1) and not self._arrival.client_gone:
             self._arrival.write(wire.informational(status, headers))

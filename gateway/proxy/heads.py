@@ -1,0 +1,59 @@
+"""Heads: what goes upstream and what goes back, made for one call by its route and its caller."""
+
+from collections.abc import Sequence
+
+from gateway.admission.identify import credential_headers
+from gateway.catalog.routes import HostPolicy
+from gateway.dialects.ratelimit_headers import rate_limit_fields
+from gateway.ledger.outcomes import RateState
+from gateway.ledger.quota import Quota
+from gateway.proxy import wire
+from gateway.proxy.answer import AnswerHead
+from gateway.proxy.call import Call
+
+
+def request_head(call: Call, *, headers: wire.Fields | None = None) -> bytes:
+    """The head of the request that goes upstream; `headers` instead of the client's own."""
+    head, match = call.entered.head, call.entered.match
+    route = match.route
+    rules = wire.ForwardRules(
+        call.live.pools[route.upstream].address.authority,
+        keep_host=route.host is HostPolicy.KEEP,
+        strip=credential_headers(route, head),
+    )
+    message = wire.Message(
+        call.exchange.request_id.encode(),
+        length=None if head.chunked else head.length,
+        chunked=head.chunked,
+        upgrade=head.upgrade,
+    )
+    return wire.request_head(
+        head.method.encode(),
+        match.upstream_target.encode("utf-8", "surrogateescape"),
+        head.headers if headers is None else headers,
+        rules=rules,
+        sender=call.sender,
+        message=message,
+    )
+
+
+def answer_head(  # noqa: PLR0913 - what may be said in an answer besides the upstream's own
+    call: Call,
+    answer: AnswerHead,
+    now_ms: int,
+    *,
+    quotas: Sequence[Quota] = (),
+    rate: RateState | None = None,
+    extra: wire.Fields = (),
+    keep: bool,
+) -> bytes:
+    """The head of the answer the client gets; `extra` replaces the upstream's of the same name."""
+    fields = rate_limit_fields(quotas, rate, now_ms)
+    ours = [(name.encode(), value.encode()) for name, value in fields.items()]
+    ours.append((b"X-Request-Id", call.exchange.request_id.encode()))
+    return wire.answer_head(
+        answer,
+        extra=[*ours, *extra],
+        keep_alive=keep,
+        client_version=call.entered.head.version,
+    )
