@@ -63,7 +63,7 @@ class RedisServers:
 
     def stop(self) -> None:
         for server in self._running.values():
-            server.stop()
+            server.kill()
             shutil.rmtree(server.directory)
 
 

@@ -128,6 +128,13 @@ class PipelinedTransport:
             raise store_error(str(reply), doing=doing)
         return reply
 
+    def move(self, address: Address) -> None:
+        """The server is there now: leave a connection to anywhere else."""
+        connection = self._connection
+        if connection is not None and connection.place != str(address):
+            self._leave()
+            connection.retire()
+
     async def close(self) -> None:
         """Calls under way are answered first, within their time."""
         self._closing = True

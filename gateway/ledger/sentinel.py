@@ -1,21 +1,26 @@
 """Redis Sentinel: asked where the master is before each attempt to connect, never remembered.
 
 The sentinels may still name a master that has just failed; the greeting of the connection finds out
-that a server is no primary, and they are asked again.
+that a server is no primary, and they are asked again. They are also asked every second: a master
+that was replaced while it was well goes on taking writes, and losing them, until it is demoted.
 """
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import RedisError
 
+from gateway.errors import StoreError
 from gateway.ledger.address import Address, Place
 from gateway.ledger.redispy import client_options, no_retry
 from gateway.ledger.resp import unavailable
 
 ASK_TIMEOUT_S = 0.3
 """For one sentinel; the next one is asked then."""
+ASK_EVERY_S = 1.0
 
 
 class SentinelMaster:
@@ -44,6 +49,15 @@ class SentinelMaster:
         except RedisError as error:
             raise unavailable(f"no sentinel names a master of {self._name!r} ({error})") from error
         return self._master.at(str(host), int(port))
+
+    async def follow(self, moved: Callable[[Address], None]) -> None:
+        """Tell where the master is, for as long as this runs."""
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            try:
+                moved(await self.locate())
+            except StoreError:
+                continue  # Nobody to ask. Who has a connection keeps it.
 
     def client(self, *, timeout_s: float = 5.0) -> "Redis":
         options = client_options(self._master, timeout_s=timeout_s)

@@ -16,6 +16,7 @@ from gateway.ledger.pipeline import Limits, Locate, PipelinedTransport
 from gateway.ledger.redispy import RedisPyTransport, client_of, no_retry
 from gateway.ledger.sentinel import SentinelMaster
 from gateway.ledger.transport import Transport
+from gateway.tasks import TaskSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,43 +75,62 @@ async def connect(
     settling = Limits(op_timeout_s=op_timeout_s, pending_max=pending_max)
     admitting = replace(settling, replicas=wait_replicas)
     async with AsyncExitStack() as opened:
-        client, transport = await _ways(place, opened)
-        admission, settlement = transport(admitting), transport(settling)
-        for way in (admission, settlement):
-            await way.start()
-            opened.push_async_callback(way.close)
+        client, transports = await _ways(place, (admitting, settling), opened)
+        for transport in transports:
+            await transport.start()
+            opened.push_async_callback(transport.close)
         warnings = await check(client)
         closing = opened.pop_all().aclose
-    return Store(admission, settlement, client, closing, str(place), warnings)
+    return Store(*transports, client, closing, str(place), warnings)
 
 
-NewTransport = Callable[[Limits], PipelinedTransport | ClusterTransport]
+Pair = tuple[PipelinedTransport | ClusterTransport, PipelinedTransport | ClusterTransport]
 
 
 async def _ways(
-    place: Place, opened: AsyncExitStack
-) -> tuple["Redis | RedisCluster", NewTransport]:
-    """The redis-py client, and how transports are made, for this kind of place."""
+    place: Place, limits: tuple[Limits, Limits], opened: AsyncExitStack
+) -> tuple["Redis | RedisCluster", Pair]:
+    """The redis-py client and the transports for this kind of place; `opened` will close the first
+    of them."""
+    admitting, settling = limits
     match place.kind:
         case Kind.CLUSTER:
             cluster = await cluster_client(place)
             opened.push_async_callback(cluster.aclose)
-            return cluster, lambda limits: ClusterTransport(place, limits)
+            return cluster, (ClusterTransport(place, admitting), ClusterTransport(place, settling))
         case Kind.SENTINEL:
-            master = SentinelMaster(place)
-            opened.push_async_callback(master.close)
-            client = master.client()
-            opened.push_async_callback(client.aclose)
-            return client, lambda limits: PipelinedTransport(master.locate, limits)
+            return await _guarded(SentinelMaster(place), limits, opened)
         case Kind.SINGLE:
             address = place.addresses[0]
+
+            async def locate() -> Address:
+                return address
+
             client = client_of(address)
             opened.push_async_callback(client.aclose)
-            return client, lambda limits: PipelinedTransport(_at(address), limits)
+            return client, _pipelined(locate, limits)
 
 
-def _at(address: Address) -> Locate:
-    async def locate() -> Address:
-        return address
+async def _guarded(
+    master: SentinelMaster, limits: tuple[Limits, Limits], opened: AsyncExitStack
+) -> tuple["Redis | RedisCluster", Pair]:
+    opened.push_async_callback(master.close)
+    client = master.client()
+    opened.push_async_callback(client.aclose)
+    pair = _pipelined(master.locate, limits)
 
-    return locate
+    def moved(address: Address) -> None:
+        for transport in pair:
+            transport.move(address)
+
+    following = TaskSet()
+    following.start(master.follow(moved), name="follow the master")
+    opened.push_async_callback(following.stop)
+    return client, pair
+
+
+def _pipelined(
+    locate: Locate, limits: tuple[Limits, Limits]
+) -> tuple[PipelinedTransport, PipelinedTransport]:
+    admitting, settling = limits
+    return PipelinedTransport(locate, admitting), PipelinedTransport(locate, settling)
