@@ -1,8 +1,10 @@
 """The command line: every verb, in JSON and for people, with the exit code it promises."""
 
+import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from gateway.admin.terms import terms_of
 from gateway.cli.main import app, main
+from gateway.cli.pages import amount_text
+from gateway.cli.session import desk
+from gateway.ledger.outcomes import Line
 from tests.redis_server import RedisServer
 
 CONFIGURATION = """
@@ -205,6 +211,31 @@ def test_a_live_reservation_is_seen_and_expires(shell: Shell) -> None:
     assert shell.said("ledger", "expire", "acme") == "acme: 0 leases ended\n"
 
 
+def test_what_holds_the_space_is_shown(shell: Shell) -> None:
+    shell.run("account", "create", "acme")
+    reserve(shell, "upload-1", 1_000)
+    said = shell.said("usage", "acme")
+    assert re.search(r"^upload-1 .* upload +a/storage_bytes=1000$", said, re.MULTILINE)
+    (holder,) = shell.json("usage", "acme")["holders"]
+    assert (holder["id"], holder["lines"]) == ("upload-1", {"a/storage_bytes": 1_000})
+
+
+def reserve(shell: Shell, name: str, amount: int) -> None:
+    """As a gateway would."""
+
+    async def work() -> None:
+        async with desk(shell.config) as opened:
+            terms = terms_of(await opened.account("acme"), opened.catalog)
+            assert terms is not None
+            line = Line.exact("storage_bytes", amount)
+            await opened.ledger.reserve(terms, name, [line], lease_ms=60_000, note="upload")
+
+    with pytest.MonkeyPatch.context() as patched:
+        for variable, value in shell.environment.items():
+            patched.setenv(variable, value)
+        asyncio.run(work())
+
+
 def test_audit(shell: Shell, redis_server: RedisServer) -> None:
     """failure row 26: drift is found, told by the exit code, and repaired on request."""
     shell.run("account", "create", "acme")
@@ -363,6 +394,26 @@ def test_serve_runs_until_it_is_told_to_stop(shell: Shell) -> None:
         assert process.wait() == 0, lines
     assert any("draining" in line for line in lines)
     assert all(json.loads(line) for line in lines)
+
+
+def test_an_address_in_use_is_a_failure_told_in_one_line(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "serve", "--json"],
+            env={**os.environ, **shell.environment, "GATEWAY_LISTEN": f"127.0.0.1:{port}"},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "said"),
+    [(None, "bytes", "∞"), (1_536, "bytes", "1536B"), (90, "seconds", "1m30s"), (7, "count", "7")],
+)
+def test_amounts_for_people_are_exact(amount: int | None, unit: str, said: str) -> None:
+    assert amount_text(amount, unit) == said
 
 
 def test_as_a_process(shell: Shell) -> None:

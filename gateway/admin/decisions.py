@@ -40,7 +40,6 @@ from gateway.telemetry.metrics import NONE, Metrics
 
 CLIENT_ID_KEEP_MS = 86_400_000
 GATEWAY_ID_KEEP_MS = 120_000
-BODY_TIMEOUT_S = 10.0
 
 _DIALECT = DIALECTS["native"]
 
@@ -59,6 +58,7 @@ class DecisionDeps:
     clock: StoreClock
     closed: Callable[[], Error | None]
     note: Callable[[str], None] = lambda account: None
+    body_timeout_s: float = 10.0
 
 
 class Decisions:
@@ -69,6 +69,7 @@ class Decisions:
         self._clock = deps.clock
         self._closed = deps.closed
         self._note = deps.note
+        self._body_timeout_s = deps.body_timeout_s
         self._charging = Charging(deps.keys, deps.identities, deps.catalog)
 
     def routes(self) -> list[web.RouteDef]:
@@ -161,7 +162,7 @@ class Decisions:
         self, verb: Callable[[Fields, str, str], Awaitable[Answer]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
-            fields = Fields.of(await _body(request))
+            fields = Fields.of(await _body(request, self._body_timeout_s))
             fields.default("account", _one(request, "account"))
             name = request.match_info.get("id", "")
             return response_of(await verb(fields, request[REQUEST_ID], name))
@@ -259,13 +260,13 @@ def _page(
     return Answer(status, orjson.dumps(page), fields | dict(headers or {}))
 
 
-async def _body(request: web.Request) -> bytes:
+async def _body(request: web.Request, timeout_s: float) -> bytes:
     if request.content_type != "application/json" and request.can_read_body:
         raise UnfitError("send the body as application/json")
     if "Content-Encoding" in request.headers:
         raise UnfitError("send the body without a Content-Encoding")
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             return await request.read()
     except TimeoutError:
         raise UnfitError("the body took too long to arrive") from None

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
+from multidict import CIMultiDict
 
 from gateway.admin.api import create_admin_app
 from gateway.records.api_keys import KeyPolicy
@@ -23,7 +24,9 @@ class Proxy:
         self, path: str, headers: Mapping[str, str], method: str = "GET"
     ) -> ClientResponse:
         answer: ClientResponse = await self._client.request(
-            method, path, headers={"Authorization": f"Bearer {TOKEN}", **headers}
+            method,
+            path,
+            headers=CIMultiDict([*headers.items(), ("Authorization", f"Bearer {TOKEN}")]),
         )
         return answer
 
@@ -118,3 +121,10 @@ async def test_what_cannot_be_meant_is_refused(
     """failure row 62"""
     assert (await proxy.ask(path, headers)).status == 400
     assert await proxy.used() == {"storage_bytes": (0, 0), "uploads": (0, 0)}
+
+
+async def test_a_header_that_comes_twice_has_two_readings(proxy: Proxy) -> None:
+    """failure row 66"""
+    headers = CIMultiDict({"X-Quota-Account": "acme", **LINES})
+    headers.add("X-Quota-Account", "other")
+    assert (await proxy.ask("/v1/authorize", headers)).status == 400

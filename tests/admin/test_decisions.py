@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -162,6 +163,29 @@ async def test_an_unknown_reservation_is_not_found(caller: Caller, house: House)
         assert (status, refused["code"]) == (404, "unknown-reservation")
         assert (await caller.on(name, "release", account=account))[0] == 404
     assert await caller.standing() == (0, 60)
+
+
+async def test_no_verb_knows_an_unknown_account(caller: Caller) -> None:
+    for verb in ("grow", "extend", "commit", "release"):
+        status, refused = await caller.on("up-1", verb, account="nobody")
+        assert (status, refused["code"]) == (404, "unknown-account")
+    assert (await caller.call("DELETE", "/v1/accounts/nobody/assets/a"))[0] == 404
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(house: House) -> None:
+    """failure row 32"""
+    deps = house.deps()
+    hasty = replace(deps, decisions=replace(deps.decisions, body_timeout_s=0.05))
+    async with TestServer(create_admin_app(hasty)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            b"POST /v1/reservations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+            b"Content-Type: application/json\r\n"
+            b"Authorization: Bearer " + TOKEN.encode() + b"\r\n\r\n{"
+        )
+        assert b"400 Bad Request" in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_an_unknown_account_is_not_found(caller: Caller) -> None:
@@ -358,6 +382,12 @@ async def test_the_least_and_the_most_amount_are_amounts(amount: int, caller: Ca
 async def test_what_cannot_be_meant_is_refused(body: object, code: str, caller: Caller) -> None:
     status, refused = await caller.call("POST", "/v1/reservations", body)
     assert (status, refused["code"]) == (400, code)
+
+
+async def test_more_meters_than_any_request_has_are_refused(caller: Caller) -> None:
+    """failure row 63"""
+    many = {f"m{number}": 1 for number in range(33)}
+    assert (await caller.on("up-1", "commit", actual=many))[0] == 400
 
 
 async def test_an_account_in_the_query_is_as_good_as_one_in_the_body(caller: Caller) -> None:

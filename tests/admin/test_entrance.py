@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.admin.api import create_admin_app
@@ -161,6 +162,18 @@ async def test_what_nobody_foresaw_is_an_internal_error_that_tells_nothing(
         assert "secret reason" not in await answer.text()
     assert "secret reason" in caplog.text
     await house.store.close()
+
+
+async def test_whatever_the_framework_refuses_is_a_problem_too() -> None:
+    async def conflict(request: web.Request) -> web.Response:
+        raise web.HTTPConflict
+
+    entrance = Entrance(TOKEN, frozenset(), RequestIds(), open_paths=frozenset())
+    app = web.Application(middlewares=[entrance.admit])
+    app.router.add_get("/x", conflict)
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.get("/x", headers=RIGHT)
+        assert (answer.status, answer.content_type) == (400, "application/problem+json")
 
 
 def test_without_a_token_there_is_no_entrance() -> None:

@@ -54,11 +54,8 @@ def test_other_errors_are_not_touched() -> None:
 
 async def test_a_full_store_says_so_on_every_version(redis_server: RedisServer) -> None:
     """failure row 22"""
-    redis_server.run("CONFIG", "SET", "maxmemory", "1")
-    try:
+    with redis_server.config("maxmemory", 1):
         async with Redis(unix_socket_path=str(redis_server.socket), retry=no_retry()) as client:
             with pytest.raises(StoreError) as raised:
                 await Accounts(client).create(NewAccount("acme", "free"))
             assert raised.value.error is STORE_FULL
-    finally:
-        redis_server.run("CONFIG", "SET", "maxmemory", "0")

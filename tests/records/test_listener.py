@@ -44,12 +44,9 @@ async def test_a_connection_that_died_silently_is_noticed(
         listener = Listener(client, heard.append, HASTY)
         await listener.start()
         assert listener.listening
-        redis_server.pause()
-        try:
+        with redis_server.paused():
             await until(lambda: "not heard" in caplog.text)
             assert not listener.listening
-        finally:
-            redis_server.resume()
         await until(lambda: listener.listening)
         assert heard == [None, None]
         await listener.stop()
