@@ -49,17 +49,23 @@ def period_at(rule: PeriodRule, at_ms: int, anchor_ms: int = 0) -> Period:
     time of day. Instants from the year 2 to 9998. Raises ZoneInfoNotFoundError for unknown zones.
     """
     if rule.kind is PeriodKind.NONE:
-        return Period(0, None)
-    zone = ZoneInfo(rule.zone)
-    if rule.kind is PeriodKind.HOUR:
-        return _hour_at(at_ms, zone)
-    boundaries, anchor = _BOUNDARIES[rule.kind], _wall(anchor_ms, zone)
-    start, following = boundaries(_wall(at_ms, zone), anchor)
-    if at_ms >= _instant(following, zone):
-        # The clocks were set back over a boundary that had passed: it does not pass twice.
-        start, following = boundaries(following, anchor)
-    return Period(_instant(start, zone), _instant(following, zone))
+        return _ENDLESS
+    if rule.kind is PeriodKind.ANCHOR:
+        return _calendar_period(rule, at_ms, anchor_ms)
+    period = _last.get(rule, _NEVER)
+    if not period.start_ms <= at_ms < (period.end_ms or 0):
+        period = _calendar_period(rule, at_ms, anchor_ms)
+        if len(_last) >= RULES_MAX:
+            _last.clear()
+        _last[rule] = period
+    return period
 
+
+_ENDLESS = Period(0, None)
+_NEVER = Period(0, 0)
+RULES_MAX = 256
+_last: dict[PeriodRule, Period] = {}
+"""The period of each rule that was last asked for: most ask for it again."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -91,6 +97,19 @@ _BOUNDARIES: dict[PeriodKind, Callable[[datetime, datetime], _Boundaries]] = {
     PeriodKind.MONTH: _month,
     PeriodKind.ANCHOR: _anchored,
 }
+
+
+def _calendar_period(rule: PeriodRule, at_ms: int, anchor_ms: int) -> Period:
+    zone = ZoneInfo(rule.zone)
+    if rule.kind is PeriodKind.HOUR:
+        return _hour_at(at_ms, zone)
+    boundaries = _BOUNDARIES[rule.kind]
+    anchor = _wall(anchor_ms, zone) if rule.kind is PeriodKind.ANCHOR else _EPOCH
+    start, following = boundaries(_wall(at_ms, zone), anchor)
+    if at_ms >= _instant(following, zone):
+        # The clocks were set back over a boundary that had passed: it does not pass twice.
+        start, following = boundaries(following, anchor)
+    return Period(_instant(start, zone), _instant(following, zone))
 
 
 def _shifted(wall: datetime, months: int, anchor: datetime) -> datetime:
