@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from gateway.errors import StoreError
 from gateway.ledger.store import Store, connect
+from tests.ledger.lively import until
 from tests.ledger.scripts import ADD_ONCE
 from tests.redis_server import Binary, RedisServer, free_port
 from tests.stores import BINARIES
@@ -138,19 +139,20 @@ async def test_a_master_that_is_demoted_is_left(house: Guarded) -> None:
             except redis.ResponseError:
                 await asyncio.sleep(0.1)
     number = 1
+
+    async def promoted() -> bool:
+        return b"role:master" in house.replica.info("replication")
+
+    async def counted_there() -> bool:
+        nonlocal number
+        number += 1
+        await count(store, number)
+        return house.replica.run("SISMEMBER", "ids", number) == 1
+
+    await until(promoted)
     # Long before the old master is demoted, which takes a sentinel some ten seconds.
-    async with asyncio.timeout(5):
-        while is_replica(house.replica):
-            await asyncio.sleep(0.02)
-        while house.replica.run("SISMEMBER", "ids", number) != 1:
-            number += 1
-            await count(store, number)
-            await asyncio.sleep(0.02)
+    await until(counted_there)
     await store.close()
-
-
-def is_replica(server: RedisServer) -> bool:
-    return b"role:slave" in server.info("replication")
 
 
 async def test_a_master_that_no_sentinel_knows_is_told(house: Guarded) -> None:
