@@ -17,6 +17,8 @@ from aiohttp import web
 from gateway.admin.charged import Charging
 from gateway.admin.entrance import REQUEST_ID, response_of
 from gateway.admin.reading import (
+    ASSET_MAX,
+    ID_MAX,
     LEASE_MAX_S,
     LEASE_S,
     Fields,
@@ -92,7 +94,7 @@ class Decisions:
         terms = await self._charging.opening(fields)
         if isinstance(terms, Refusal):
             return self._no(terms, request_id)
-        own_id = fields.text("id")
+        own_id = fields.text("id", length_max=ID_MAX)
         name = secrets.token_hex(16) if own_id is None else reservation_id(own_id)
         lines = lines_of(fields.required_object("lines").take_all(), terms.meters)
         lease_s = fields.whole("lease_s", LEASE_S, least=1, most=LEASE_MAX_S)
@@ -139,7 +141,7 @@ class Decisions:
         if isinstance(terms, Refusal):
             return self._no(terms, request_id)
         actual = amounts_of(fields.required_object("actual").take_all(), terms.meters)
-        asset = fields.text("asset")
+        asset = fields.text("asset", length_max=ASSET_MAX)
         fields.end()
         outcome = await self._ledger.commit(
             terms, reservation_id(name), actual, asset=asset or None

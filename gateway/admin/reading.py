@@ -17,8 +17,10 @@ LEASE_MAX_S = 7 * 86_400
 LEASE_S = 60
 LINES_MAX = 32
 TEXT_MAX = 200
+ID_MAX = 255
+ASSET_MAX = 2_048
 
-_ID = re.compile(r"[A-Za-z0-9._~:@+=-]{1,255}", re.ASCII)
+_ID = re.compile(rf"[A-Za-z0-9._~:@+=-]{{1,{ID_MAX}}}", re.ASCII)
 _AMOUNT = re.compile(r"[0-9]{1,16}", re.ASCII)
 
 
@@ -54,12 +56,14 @@ class Fields:
                 raise UnfitError(f"{name} is given twice")
             self._left[name] = value
 
-    def text(self, name: str, default: str | None = None) -> str | None:
+    def text(
+        self, name: str, default: str | None = None, *, length_max: int = TEXT_MAX
+    ) -> str | None:
         value = self._left.pop(name, default)
         if value is None:
             return None
-        if not isinstance(value, str) or len(value) > TEXT_MAX or not value.isprintable():
-            raise UnfitError(f"{name} must be printable text of {TEXT_MAX} characters at most")
+        if not isinstance(value, str) or len(value) > length_max or not value.isprintable():
+            raise UnfitError(f"{name} must be printable text of {length_max} characters at most")
         return value
 
     def secret(self, name: str) -> str | None:
@@ -98,7 +102,7 @@ class Fields:
 
 def reservation_id(text: str) -> str:
     if _ID.fullmatch(text) is None:
-        raise UnfitError("an id has 1 to 255 of A-Z a-z 0-9 . _ ~ : @ + = -")
+        raise UnfitError(f"an id has 1 to {ID_MAX} of A-Z a-z 0-9 . _ ~ : @ + = -")
     return text
 
 

@@ -372,7 +372,7 @@ async def test_the_least_and_the_most_amount_are_amounts(amount: int, caller: Ca
         ({"account": "acme", "lines": {}, "note": "x" * 201}, "bad-request"),
         ({"account": "acme", "lines": {}, "id": "a b"}, "bad-request"),
         ({"account": "acme", "lines": {}, "id": ""}, "bad-request"),
-        ({"account": "acme", "lines": {}, "id": "x" * 201}, "bad-request"),
+        ({"account": "acme", "lines": {}, "id": "x" * 256}, "bad-request"),
         ({"account": "acme", "lines": {}, "subject": {"kind": "creator"}}, "bad-request"),
         ({"account": "acme", "lines": {}, "subject": "ann"}, "bad-request"),
         ([], "bad-request"),
@@ -382,6 +382,15 @@ async def test_the_least_and_the_most_amount_are_amounts(amount: int, caller: Ca
 async def test_what_cannot_be_meant_is_refused(body: object, code: str, caller: Caller) -> None:
     status, refused = await caller.call("POST", "/v1/reservations", body)
     assert (status, refused["code"]) == (400, code)
+
+
+async def test_the_longest_ids_and_assets(caller: Caller) -> None:
+    name, asset = "x" * 255, "files/" + "ä" * 2_042
+    assert (await caller.reserve(60, id=name))[0] == 201
+    body = {"actual": {"storage_bytes": 60}, "asset": asset}
+    assert (await caller.on(name, "commit", **body))[0] == 200
+    assert (await caller.on(name, "commit", **body, reason="x"))[0] == 400
+    assert (await caller.on("x" * 256, "release"))[0] == 400
 
 
 async def test_more_meters_than_any_request_has_are_refused(caller: Caller) -> None:
