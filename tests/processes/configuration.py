@@ -14,6 +14,7 @@ admin_token = "{token}"
 state_dir = "{state_dir}"
 redis = "{redis}"
 drain_timeout = "{drain_timeout}"
+store_timeout = "{store_timeout}"
 {server}
 
 [meters.storage_bytes]
@@ -86,6 +87,8 @@ class Wishes:
     storage: int = 1_000_000_000
     egress: int = 1_000_000_000
     drain_timeout: str = "5s"
+    store_timeout: str = "5s"
+    """Far more than usual: a machine busy with other tests is no fault of the store."""
     connect_timeout: str = "5s"
     answer_timeout: str = "30s"
     server: str = ""

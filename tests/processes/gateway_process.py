@@ -133,7 +133,7 @@ class GatewayProcess:
 
     @property
     def log(self) -> str:
-        return self._log.read_text(errors="replace")
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def events(self, *levels: str) -> list[dict[str, Any]]:
         """The events it has logged, those of `levels` if any are given."""

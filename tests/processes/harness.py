@@ -172,6 +172,10 @@ async def deployed(
             await house.gateway(wishes.but(redis=redis_url or redis.url))
         yield house
         await house.close()
+    except BaseException:
+        for gateway in house.gateways:
+            print(f"-- the end of the log of {gateway.name}:", gateway.log[-4_000:], sep="\n")
+        raise
     finally:
         for client in house.clients:
             client.close()

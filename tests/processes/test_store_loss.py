@@ -20,6 +20,8 @@ from tests.upstreams import Answer, Request, ScriptedUpstream, Wait
 SOON_S = 0.5
 """Admission gives up after 300 ms; the rest is for a machine that is busy with other tests."""
 
+USUAL = "250ms"
+
 Away = Callable[[RedisServer], AbstractContextManager[None]]
 
 
@@ -41,7 +43,7 @@ async def test_nothing_is_admitted_meanwhile(tmp_path: Path, away: Away) -> None
     """failure row 13; failure row 15"""
     async with (
         ScriptedUpstream() as upstream,
-        deployed(tmp_path, Wishes(upstream.url)) as house,
+        deployed(tmp_path, Wishes(upstream.url, store_timeout=USUAL)) as house,
     ):
         (gateway,) = house.gateways
         acme, stranger = await house.customer("acme"), await house.customer("stranger")
@@ -69,7 +71,7 @@ async def test_what_was_stored_meanwhile_is_charged_afterwards(tmp_path: Path, a
     go_on = asyncio.Event()
     async with (
         ScriptedUpstream([Request(), Wait(go_on), Answer(201)]) as upstream,
-        deployed(tmp_path, Wishes(upstream.url)) as house,
+        deployed(tmp_path, Wishes(upstream.url, store_timeout=USUAL)) as house,
     ):
         (gateway,) = house.gateways
         acme = await house.customer("acme")
@@ -94,7 +96,7 @@ async def test_a_store_that_answers_late_has_reserved_nothing_for_good(tmp_path:
     """failure row 15: 2 s, far beyond what an admission waits"""
     async with (
         ScriptedUpstream() as upstream,
-        deployed(tmp_path, Wishes(upstream.url)) as house,
+        deployed(tmp_path, Wishes(upstream.url, store_timeout=USUAL)) as house,
     ):
         (gateway,) = house.gateways
         acme = await house.customer("acme")
