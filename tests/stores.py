@@ -44,6 +44,13 @@ REAL = tuple(Flavour(binary, via) for binary in BINARIES for via in (Via.REDIS_P
 FLAVOURS = (FAKE, *REAL)
 
 
+def newest() -> Binary:
+    """For tests that need some real server, and not each."""
+    if not BINARIES:
+        pytest.skip("no Redis or Valkey server was found")
+    return BINARIES[-1]
+
+
 class RedisServers:
     """The session's servers, each started when first asked for."""
 

@@ -16,7 +16,7 @@ from gateway.embedded.server import SOCKET_PATH_MAX, EmbeddedRedis, socket_path
 from gateway.errors import StoreError
 from gateway.ledger.redispy import no_retry
 from tests.redis_server import Binary
-from tests.stores import BINARIES
+from tests.stores import BINARIES, newest
 
 
 @pytest.fixture
@@ -90,12 +90,12 @@ async def test_the_last_who_leaves_stops_it(directory: Path, binary: Binary) -> 
 
 async def test_many_who_come_and_go_at_once_share_one(directory: Path) -> None:
     async def visit(number: int) -> None:
-        server = await join(directory, BINARIES[-1])
+        server = await join(directory, newest())
         await ask(server, "RPUSH", "visitors", str(number))
         await server.leave()
 
     await asyncio.gather(*(visit(number) for number in range(12)))
-    server = await join(directory, BINARIES[-1])
+    server = await join(directory, newest())
     assert await ask(server, "LLEN", "visitors") == 12
     await server.leave()
 
@@ -163,12 +163,12 @@ async def test_a_hanging_server_is_not_doubled(
 ) -> None:
     monkeypatch.setattr("gateway.embedded.server.READY_WITHIN_S", 0.2)
     monkeypatch.setattr("gateway.embedded.server.ANSWER_WITHIN_S", 0.1)
-    server = await join(directory, BINARIES[-1])
+    server = await join(directory, newest())
     before = pid(server)
     os.kill(before, signal.SIGSTOP)
     try:
         with pytest.raises(StoreError, match="does not answer"):
-            await join(directory, BINARIES[-1])
+            await join(directory, newest())
     finally:
         os.kill(before, signal.SIGCONT)
     assert pid(server) == before
@@ -176,11 +176,11 @@ async def test_a_hanging_server_is_not_doubled(
 
 
 async def test_a_server_that_does_not_start_tells_why(directory: Path) -> None:
-    server = await join(directory, BINARIES[-1])
+    server = await join(directory, newest())
     await server.leave()
     spoil(directory)
     with pytest.raises(StoreError, match=r"(?i)bad file format") as caught:
-        await join(directory, BINARIES[-1])
+        await join(directory, newest())
     assert not caught.value.transient
 
 
@@ -203,7 +203,7 @@ def open_directory(directory: Path) -> Path:
 
 async def test_a_directory_that_others_may_write_is_refused(open_directory: Path) -> None:
     with pytest.raises(StoreError, match="writable for no other"):
-        await EmbeddedRedis(open_directory).join(BINARIES[-1].path, (7, 0, 0))
+        await EmbeddedRedis(open_directory).join(newest().path, (7, 0, 0))
 
 
 async def test_a_long_path_gets_a_short_socket(directory: Path, binary: Binary) -> None:

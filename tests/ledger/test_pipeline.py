@@ -16,7 +16,7 @@ from gateway.ledger.pipeline import Limits, PipelinedTransport
 from tests.fault_proxy import FaultProxy
 from tests.ledger.scripts import ADD, ADD_ONCE, ECHO, script
 from tests.redis_server import RedisServer
-from tests.stores import BINARIES
+from tests.stores import newest
 
 ADMISSION_BOUND_S = 0.3
 
@@ -204,7 +204,7 @@ async def test_a_connection_cut_under_load_is_replaced_and_nothing_counts_twice(
 
 async def test_without_a_store_admission_is_answered_in_time(own_directory: Path) -> None:
     """failure row 13"""
-    server = RedisServer(BINARIES[-1], own_directory)
+    server = RedisServer(newest(), own_directory)
     server.start()
     async with connected(str(server.socket)) as redis:
         await redis.run(ADD, [b"n"], [b"1"])

@@ -12,7 +12,7 @@ from gateway.errors import STORE_LOST, STORE_UNAVAILABLE, StoreError
 from gateway.ledger.store import Store, connect
 from gateway.ledger.watch import ACCOUNTS, STORE, StoreWatch, accept, found
 from tests.redis_server import RedisServer
-from tests.stores import BINARIES
+from tests.stores import newest
 
 
 def watch(store: Store, *, backwards_max_s: float = 0.0) -> StoreWatch:
@@ -219,7 +219,7 @@ async def test_a_store_that_does_not_answer_is_not_lost(redis_server: RedisServe
 
 async def test_the_books_of_an_older_file_are_noticed(tmp_path: Path) -> None:
     """failure row 25"""
-    server = RedisServer(BINARIES[-1], tmp_path, options={"appendonly": "no"})
+    server = RedisServer(newest(), tmp_path, options={"appendonly": "no"})
     server.start()
     store = await connect(server.url)
     watching = watch(store)
