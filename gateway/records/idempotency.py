@@ -1,0 +1,166 @@
+"""Idempotency rows: what became of a request that a client named, so that a repeat is harmless.
+
+One row per account and client's key, for a day. It is claimed before anything is reserved, and
+holds the answer, together with what is to be charged for it, before that is charged: whoever
+answers a repeat can charge it again under the same reservation id, which has an effect once. So a
+gateway may die at any moment between.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.records.failures import asked
+from gateway.records.rows import RedisClient
+
+# Claims the row, unless it is claimed or done. KEYS: row. ARGV: fingerprint, pending_ms.
+# Reply: {'claimed', attempt} | {'pending', fingerprint} | {'done', fingerprint, attempt, answer}
+_CLAIM = """
+local state, print, attempt, answer = unpack(
+  redis.call('HMGET', KEYS[1], 'state', 'print', 'attempt', 'answer'))
+if state == 'done' then return {'done', print, attempt, answer} end
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local until_ms = tonumber(redis.call('HGET', KEYS[1], 'until') or 0)
+if state == 'pending' and now < until_ms then return {'pending', print} end
+attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+redis.call('HSET', KEYS[1], 'state', 'pending', 'print', ARGV[1],
+  'until', string.format('%.0f', now + tonumber(ARGV[2])))
+redis.call('PEXPIRE', KEYS[1], 86400000)
+return {'claimed', attempt}
+"""
+
+# Keeps a claim for longer. KEYS: row. ARGV: attempt, pending_ms. Reply: 1, or 0 if it is lost.
+_KEEP = """
+if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[1], 'state') ~= 'pending' then return 0 end
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+redis.call('HSET', KEYS[1], 'until', string.format('%.0f', now + tonumber(ARGV[2])))
+return 1
+"""
+
+# Ends a claim with its answer, or gives it up (empty answer). KEYS: row. ARGV: attempt, answer.
+# Reply: 1, or 0 if the claim is lost.
+_END = """
+if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[1], 'state') ~= 'pending' then return 0 end
+if ARGV[2] == '' then
+  redis.call('HSET', KEYS[1], 'state', 'free')
+else
+  redis.call('HSET', KEYS[1], 'state', 'done', 'answer', ARGV[2])
+end
+redis.call('PEXPIRE', KEYS[1], 86400000)
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What the answered request is charged: `amounts` is meter → amount."""
+
+    amounts: Mapping[str, int]
+    asset: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """`body` None: it was larger than is kept. `charge` None: nothing is charged for it."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | None
+    charge: Charge | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """This gateway is to carry the request out, for the `attempt`th time that anybody tries."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Somebody is carrying it out."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    fingerprint: str
+    attempt: int
+    answer: StoredAnswer
+
+
+class Idempotency:
+    """The rows. Every method raises StoreError."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+
+    async def claim(
+        self, account: str, name: str, fingerprint: str, *, pending_ms: int
+    ) -> Claim | Pending | Done:
+        """`name` is the client's key; a claim that is not kept ends after `pending_ms`."""
+        reply: Any = await self._run(_CLAIM, account, name, fingerprint, str(pending_ms))
+        match [_text(part) if at < 3 else part for at, part in enumerate(reply)]:
+            case ["claimed", attempt]:
+                return Claim(int(attempt))
+            case ["pending", known]:
+                return Pending(known)
+            case ["done", known, attempt, answer]:
+                return Done(known, int(attempt), _unpacked(answer))
+            case other:
+                raise AssertionError(f"unknown reply {other!r}")
+
+    async def keep(self, account: str, name: str, attempt: int, *, pending_ms: int) -> bool:
+        """False: the claim has ended, and somebody else may carry the request out."""
+        return bool(await self._run(_KEEP, account, name, str(attempt), str(pending_ms)))
+
+    async def answered(self, account: str, name: str, attempt: int, answer: StoredAnswer) -> bool:
+        return bool(await self._run(_END, account, name, str(attempt), _packed(answer)))
+
+    async def give_up(self, account: str, name: str, attempt: int) -> bool:
+        """The next request with this key is carried out anew."""
+        return bool(await self._run(_END, account, name, str(attempt), ""))
+
+    async def _run(self, script: str, account: str, name: str, *args: str | bytes) -> Any:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        key = f"qg:{{{account}}}:idempotency:{digest}"
+        call: Any = self._client.eval(script, 1, key, *args)
+        return await asked(call, writes=True)
+
+
+def _packed(answer: StoredAnswer) -> bytes:
+    charge = answer.charge
+    head = {
+        "status": answer.status,
+        "headers": answer.headers,
+        "kept": answer.body is not None,
+        "charge": None if charge is None else [dict(charge.amounts), charge.asset],
+    }
+    return orjson.dumps(head) + b"\n" + (answer.body or b"")
+
+
+def _unpacked(stored: bytes | str) -> StoredAnswer:
+    raw = stored.encode() if isinstance(stored, str) else stored
+    line, _, body = raw.partition(b"\n")
+    head = orjson.loads(line)
+    charge = head["charge"]
+    return StoredAnswer(
+        head["status"],
+        tuple((name, value) for name, value in head["headers"]),
+        body if head["kept"] else None,
+        None if charge is None else Charge(charge[0], charge[1]),
+    )
+
+
+def _text(part: bytes | str | int) -> str:
+    return part.decode() if isinstance(part, bytes) else str(part)
