@@ -25,6 +25,12 @@ class Reason(StrEnum):
     """The gateway gave up on its own account: shutdown, a deadline, a failure of its own."""
     UNANSWERED = "unanswered"
     """A download that was asked for and never answered: nothing was delivered."""
+    TERMINATED = "terminated"
+    """The client called it off, and the upstream has dropped it."""
+    GONE = "gone"
+    """The upstream does not know it any more."""
+    JOINED = "joined"
+    """Its bytes are charged with what they became a part of."""
 
 
 class Failure(StrEnum):

@@ -5,7 +5,8 @@ What fails in the world has exceptions of its own (UpstreamError, StoreError, Cl
 
 from typing import TypeVar
 
-from gateway.errors import Refusal
+from gateway.admission.settle import Failure
+from gateway.errors import ClientGoneError, Refusal, UpstreamError
 from gateway.ledger.outcomes import Denied, RateLimited
 
 T = TypeVar("T")
@@ -50,3 +51,16 @@ def passed(outcome: T | Refusal | Denied | RateLimited) -> T:
             raise RateLimitedError(outcome)
         case _:
             return outcome
+
+
+def kind_of(ending: BaseException) -> Failure:
+    """What broke a request off that left by this exception."""
+    match ending:
+        case UpstreamError():
+            return Failure.UPSTREAM
+        case ClientGoneError():
+            return Failure.CLIENT_GONE
+        case CutError() | DeniedError():
+            return Failure.CUT
+        case _:
+            return Failure.ABANDONED

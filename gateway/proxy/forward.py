@@ -10,13 +10,12 @@ as what ends well, from the facts that were true by then.
 from gateway.admission import settle
 from gateway.admission.measure import BodyCount, actual_lines
 from gateway.catalog.routes import Policy
-from gateway.errors import ClientGoneError, UpstreamError
 from gateway.ledger.outcomes import Settled
 from gateway.ledger.quota import Quota
 from gateway.proxy import heads, wire
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Books, Call
-from gateway.proxy.endings import CutError, DeniedError, passed
+from gateway.proxy.endings import kind_of, passed
 from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
 from gateway.proxy.hold import Hold
@@ -81,7 +80,7 @@ class Forwarder:
         except BaseException as failure:
             # Also when cancelled: whatever ends this, the transfer is broken off and settled.
             self._transfer.abandon()
-            await self._settle(_kind(failure))
+            await self._settle(kind_of(failure))
             raise
 
     async def _return(self, answer: AnswerHead) -> bool:
@@ -191,15 +190,3 @@ class Forwarder:
             rate=None if granted is None else granted.rate,
             keep=keep,
         )
-
-
-def _kind(failure: BaseException) -> settle.Failure:
-    match failure:
-        case UpstreamError():
-            return settle.Failure.UPSTREAM
-        case ClientGoneError():
-            return settle.Failure.CLIENT_GONE
-        case CutError() | DeniedError():
-            return settle.Failure.CUT
-        case _:
-            return settle.Failure.ABANDONED

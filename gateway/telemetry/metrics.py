@@ -123,7 +123,7 @@ OUTCOMES = frozenset({
 """How a request ended, seen from the client."""
 REASONS = frozenset({
     "answered", "status", "cut", "client-gone", "upstream", "abandoned", "unanswered",
-    "cancelled", "unreserved", "operator",
+    "cancelled", "unreserved", "operator", "terminated", "gone", "joined",
 })  # fmt: skip
 """Why a reservation was settled."""
 VERBS = frozenset({
