@@ -247,6 +247,7 @@ class Gateway:
                 catalog=lambda: self.handler.live.catalog,
                 metrics=self.metrics,
                 clock=self._clock,
+                note=self._reaper.note,
                 closed=lambda: DRAINING if self.handler.draining else self._watch.error,
             ),
             metrics=self.metrics,

@@ -15,7 +15,7 @@ FLOOR = {
     "admission": 3, "dialects": 3, "telemetry": 3,
     "proxy": 4, "usage": 4, "admin": 4, "embedded": 4,
     "app": 5,
-    "cli": 6, "__main__": 6, "demo": 6,
+    "demo": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 
 PACKAGES = {
