@@ -40,14 +40,15 @@ for n = 2, #names do
   if not head or reserved - gives[n] < 0 then return {'damaged', names[n]} end
   set[2 * n - 1], set[2 * n] = names[n], head .. digits(reserved - gives[n])
 end
+local until_ms = now + keep_ms
 state = 'R'
 if tonumber(ends) <= now then
-  state, keep_ms = 'E', math.max(keep_ms, 86400000)
+  state, until_ms = 'E', now + math.max(keep_ms, 86400000)
 end
-record = table.concat({state, opened, digits(keep_ms), print, reason, list}, ' ')
+record = table.concat({state, opened, keep_ms, print, reason, list}, ' ')
 -- After this point it must succeed. ZREM goes first: then a full store lets the rest pass, too.
 redis.call('ZREM', leases, id)
 redis.call('HSET', books, unpack(set))
 redis.call('HSET', reservations, id, record)
-redis.call('ZADD', forget, digits(now + keep_ms), id)
+redis.call('ZADD', forget, digits(until_ms), id)
 return {'settled', state, 0}
