@@ -67,13 +67,14 @@ class Model:
         self.forget: dict[str, int] = {}
         self.assets: dict[str, dict[str, int]] = {}
         self.busy_us: dict[str | None, int] = {}
+        self.frames: dict[Terms, Frame] = {}
 
     # -- the verbs --------------------------------------------------------------------------------
 
     def reserve(
         self, at_ms: int, terms: Terms, name: str, lines: Sequence[Line], **options: object
     ) -> Granted | Denied | RateLimited | Refused:
-        now, frame, rate = self._at(at_ms, terms)
+        now, frame = self._at(at_ms, terms)
         limit, keep_ms = options.get("rate"), options["keep_ms"]
         lease_ms, remember = options["lease_ms"], options.get("remember_denial")
         assert isinstance(keep_ms, int)
@@ -113,7 +114,7 @@ class Model:
     def grow(
         self, at_ms: int, terms: Terms, name: str, lines: Sequence[Line]
     ) -> Granted | Denied | Refused:
-        now, frame, _ = self._at(at_ms, terms)
+        now, frame = self._at(at_ms, terms)
         if (refused := self._not_open(name, now)) is not None:
             return refused
         record = self.records[name]
@@ -141,7 +142,7 @@ class Model:
         actual: Mapping[str, int],
         asset: str | None = None,
     ) -> Settled | Refused:
-        now, frame, _ = self._at(at_ms, terms)
+        now, frame = self._at(at_ms, terms)
         if (record := self.records.get(name)) is None:
             return Refused(UNKNOWN_RESERVATION, "")
         actual = {
@@ -196,7 +197,7 @@ class Model:
     def adjust(
         self, at_ms: int, terms: Terms, name: str, deltas: Mapping[str, int]
     ) -> Adjusted | Refused:
-        now, frame, _ = self._at(at_ms, terms)
+        now, frame = self._at(at_ms, terms)
         if (record := self.records.get(name)) is not None:
             if record.state == ADJUSTMENT and record.content == dict(deltas):
                 return Adjusted(name, deltas, replayed=True)
@@ -213,7 +214,7 @@ class Model:
         return Adjusted(name, deltas)
 
     def remove(self, at_ms: int, terms: Terms, asset: str) -> Adjusted | None:
-        now, frame, _ = self._at(at_ms, terms)
+        now, frame = self._at(at_ms, terms)
         if (charged := self.assets.get(asset)) is None:
             return None
         self._move(now, frame, {counter: -amount for counter, amount in charged.items()})
@@ -222,7 +223,7 @@ class Model:
         return Adjusted(asset, own)
 
     def snapshot(self, at_ms: int, terms: Terms) -> Snapshot:
-        now, frame, _ = self._at(at_ms, terms)
+        now, frame = self._at(at_ms, terms)
         while self._sweep(now, BATCH) == BATCH:
             pass
         ahead = min(self.leases.values(), default=None)
@@ -231,9 +232,12 @@ class Model:
 
     # -- what they share --------------------------------------------------------------------------
 
-    def _at(self, at_ms: int, terms: Terms) -> tuple[int, Frame, RateState | None]:
+    def _at(self, at_ms: int, terms: Terms) -> tuple[int, Frame]:
         now = max(at_ms, self.seen_ms)
-        return now, frame_at(terms, now), None
+        frame = self.frames.get(terms)
+        if frame is None or not frame.from_ms <= now < frame.until_ms:
+            frame = self.frames[terms] = frame_at(terms, now)
+        return now, frame
 
     def _balance(self, name: str) -> Balance:
         return self.balances.setdefault(name, Balance())
