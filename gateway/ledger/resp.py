@@ -6,7 +6,10 @@ later versions put the code first.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import hiredis
 
 from gateway.errors import INTERNAL, STORE_FULL, STORE_UNAVAILABLE, Error, StoreError
 
@@ -15,6 +18,9 @@ READONLY = "READONLY"
 MOVED = "MOVED"
 ASK = "ASK"
 TRYAGAIN = "TRYAGAIN"
+
+# Its stub knows tuples of one word alone.
+_packed: Callable[[tuple[bytes, ...]], bytes] = cast(Any, hiredis.pack_command)
 
 _CODE = re.compile(
     r"(?:(?:ERR )?Error running script \(call to \w+\): )?(?:@user_script: ?\d+: )*-?([A-Z]{2,})\b"
@@ -39,16 +45,12 @@ _MEANING: dict[str, Error] = {
 
 def command(*words: bytes) -> bytes:
     """One command as RESP2 carries it: an array of bulk strings."""
-    return array_head(len(words)) + b"".join([b"$%d\r\n%b\r\n" % (len(w), w) for w in words])
-
-
-def array_head(count: int) -> bytes:
-    return b"*%d\r\n" % count
+    return _packed(words)
 
 
 def script_call(verb: bytes, name: bytes, keys: Sequence[bytes], args: Sequence[bytes]) -> bytes:
     """`EVALSHA sha …` or `EVAL source …`, as bytes."""
-    return command(verb, name, b"%d" % len(keys), *keys, *args)
+    return _packed((verb, name, b"%d" % len(keys), *keys, *args))
 
 
 def error_code(text: str) -> str:
