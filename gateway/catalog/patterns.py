@@ -83,6 +83,13 @@ def template(text: str) -> str | Unreadable:
     return Unreadable(f"{shown(text)} is not a template", 'write text such as "files/{name}"')
 
 
+def template_path(text: str) -> str | Unreadable:
+    """A template that is a path."""
+    if not text.startswith("/"):
+        return Unreadable(f"{shown(text)} does not begin with a slash", 'write "/files/{name}"')
+    return template(text)
+
+
 def _segment(part: str, last: bool) -> Segment | Unreadable:
     parameter = _PARAMETER.fullmatch(part)
     if parameter is not None:

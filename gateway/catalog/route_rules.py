@@ -182,7 +182,7 @@ def a_delete_names_its_asset(route: Route, _: Meters) -> Iterator[Finding]:
         )
 
 
-@rule("path", "asset", "subject")
+@rule("path", "asset", "subject", "probe")
 def templates_use_parameters_of_the_path(route: Route, _: Meters) -> Iterator[Finding]:
     names = _pattern(route).names
     templates: list[tuple[Place, str]] = []
@@ -190,6 +190,8 @@ def templates_use_parameters_of_the_path(route: Route, _: Meters) -> Iterator[Fi
         templates.append((("asset",), route.asset))
     if route.subject is not None:
         templates.append((("subject", "id"), route.subject[1]))
+    if route.probe is not None:
+        templates.append((("probe", "path"), route.probe.path))
     for at, text in templates:
         for name in patterns.placeholders(text):
             if name not in names:
@@ -199,6 +201,16 @@ def templates_use_parameters_of_the_path(route: Route, _: Meters) -> Iterator[Fi
                     f"{{{name}}} is no parameter of the path {shown(route.path)}",
                     f"parameters of the path: {known}",
                 )
+
+
+@rule("probe")
+def a_size_stands_in_an_answer_with_a_body(route: Route, _: Meters) -> Iterator[Finding]:
+    if route.probe is not None and route.probe.size is not None and route.probe.method == "HEAD":
+        yield Finding(
+            ("probe", "size"),
+            "the answer to HEAD has no JSON",
+            'add method = "GET", or leave size out to go by the Content-Length',
+        )
 
 
 @rule("path", "opaque")

@@ -7,6 +7,7 @@ from gateway.clock import StoreClock
 from gateway.ledger.heartbeat import Heartbeat
 from gateway.ledger.ledger import Ledger
 from gateway.proxy.connection import Arrival
+from gateway.proxy.doubts import DoubtDesk
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.gate import Entered
 from gateway.proxy.live import Live
@@ -22,6 +23,7 @@ class Books:
     ledger: Ledger
     settler: Settler
     heartbeat: Heartbeat
+    doubts: DoubtDesk
     clock: StoreClock
     metrics: Metrics
 

@@ -150,9 +150,21 @@ class Forwarder:
                     outcome = await self._guard.release(reason)
                     return outcome.quotas if isinstance(outcome, Settled) else ()
             case settle.InDoubt():
-                if self._guard is not None:
-                    self._guard.leave_in_doubt()
+                await self._doubt()
         return ()
+
+    async def _doubt(self) -> None:
+        admitted, terms = self._admitted, self._admitted.terms
+        if self._guard is None:
+            return
+        assert terms is not None
+        assert admitted.granted is not None
+        self._guard.leave_in_doubt()
+        match = admitted.match
+        asset = match.asset if self._route.policy is Policy.UPLOAD else None
+        await self._books.doubts.open(
+            self._route, terms, admitted.granted, dict(match.params), asset
+        )
 
     async def _commit(self, reported: int | None) -> tuple[Quota, ...]:
         route, terms, asset = self._route, self._admitted.terms, self._admitted.match.asset

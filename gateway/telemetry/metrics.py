@@ -78,10 +78,27 @@ FAIL_OPEN_BYTES = Name(
     "Bytes let through without a reservation while the store was away.",
     ("plan",),
 )
+DOUBTS = Name("in_doubt_total", "Requests that were sent whole and never answered.", ("route",))
+DOUBTS_RESOLVED = Name(
+    "in_doubt_resolved_total",
+    "What became of them: found or not found by a probe, or committed or released at the end.",
+    ("outcome",),
+)
 SIZE_MISMATCHES = Name(
     "size_mismatches_total",
     "Commits for which the upstream reported another size than was counted.",
     ("route",),
+)
+# -- jobs -----------------------------------------------------------------------------------------
+JOB_ENDS = Name(
+    "job_ends_total",
+    "Jobs that ended, by how they did and by how that was learned.",
+    ("rule", "end", "by"),
+)
+JOBS_UNNAMED = Name(
+    "jobs_unnamed_total",
+    "Requests for jobs that an upstream may have accepted without our learning the job's id.",
+    ("rule",),
 )
 # -- the store ------------------------------------------------------------------------------------
 LEDGER_SECONDS = Name(
@@ -111,7 +128,7 @@ BUILD = Name("build_info", "Always 1; says what runs.", ("version", "python"))
 NAMES = (
     REQUESTS, REQUEST_SECONDS, BODY_BYTES, ANSWER_BYTES, IN_FLIGHT, REFUSALS,
     RESERVATIONS, DENIALS, SETTLEMENTS, SETTLEMENT_REFUSALS, OVERAGE, EXPIRED, OPEN_LEASES,
-    PENDING, FAIL_OPEN_BYTES, SIZE_MISMATCHES,
+    PENDING, FAIL_OPEN_BYTES, DOUBTS, DOUBTS_RESOLVED, SIZE_MISMATCHES, JOB_ENDS, JOBS_UNNAMED,
     LEDGER_SECONDS, LEDGER_FAILURES, STORE_ERRORS, STORE_UP, DRIFT,
     CONNECTIONS, UPSTREAM_FAILURES, LOOP_LAG, RELOADS, BUILD,
 )  # fmt: skip
@@ -124,11 +141,17 @@ OUTCOMES = frozenset({
 REASONS = frozenset({
     "answered", "status", "cut", "client-gone", "upstream", "abandoned", "unanswered",
     "cancelled", "unreserved", "operator", "terminated", "gone", "joined",
+    "job",
+    "in-doubt", "not-found",
 })  # fmt: skip
 """Why a reservation was settled."""
+JOB_END_WORDS = frozenset({"completed", "failed", "cancelled", "missing"})
+LEARNED = frozenset({"opening", "status", "cancellation", "callback", "watcher", "operator"})
+"""How the end of a job was learned."""
+DOUBT_OUTCOMES = frozenset({"found", "not-found", "committed", "released"})
 VERBS = frozenset({
     "reserve", "grow", "extend", "commit", "release", "expire", "adjust", "remove", "snapshot",
-    "holders", "open_books", "audit",
+    "holders", "open_books", "audit", "repair",
 })  # fmt: skip
 CODES = frozenset(error.code for error in vars(gateway.errors).values() if isinstance(error, Error))
 SCOPES = {"a": "account", "k": "api_key", "s": "subject"}
@@ -145,6 +168,7 @@ class Metrics:
             "meter": frozenset(),
             "plan": frozenset(),
             "upstream": frozenset(),
+            "rule": frozenset(),
         }
 
         def counts(name: Name) -> Family[Count]:
@@ -171,7 +195,11 @@ class Metrics:
         self.open_leases = levels(OPEN_LEASES).of()
         self.pending_settlements = levels(PENDING).of()
         self._fail_open_bytes = counts(FAIL_OPEN_BYTES)
+        self._doubts = counts(DOUBTS)
+        self._doubts_resolved = counts(DOUBTS_RESOLVED)
         self._size_mismatches = counts(SIZE_MISMATCHES)
+        self._job_ends = counts(JOB_ENDS)
+        self._jobs_unnamed = counts(JOBS_UNNAMED)
         self._ledger_seconds = spreads(LEDGER_SECONDS)
         self._ledger_failures = counts(LEDGER_FAILURES)
         self._store_errors = counts(STORE_ERRORS)
@@ -186,7 +214,7 @@ class Metrics:
         ProcessCollector(registry=registry)
 
     def know(self, label: str, values: Iterable[str]) -> None:
-        """Values of `route`, `meter`, `plan` or `upstream` that may become label values.
+        """Values of `route`, `meter`, `plan`, `upstream` or `rule` that may become label values.
 
         What was known stays known: series do not vanish when a reload renames a route.
         """
@@ -240,8 +268,24 @@ class Metrics:
         """`amount` bytes passed without a reservation while the store was away."""
         self._fail_open_bytes.of(self._one("plan", plan)).value += amount
 
+    def doubted(self, route: str) -> None:
+        self._doubts.of(self._one("route", route)).value += 1
+
+    def doubt_resolved(self, outcome: str) -> None:
+        self._doubts_resolved.of(outcome if outcome in DOUBT_OUTCOMES else OTHER).value += 1
+
     def size_mismatch(self, route: str) -> None:
         self._size_mismatches.of(self._one("route", route)).value += 1
+
+    # -- jobs -------------------------------------------------------------------------------------
+
+    def job_ended(self, rule: str, end: str, by: str) -> None:
+        """A job of this rule has ended; `end` and `by` are words of ours."""
+        end = end if end in JOB_END_WORDS else OTHER
+        self._job_ends.of(self._one("rule", rule), end, by if by in LEARNED else OTHER).value += 1
+
+    def job_unnamed(self, rule: str) -> None:
+        self._jobs_unnamed.of(self._one("rule", rule)).value += 1
 
     # -- the store, upstreams and the process -----------------------------------------------------
 

@@ -15,13 +15,13 @@ from gateway.catalog.shapes import Table
 @pytest.mark.parametrize(
     ("table", "noun", "elsewhere"),
     [
-        # Names are the keys of the tables; on_expiry is not for operators yet.
+        # Names are the keys of the tables.
         (tables.METERS, Meter, {"name"}),
         (tables.PERIOD, PeriodRule, set()),
         (tables.CAPS, Caps, set()),
         (tables.STORE_FAILURE, StoreFailure, set()),
         (tables.UPSTREAMS, Upstream, {"name"}),
-        (tables.ROUTES, Route, {"on_expiry"}),
+        (tables.ROUTES, Route, set()),
         (tables.USAGE, UsagePath, set()),
     ],
 )

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 
 from gateway.app import Gateway
+from gateway.ledger.audit import audit
 from gateway.ledger.frame import Terms
 from gateway.ledger.quota import Quota, Snapshot
 from gateway.ledger.store import Store
@@ -234,6 +235,7 @@ async def running(
             if audited:
                 snapshot = await rig.settled()
                 assert [quota.reserved for quota in snapshot.quotas if quota.reserved] == []
+                assert await audit(store.client, account.id) == ()
         finally:
             await gateway.stop()
             logs.close()

@@ -195,7 +195,7 @@ def test_names_follow_the_conventions_and_labels_are_of_the_closed_list(name: Na
     assert list(name.buckets) == sorted(set(name.buckets))
     allowed = {
         "route", "outcome", "status_class", "code", "verb", "meter", "scope", "state", "reason",
-        "late", "plan", "upstream", "result", "version", "python",
+        "late", "plan", "upstream", "result", "version", "python", "rule", "end", "by",
     }  # fmt: skip
     assert set(name.labels) <= allowed
 

@@ -1,0 +1,110 @@
+"""Uploads that were sent whole and never answered: asked about, and otherwise ended as said."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.ledger.store import Store
+from gateway.proxy import doubts
+from gateway.records.doubts import Doubts
+from tests.journeys.rig import Rig, Wishes, running
+from tests.upstreams import Answer, Hang, Request, Reset, Script, Step
+
+PROBED = 'probe = { path = "/files/{name}" }'
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doubts, "ROUND_S", 0.02)
+    monkeypatch.setattr(doubts, "LOOK_AFTER_MS", 20)
+    monkeypatch.setattr(doubts, "LOOK_AGAIN_MS", 20)
+
+
+def wishes(upload: str) -> Wishes:
+    return Wishes(upload=upload, answer_timeout="200ms")
+
+
+def probed(answer: Step) -> Script:
+    return [Request(), answer]
+
+
+def unanswered(*probes: Script) -> tuple[Script, ...]:
+    """An upload that is not answered, then what each probe meets."""
+    return ([Request(), Hang()], *probes)
+
+
+async def resolved(rig: Rig) -> None:
+    async with asyncio.timeout(5):
+        while await Doubts(rig.store.client).list():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def doubtful_put(rig: Rig) -> None:
+    status, problem = await rig.put("a", b"x" * 100)
+    assert (status, problem["code"]) == (504, "upstream-timeout")
+
+
+async def test_what_the_probe_finds_is_charged_as_it_is(fake: Store, tmp_path: Path) -> None:
+    """failure rows 4, 35"""
+    found = probed(Answer(200, length=90))
+    async with running(fake, tmp_path, *unanswered(found), wishes=wishes(PROBED)) as rig:
+        await doubtful_put(rig)
+        assert await rig.standing() == (0, 100)
+        await resolved(rig)
+        assert await rig.standing() == (90, 0)
+        assert await rig.standing("uploads") == (1, 0)
+        probe = rig.upstream.requests[1]
+        assert (probe.method, probe.target) == (b"HEAD", b"/files/a")
+
+
+async def test_what_is_not_there_is_released(fake: Store, tmp_path: Path) -> None:
+    missing = probed(Answer(404))
+    async with running(fake, tmp_path, *unanswered(missing), wishes=wishes(PROBED)) as rig:
+        await doubtful_put(rig)
+        await resolved(rig)
+        assert await rig.standing() == (0, 0)
+        assert await rig.standing("uploads") == (0, 0)
+
+
+async def test_a_size_in_the_answers_json(fake: Store, tmp_path: Path) -> None:
+    told = probed(Answer(200, [(b"Content-Type", b"application/json")], b'{"bytes": 77}'))
+    by_json = 'probe = { path = "/files/{name}", method = "GET", size = "bytes" }'
+    async with running(fake, tmp_path, *unanswered(told), wishes=wishes(by_json)) as rig:
+        await doubtful_put(rig)
+        await resolved(rig)
+        assert await rig.standing() == (77, 0)
+
+
+async def test_a_probe_that_fails_is_repeated(fake: Store, tmp_path: Path) -> None:
+    probes = (probed(Answer(503)), probed(Reset()), probed(Answer(200, length=5)))
+    async with running(fake, tmp_path, *unanswered(*probes), wishes=wishes(PROBED)) as rig:
+        await doubtful_put(rig)
+        await resolved(rig)
+        assert await rig.standing() == (5, 0)
+
+
+@pytest.mark.parametrize(("on_expiry", "used"), [("release", 0), ("commit", 100)])
+async def test_without_a_word_the_end_of_the_lease_decides(
+    fake: Store, tmp_path: Path, on_expiry: str, used: int
+) -> None:
+    ending = f'on_expiry = "{on_expiry}"\ndoubt_lease = "1s"'
+    async with running(fake, tmp_path, *unanswered(), wishes=wishes(ending)) as rig:
+        await doubtful_put(rig)
+        assert await rig.standing() == (0, 100)
+        await resolved(rig)
+        assert await rig.standing() == (used, 0)
+
+
+async def test_a_gateway_that_is_gone_leaves_its_doubts_to_others(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure rows 4, 5"""
+    long = wishes('on_expiry = "commit"\ndoubt_lease = "2s"')
+    async with running(fake, tmp_path, *unanswered(), wishes=long, audited=False) as rig:
+        await doubtful_put(rig)
+    (doubt,) = await Doubts(fake.client).list()
+    assert doubt.held == {"storage_bytes": 100, "uploads": 1}
+    async with running(fake, tmp_path, wishes=long) as rig:
+        await resolved(rig)
+        assert await rig.standing() == (100, 0)
