@@ -87,14 +87,18 @@ async def hammer(
 
 
 class Upload:
-    """One PUT, sent as the test says."""
+    """One PUT of `size` bytes, sent as the test says; `chunked` does not tell the size before."""
 
-    def __init__(self, port: int, key: str, target: str, size: int, *lines: str) -> None:
+    def __init__(
+        self, port: int, key: str, target: str, size: int, *, chunked: bool = False
+    ) -> None:
         self.target = target
         self.size = size
         self.sent = 0
         self._port = port
-        self._head = head("PUT", target, key, f"Content-Length: {size}", *lines)
+        self._chunked = chunked
+        framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
+        self._head = head("PUT", target, key, framing)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def begin(self, part: int = 0) -> "Upload":
@@ -108,7 +112,11 @@ class Upload:
         assert self._streams is not None
         part = min(part, self.size - self.sent)
         self.sent += part
-        self._streams[1].write(b"u" * part)
+        data = b"u" * part
+        if self._chunked and part:
+            data = b"%x\r\n%b\r\n" % (part, data)
+            data += b"0\r\n\r\n" if self.sent == self.size else b""
+        self._streams[1].write(data)
         await self._streams[1].drain()
 
     async def pace(self, piece: int, every_s: float) -> None:

@@ -105,10 +105,18 @@ class House:
         return self._client(Kept(gateway.port, customer.key))
 
     def upload(
-        self, gateway: GatewayProcess, customer: Customer, name: str, size: int, *lines: str
+        self,
+        gateway: GatewayProcess,
+        customer: Customer,
+        name: str,
+        size: int,
+        *,
+        chunked: bool = False,
     ) -> Upload:
-        """A PUT of /files/`name`; `lines` are further headers."""
-        return self._client(Upload(gateway.port, customer.key, f"/files/{name}", size, *lines))
+        """A PUT of /files/`name`."""
+        return self._client(
+            Upload(gateway.port, customer.key, f"/files/{name}", size, chunked=chunked)
+        )
 
     def open_leases(self, customer: Customer) -> int:
         """How many reservations are open, looked at without touching any."""

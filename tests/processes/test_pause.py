@@ -34,7 +34,7 @@ USUAL = Timing("", 15)
 async def test_its_room_goes_to_others_and_its_late_commit_is_charged_once(
     tmp_path: Path, timing: Timing
 ) -> None:
-    """failure row 12; failure row 11: to the store, a loop that is blocked looks the same"""
+    """failure row 12"""
     async with (
         ScriptedUpstream() as upstream,
         deployed(tmp_path, Wishes(upstream.url, server=timing.server), gateways=2) as house,

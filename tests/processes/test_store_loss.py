@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,56 @@ async def test_a_store_that_answers_late_has_reserved_nothing_for_good(tmp_path:
         assert len(upstream.requests) == len(lines)
 
 
+async def test_a_body_of_unknown_length_is_cut_when_it_cannot_be_covered(tmp_path: Path) -> None:
+    """failure row 13: in the middle of a request, too"""
+    step = 65_536
+    wishes = Wishes("", store_timeout=USUAL, upload=f"grow_step = {step}")
+    async with (
+        ScriptedUpstream() as upstream,
+        deployed(tmp_path, wishes.but(upstream=upstream.url)) as house,
+    ):
+        (gateway,) = house.gateways
+        acme = await house.customer("acme")
+        upload = house.upload(gateway, acme, "a", 10 * step, chunked=True)
+        await upload.begin(step // 2)
+        await upstream.until(lambda: bool(upstream.bytes_in > step // 2))
+        house.redis.kill()
+        await upload.send(5 * step)
+        reply = await upload.reply()
+        assert reply is not None
+        assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+        await upstream.until(lambda: upstream.resets == 1)
+        assert upstream.requests[0].body_bytes <= step
+        house.redis.start()
+        await house.settled(acme)
+        assert await house.standing(acme) == (0, 0)
+
+
+async def test_an_upload_outlives_an_absence_longer_than_its_lease(tmp_path: Path) -> None:
+    """failure row 14"""
+    leases = 'lease = "3s"\nheartbeat = "1s"'
+    async with (
+        ScriptedUpstream() as upstream,
+        deployed(
+            tmp_path, Wishes(upstream.url, store_timeout=USUAL, server=leases), gateways=2
+        ) as house,
+    ):
+        (gateway, _) = house.gateways
+        acme = await house.customer("acme", storage=1_000)
+        upload = await house.upload(gateway, acme, "a", 1_000).begin(500)
+        await upstream.until(lambda: bool(upstream.requests))
+        with killed(house.redis):
+            began = time.monotonic()
+            await until(lambda: time.monotonic() - began > 4, "its lease has ended")
+        await until(lambda: not house.open_leases(acme), "it is reclaimed")
+        await upload.send(500)
+        reply = await upload.reply()
+        assert reply is not None
+        assert reply.status == 201
+        await until(partial(_charged, house, 1_000), "it is charged")
+        assert await gateway.metric("settlements_total", late="true") == 1
+
+
 async def test_scripts_that_are_flushed_all_the_time_cost_no_request(tmp_path: Path) -> None:
     """failure row 18"""
     async with (
@@ -139,6 +190,10 @@ async def test_scripts_that_are_flushed_all_the_time_cost_no_request(tmp_path: P
             await asyncio.wait([load], timeout=0.01)
         assert await load == {201: 2_000}
         assert await house.standing(acme) == (2_000, 0)
+
+
+async def _charged(house: House, used: int) -> bool:
+    return await house.standing(house.customers[0]) == (used, 0)
 
 
 async def _ready(house: House, *, wanted: bool) -> bool:
