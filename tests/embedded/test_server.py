@@ -1,47 +1,50 @@
-"""The server of `redis = "auto"`: shared, kept through deaths, stopped by the last who leaves."""
+"""The gateway's own Redis: shared, kept through deaths, stopped by the last who leaves."""
 
 import asyncio
+import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
-from gateway.embedded.server import SOCKET_PATH_MAX, EmbeddedRedis, socket_path
+from gateway.embedded.choosing import Binary
+from gateway.embedded.home import Home, settle
+from gateway.embedded.locks import Lock
+from gateway.embedded.server import EmbeddedRedis
 from gateway.errors import StoreError
 from gateway.ledger.redispy import no_retry
-from tests.redis_server import Binary
-from tests.stores import BINARIES, newest
+from tests.redis_server import RedisServer
+from tests.stores import newest as newest_found
+
+ON_EVERY_LOOP = True
 
 
 @pytest.fixture
-def directory() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="qg-embedded-") as name:
-        yield Path(name) / "redis"
-        for file in Path(name).rglob("redis.pid"):  # Left by a test that failed.
-            os.kill(int(file.read_text()), signal.SIGKILL)
+def home(state_dir: Path) -> Home:
+    return settle(state_dir)
 
 
-@pytest.fixture(params=BINARIES, ids=lambda binary: binary.name)
-def binary(request: pytest.FixtureRequest) -> Binary:
-    found: Binary = request.param
-    return found
+@pytest.fixture
+def path_has_newest(newest: Binary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "redis-server").symlink_to(newest.path)
+    monkeypatch.setenv("PATH", str(tmp_path))
 
 
-async def join(directory: Path, binary: Binary) -> EmbeddedRedis:
-    server = EmbeddedRedis(directory)
-    major, minor, patch = binary.numbers
-    await server.join(binary.path, (major, minor, patch))
+async def start(home: Home, binary: Binary) -> EmbeddedRedis:
+    server = EmbeddedRedis(home)
+    await server.start(binary)
     return server
 
 
-async def ask(server: EmbeddedRedis, *words: str) -> object:
-    client = Redis(unix_socket_path=str(server.socket), protocol=2, retry=no_retry())
+async def ask(home: Home, *words: str | int) -> object:
+    client = Redis(unix_socket_path=str(home.socket), protocol=2, retry=no_retry())
     try:
         answer: object = await client.execute_command(*words)  # type: ignore[no-untyped-call]
         return answer
@@ -49,188 +52,428 @@ async def ask(server: EmbeddedRedis, *words: str) -> object:
         await client.aclose()
 
 
-def pid(server: EmbeddedRedis) -> int:
-    return int((server.directory / "redis.pid").read_text())
+async def in_the_end(home: Home, *words: str | int) -> object:
+    """The answer, as soon as there is a server to give it."""
+    async with asyncio.timeout(15):
+        while True:
+            with suppress(RedisError):
+                return await ask(home, *words)
+            await asyncio.sleep(0.01)
 
 
-async def test_books_survive_a_restart(directory: Path, binary: Binary) -> None:
-    server = await join(directory, binary)
-    await ask(server, "SET", "used", "7")
-    await server.leave()
-    with pytest.raises((RedisError, OSError)):
-        await ask(server, "PING")
-    again = await join(directory, binary)
-    assert await ask(again, "GET", "used") == b"7"
+def pid(home: Home) -> int:
+    return int(home.pid.read_text())
+
+
+def runs(home: Home) -> bool:
+    lock = Lock(home.server)
+    free = lock.take()
+    lock.free()
+    return not free
+
+
+@contextmanager
+def hanging(home: Home) -> Iterator[None]:
+    process = pid(home)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGCONT)
+
+
+# -- starting and stopping ------------------------------------------------------------------------
+
+
+async def test_books_survive_a_restart(home: Home, binary: Binary) -> None:
+    first = await start(home, binary)
+    await ask(home, "SET", "used", "7")
+    await first.leave()
+    assert not runs(home)
+    again = await start(home, binary)
+    assert await ask(home, "GET", "used") == b"7"
     await again.leave()
 
 
-async def test_it_keeps_what_it_is_told_and_evicts_nothing(directory: Path, binary: Binary) -> None:
+async def test_it_is_private_and_forgets_nothing(home: Home, binary: Binary) -> None:
     """failure row 23"""
-    server = await join(directory, binary)
-    facts = await ask(server, "INFO")
+    server = await start(home, binary)
+    facts = await ask(home, "INFO")
     assert isinstance(facts, dict)
     assert facts["maxmemory_policy"] == "noeviction"
     assert facts["aof_enabled"] == 1
     assert facts["tcp_port"] == 0
     assert facts["config_file"] == ""
-    assert server.socket.stat().st_mode & 0o777 == 0o700
-    assert server.directory.stat().st_mode & 0o777 == 0o700
+    assert home.socket
+    assert home.socket.stat().st_mode & 0o777 == 0o700
+    assert server.name == f"{binary.product} {'.'.join(map(str, binary.version))}"
+    assert home.oldest() == binary.version[:2]
     await server.leave()
 
 
-async def test_the_last_who_leaves_stops_it(directory: Path, binary: Binary) -> None:
-    first, second = await asyncio.gather(join(directory, binary), join(directory, binary))
-    assert pid(first) == pid(second)
+async def test_it_is_out_of_reach_of_the_terminal(home: Home, newest: Binary) -> None:
+    server = await start(home, newest)
+    assert os.getsid(pid(home)) != os.getsid(0)
+    assert os.getpgid(pid(home)) != os.getpgid(0)
+    await server.leave()
+
+
+async def test_a_long_path_is_no_trouble(state_dir: Path, binary: Binary) -> None:
+    home = settle(state_dir / ("d" * 60) / ("e" * 60))
+    server = await start(home, binary)
+    assert home.socket
+    short = home.socket.parent
+    assert not short.is_relative_to(home.directory)
+    other = EmbeddedRedis(Home(home.directory))
+    assert await other.attach()
+    await other.leave()
+    assert await ask(home, "PING")
+    await server.leave()
+    assert not short.exists()
+
+
+async def test_leaving_without_having_come_is_nothing(home: Home) -> None:
+    server = EmbeddedRedis(home)
+    assert not await server.attach()
+    await server.leave()
+    await server.leave()
+    assert not runs(home)
+
+
+# -- sharing --------------------------------------------------------------------------------------
+
+
+async def test_the_last_who_leaves_stops_it(home: Home, binary: Binary) -> None:
+    first, second = EmbeddedRedis(home), EmbeddedRedis(home)
+    await asyncio.gather(first.start(binary), second.start(binary))
     await first.leave()
-    assert await ask(second, "PING")
+    assert await ask(home, "PING")
     await second.leave()
-    with pytest.raises((RedisError, OSError)):
-        await ask(second, "PING")
+    assert not runs(home)
 
 
-async def test_many_who_come_and_go_at_once_share_one(directory: Path) -> None:
+async def test_many_who_come_and_go_at_once_lose_nothing(home: Home, newest: Binary) -> None:
     async def visit(number: int) -> None:
-        server = await join(directory, newest())
-        await ask(server, "RPUSH", "visitors", str(number))
+        server = await start(home, newest)
+        await ask(home, "RPUSH", "visitors", number)
         await server.leave()
 
     await asyncio.gather(*(visit(number) for number in range(12)))
-    server = await join(directory, newest())
-    assert await ask(server, "LLEN", "visitors") == 12
+    assert not runs(home)
+    server = await start(home, newest)
+    assert await ask(home, "LLEN", "visitors") == 12
     await server.leave()
 
 
 VISITOR = """
 import asyncio, sys
 from pathlib import Path
+from gateway.embedded.choosing import Binary
+from gateway.embedded.home import settle
 from gateway.embedded.server import EmbeddedRedis
 
 async def main():
-    await EmbeddedRedis(Path(sys.argv[1])).join(Path(sys.argv[2]), (7, 0, 0))
-    print("joined", flush=True)
-    await asyncio.Event().wait()
+    server = EmbeddedRedis(settle(Path(sys.argv[1])))
+    await server.start(Binary(Path(sys.argv[2]), "Redis", (7, 0, 0)))
+    print("here", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await server.leave()
 
 asyncio.run(main())
 """
 
 
-async def test_it_outlives_a_killed_gateway_and_the_next_one_takes_over(
-    directory: Path, binary: Binary
-) -> None:
-    """failure row 2"""
-    gateway = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", VISITOR, str(directory), str(binary.path)),
+async def visitor(state_dir: Path, binary: Binary) -> asyncio.subprocess.Process:
+    """Another process that uses the server until it is sent a line."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", VISITOR, str(state_dir), str(binary.path)),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    assert gateway.stdout is not None
-    assert await gateway.stdout.readline() == b"joined\n"
+
+
+async def here(process: asyncio.subprocess.Process) -> None:
+    assert process.stdout
+    assert await process.stdout.readline() == b"here\n"
+
+
+async def test_processes_that_start_at_once_share_one(
+    state_dir: Path, home: Home, newest: Binary
+) -> None:
+    visitors = [await visitor(state_dir, newest) for _ in range(3)]
+    for process in visitors:
+        await here(process)
+    # Nobody could have attached to the first one's server if each had one of its own.
+    assert await ask(home, "SET", "shared", "yes")
+    for process in visitors:
+        assert runs(home)
+        await process.communicate(b"leave\n")
+        assert process.returncode == 0
+    assert not runs(home)
+
+
+async def test_a_killed_gateway_loses_nothing_and_the_next_takes_over(
+    state_dir: Path, home: Home, binary: Binary
+) -> None:
+    """failure row 2"""
+    gateway = await visitor(state_dir, binary)
+    await here(gateway)
+    await ask(home, "SET", "used", "7")
+    before = pid(home)
     gateway.kill()
-    await gateway.wait()
-    server = EmbeddedRedis(directory)
-    before = pid(server)
-    assert await ask(server, "PING")
-    await ask(server, "SET", "used", "7")
-    next_one = await join(directory, binary)
-    assert pid(next_one) == before
-    assert await ask(next_one, "GET", "used") == b"7"
-    await next_one.leave()
-    with pytest.raises((RedisError, OSError)):
-        await ask(server, "PING")
+    await gateway.communicate()
+    assert runs(home)
+    following = EmbeddedRedis(home)
+    assert await following.attach()
+    assert pid(home) == before
+    assert await ask(home, "GET", "used") == b"7"
+    await following.leave()
+    assert not runs(home)
 
 
+async def test_somebody_elses_server_is_used_and_never_stopped(home: Home) -> None:
+    theirs = RedisServer(newest_found(), home.directory)
+    theirs.start()
+    try:
+        server = EmbeddedRedis(home)
+        assert await server.attach()
+        await server.leave()
+        assert theirs.run("PING")
+    finally:
+        theirs.stop()
+
+
+# -- trouble --------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("path_has_newest")
 async def test_it_is_started_again_when_it_dies(
-    directory: Path, binary: Binary, monkeypatch: pytest.MonkeyPatch
+    home: Home, newest: Binary, caplog: pytest.LogCaptureFixture
 ) -> None:
     """failure row 13"""
-    monkeypatch.setattr("gateway.embedded.server.LOOK_EVERY_S", 0.02)
-    server = await join(directory, binary)
-    await ask(server, "SET", "used", "7")
-    before = pid(server)
-    os.kill(before, signal.SIGKILL)
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                assert await ask(server, "GET", "used") == b"7"
-                break
-            except (RedisError, OSError):
-                await asyncio.sleep(0.02)
-    assert pid(server) != before
+    first, second = await start(home, newest), await start(home, newest)
+    for total in (1, 2, 3):
+        before = pid(home)
+        assert await ask(home, "INCR", "used") == total
+        os.kill(before, signal.SIGKILL)
+        assert await in_the_end(home, "GET", "used") == b"%d" % total
+        assert pid(home) != before
+    assert "has ended; starting it again" in caplog.text
+    await first.leave()
+    assert await ask(home, "PING")
+    await second.leave()
+    assert not runs(home)
+
+
+async def test_where_it_cannot_be_started_again_that_is_logged_and_tried_again(
+    home: Home, newest: Binary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 13"""
+    monkeypatch.setattr("gateway.embedded.server.PAUSE_MAX_S", 0.05)
+    monkeypatch.setattr("gateway.embedded.server.found_here", lambda: iter(()))
+    told = asyncio.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "does not start: redis: " in record.getMessage():
+                told.set()
+
+    handler = Told()
+    logging.getLogger("gateway.embedded.server").addHandler(handler)
+    server = await start(home, newest)
+    await ask(home, "SET", "used", "7")
+    os.kill(pid(home), signal.SIGKILL)
+    await asyncio.wait_for(told.wait(), 10)
+    logging.getLogger("gateway.embedded.server").removeHandler(handler)
+    monkeypatch.undo()
+    (tmp_path / "redis-server").symlink_to(newest.path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert await in_the_end(home, "GET", "used") == b"7"
     await server.leave()
 
 
 async def test_a_hanging_server_is_not_doubled(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, newest: Binary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.embedded.server.READY_WITHIN_S", 0.2)
-    monkeypatch.setattr("gateway.embedded.server.ANSWER_WITHIN_S", 0.1)
-    server = await join(directory, newest())
-    before = pid(server)
-    os.kill(before, signal.SIGSTOP)
-    try:
+    """failure row 15"""
+    server = await start(home, newest)
+    before = pid(home)
+    monkeypatch.setattr("gateway.embedded.server.ANSWERS_WITHIN_S", 0.2)
+    with hanging(home):
+        other = EmbeddedRedis(home)
         with pytest.raises(StoreError, match="does not answer"):
-            await join(directory, newest())
-    finally:
-        os.kill(before, signal.SIGCONT)
-    assert pid(server) == before
+            await other.start(newest)
+        await other.leave()
+    assert pid(home) == before
+    assert await ask(home, "PING")
     await server.leave()
 
 
-async def test_a_server_that_does_not_start_tells_why(directory: Path) -> None:
-    server = await join(directory, newest())
-    await server.leave()
-    spoil(directory)
-    with pytest.raises(StoreError, match=r"(?i)bad file format") as caught:
-        await join(directory, newest())
-    assert not caught.value.transient
-
-
-def spoil(directory: Path) -> None:
-    for file in directory.rglob("*.aof"):
-        file.write_bytes(b"nonsense that is no append-only file")
-
-
-async def test_what_is_no_server_is_told(directory: Path) -> None:
-    with pytest.raises(StoreError, match="No such file"):
-        await EmbeddedRedis(directory).join(Path("/nonexistent/redis-server"), (7, 0, 0))
-
-
-@pytest.fixture
-def open_directory(directory: Path) -> Path:
-    directory.mkdir()
-    directory.chmod(0o777)
-    return directory
-
-
-async def test_a_directory_that_others_may_write_is_refused(open_directory: Path) -> None:
-    with pytest.raises(StoreError, match="writable for no other"):
-        await EmbeddedRedis(open_directory).join(newest().path, (7, 0, 0))
-
-
-async def test_a_long_path_gets_a_short_socket(directory: Path, binary: Binary) -> None:
-    deep = directory / ("x" * 100)
-    server = await join(deep, binary)
-    assert not server.socket.is_relative_to(deep)
-    assert await ask(server, "SET", "used", "7")
-    await server.leave()
-    assert sorted(
-        path.name for path in deep.iterdir() if "aof" in path.name or "append" in path.name
-    )
-    server.socket.parent.rmdir()
-
-
-@pytest.mark.parametrize(("length", "inside"), [(80, True), (96, True), (97, False), (200, False)])
-def test_a_socket_is_in_its_directory_when_the_kernel_can_take_that(
-    length: int, inside: bool
+async def test_a_hanging_server_is_killed_at_last(
+    home: Home, binary: Binary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = Path("/" + "d" * (length - 1))
-    path = socket_path(directory)
-    assert (path.parent == directory) == inside
-    assert len(os.fsencode(path)) <= SOCKET_PATH_MAX
+    server = await start(home, binary)
+    await ask(home, "SET", "used", "7")
+    monkeypatch.setattr("gateway.embedded.server.STOPS_WITHIN_S", 0.2)
+    with hanging(home):
+        await server.leave()
+        assert not runs(home)
+    again = await start(home, binary)
+    assert await ask(home, "GET", "used") == b"7"
+    await again.leave()
 
 
-async def test_the_books_say_which_version_wrote_them(directory: Path, binary: Binary) -> None:
-    assert EmbeddedRedis(directory).written_by() is None
-    server = await join(directory, binary)
-    assert server.written_by() == binary.numbers[:2]
+async def test_one_that_has_gone_when_the_last_leaves_is_no_trouble(
+    home: Home, newest: Binary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.embedded.server.found_here", lambda: iter(()))
+    server = await start(home, newest)
+    os.kill(pid(home), signal.SIGKILL)
     await server.leave()
-    assert EmbeddedRedis(directory).written_by() == binary.numbers[:2]
+    assert not runs(home)
+
+
+async def test_books_that_cannot_be_read_are_told(home: Home, binary: Binary) -> None:
+    server = await start(home, binary)
+    await ask(home, "SET", "used", "7")
+    await server.leave()
+    for file in home.directory.rglob("*.aof"):
+        file.write_bytes(b"*3\r\n$3\r\nnonsense that is no append-only file" * 9)
+    server = EmbeddedRedis(home)
+    with pytest.raises(StoreError, match=r"Bad file format") as caught:
+        await server.start(binary)
+    assert not caught.value.transient
+    await server.leave()
+    assert not runs(home)
+
+
+async def test_what_is_no_server_is_told(home: Home) -> None:
+    server = EmbeddedRedis(home)
+    with pytest.raises(StoreError, match="No such file"):
+        await server.start(Binary(Path("/nonexistent/redis-server"), "Redis", (7, 0, 0)))
+    await server.leave()
+
+
+@contextmanager
+def read_slowly(home: Home, binary: Binary) -> Iterator[None]:
+    """A server that reads the books of this home one key after the other."""
+    words = {
+        "dir": home.directory,
+        "unixsocket": home.socket,
+        "port": 0,
+        "appendonly": "yes",
+        "key-load-delay": 20_000,
+        "loading-process-events-interval-bytes": 1024,
+        "logfile": home.log,
+    }
+    command = [word for name, value in words.items() for word in (f"--{name}", str(value))]
+    with subprocess.Popen([binary.path, *command]) as server:
+        try:
+            yield
+        finally:
+            server.terminate()
+
+
+async def rewritten(home: Home) -> None:
+    """Wait until the append-only file begins with a snapshot."""
+    await ask(home, "BGREWRITEAOF")
+    while True:
+        facts = await ask(home, "INFO", "persistence")
+        assert isinstance(facts, dict)
+        if not (facts["aof_rewrite_in_progress"] or facts["aof_rewrite_scheduled"]):
+            return
+        await asyncio.sleep(0.01)
+
+
+async def reading(home: Home) -> None:
+    """Wait until the server says that it reads its books."""
+    while True:
+        try:
+            await ask(home, "PING")
+        except BusyLoadingError:
+            return
+        except RedisError:
+            await asyncio.sleep(0.01)
+
+
+async def test_large_books_may_take_their_time_to_be_read(
+    home: Home, newest: Binary, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    server = await start(home, newest)
+    for number in range(50):
+        await ask(home, "SET", f"account-{number}", os.urandom(1024).hex())
+    async with asyncio.timeout(10):
+        await rewritten(home)
+    await server.leave()
+    monkeypatch.setattr("gateway.embedded.server.ANSWERS_WITHIN_S", 0.2)
+    with read_slowly(home, newest):
+        async with asyncio.timeout(10):
+            await reading(home)
+        reader = EmbeddedRedis(home)
+        assert await reader.attach()
+        assert "is reading its books" in caplog.text
+        assert await ask(home, "EXISTS", "account-49") == 1
+        await reader.leave()
+
+
+async def test_a_door_that_stays_shut_is_told(
+    home: Home, newest: Binary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.embedded.server.DOOR_WITHIN_S", 0.05)
+    door = Lock(home.door)
+    assert door.take()
+    server = EmbeddedRedis(home)
+    with pytest.raises(StoreError, match="starting or stopping for too long"):
+        await server.start(newest)
+    door.free()
+
+
+async def test_one_that_cannot_be_stopped_is_left_and_that_is_logged(
+    home: Home, newest: Binary, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start(home, newest)
+    monkeypatch.setattr("gateway.embedded.server.DOOR_WITHIN_S", 0.05)
+    door = Lock(home.door)
+    assert door.take()
+    await server.leave()
+    door.free()
+    assert "is left running" in caplog.text
+    assert runs(home)
+    following = EmbeddedRedis(home)
+    assert await following.attach()
+    await following.leave()
+    assert not runs(home)
+
+
+async def test_a_shutdown_that_is_refused_is_enforced(
+    home: Home, newest: Binary, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start(home, newest)
+    await ask(home, "SET", "used", "7")
+    await ask(home, "ACL", "SETUSER", "default", "-shutdown")
+    monkeypatch.setattr("gateway.embedded.server.STOPS_WITHIN_S", 0.2)
+    await server.leave()
+    assert "does not stop; killing it" in caplog.text
+    assert not runs(home)
+    again = await start(home, newest)
+    assert await ask(home, "GET", "used") == b"7"
+    await again.leave()
+
+
+async def test_one_whose_process_is_not_known_is_left_running(
+    home: Home, newest: Binary, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the system does not tell who listens at a socket."""
+    server = await start(home, newest)
+    monkeypatch.setattr("gateway.embedded.server.STOPS_WITHIN_S", 0.2)
+    monkeypatch.setattr("gateway.embedded.server.sys.platform", "other")
+    with hanging(home):
+        await server.leave()
+    monkeypatch.undo()
+    assert "is left running: the Redis server in" in caplog.text
+    following = EmbeddedRedis(home)
+    await following.attach()
+    await following.leave()
+    assert not runs(home)
