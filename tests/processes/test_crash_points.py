@@ -85,17 +85,23 @@ async def test_after_the_reservation(tmp_path: Path) -> None:
             assert states(house, acme) == ["E"]
 
 
-async def test_after_the_last_byte(tmp_path: Path) -> None:
-    """failure row 4: nobody knows whether the upstream has stored it. It stays reserved as long as
-    its lease, and then is on record as expired, not as released."""
+@pytest.mark.parametrize("answered", [False, True], ids=["unanswered", "answered"])
+async def test_after_the_last_byte(tmp_path: Path, answered: bool) -> None:
+    """failure row 4; failure row 5: nobody is left who knows whether the upstream has stored it.
+    It stays reserved as long as its lease, and then is on record as expired, not as released."""
+    go_on = asyncio.Event()
     async with (
-        ScriptedUpstream([Request(), Hang()]) as upstream,
+        ScriptedUpstream([Request(), Wait(go_on), Answer(201)], [Store()]) as upstream,
         deployed(tmp_path, Wishes(upstream.url, server=LEASES), gateways=2) as house,
     ):
         doomed, other = house.gateways
         acme = await house.customer("acme", storage=SIZE)
         upload = await house.upload(doomed, acme, "a", SIZE).begin(SIZE)
         await upstream.until(lambda: bool(upstream.requests) and upstream.requests[0].ended)
+        doomed.signal(signal.SIGSTOP)
+        if answered:
+            go_on.set()
+            await upstream.until(lambda: upstream.bytes_out > 0)
         doomed.kill()
         assert await upload.reply() is None
         line = house.kept(other, acme)
@@ -103,11 +109,14 @@ async def test_after_the_last_byte(tmp_path: Path) -> None:
         await until(lambda: not house.open_leases(acme), "free", within_s=FREE_WITHIN_S)
         assert states(house, acme) == ["E"]
         assert await other.metric("expired_leases_total") == 1
+        # The client, who was not told, sends it again: that is charged, once.
+        assert (await line.ask("PUT", "/files/a", b"u" * SIZE)).status == 201
+        assert await house.standing(acme) == (SIZE, 0)
 
 
 @pytest.mark.parametrize("ending", ["killed", "told to stop"])
 async def test_after_the_answer_while_redis_is_away(tmp_path: Path, ending: str) -> None:
-    """failure row 6; failure row 5"""
+    """failure row 6: what the client was told is charged, by the next process on those files."""
     go_on = asyncio.Event()
     async with (
         ScriptedUpstream([Request(), Wait(go_on), Answer(201)]) as upstream,
