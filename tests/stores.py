@@ -14,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from redis.asyncio import Redis
 
-from gateway.ledger.redispy import no_retry
+from gateway.ledger.address import Address
+from gateway.ledger.redispy import client_of
 from gateway.ledger.store import Store, connect
 from tests.redis_server import Binary, RedisServer, found_binaries
 
@@ -108,5 +108,4 @@ async def open_flavour(flavour: Flavour, servers: RedisServers) -> Store:
     server = servers.empty(flavour.binary)
     if flavour.via is Via.PIPELINED:
         return await connect(server.url)
-    client = Redis(unix_socket_path=str(server.socket), protocol=2, retry=no_retry())
-    return Store.over(client, flavour.binary.name)
+    return Store.over(client_of(Address(path=str(server.socket))), flavour.binary.name)

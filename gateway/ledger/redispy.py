@@ -37,7 +37,8 @@ from gateway.ledger.address import Address
 from gateway.ledger.resp import store_error, unavailable
 from gateway.ledger.scripts import Script
 
-POOL_EMPTY = "No connection available."
+BUSY_POOL = frozenset({"No connection available.", "Too many connections"})
+"""What its pools say when they are empty: nothing has been asked then."""
 
 # redis-py cuts the code off the text of the errors that it has a class for.
 _CUT_CODES: tuple[tuple[type[RedisError], str], ...] = (
@@ -126,7 +127,7 @@ def as_store_error(error: RedisError | RedisClusterException, *, doing: str) -> 
             return unavailable(f"{doing}: {error}")
         case TimeoutError():
             return unavailable(f"{doing}: no answer in time", indeterminate=True)
-        case ConnectionError() if str(error) == POOL_EMPTY:
+        case ConnectionError() if str(error) in BUSY_POOL:
             return unavailable(f"{doing}: every connection is busy")
         case _:
             pass

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from gateway.errors import STORE_UNAVAILABLE, StoreError
 from gateway.ledger.address import Address, Kind, Place, parse
@@ -58,7 +58,10 @@ class Store:
                 transient=False,
             ) from None
         client: Redis = fakeredis.FakeAsyncRedis(
-            server=server or fakeredis.FakeServer(), protocol=2, retry=no_retry()
+            server=server or fakeredis.FakeServer(),
+            protocol=2,
+            retry=no_retry(),
+            connection_pool_class=BlockingConnectionPool,
         )
         return cls.over(client, f"fakeredis {fakeredis.__version__}")
 

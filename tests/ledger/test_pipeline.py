@@ -18,7 +18,8 @@ from tests.ledger.scripts import ADD, ADD_ONCE, ECHO, script
 from tests.redis_server import RedisServer
 from tests.stores import newest
 
-ADMISSION_BOUND_S = 0.3
+ADMISSION_BOUND_S = 0.3 + 0.1
+"""What is promised, and something for a machine that is busy with other tests."""
 
 ON_EVERY_LOOP = True
 

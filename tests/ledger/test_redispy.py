@@ -1,6 +1,7 @@
 """Scripts over redis-py: what comes back, and how failures are told."""
 
 import asyncio
+from random import Random
 
 import pytest
 from redis.asyncio import BlockingConnectionPool, Redis, UnixDomainSocketConnection
@@ -8,7 +9,7 @@ from redis.asyncio import BlockingConnectionPool, Redis, UnixDomainSocketConnect
 from gateway.errors import INTERNAL, STORE_FULL, STORE_UNAVAILABLE, StoreError
 from gateway.ledger.redispy import RedisPyTransport, no_retry
 from gateway.ledger.store import Store
-from tests.ledger.scripts import ADD, script
+from tests.ledger.scripts import ADD, ECHO, script
 from tests.redis_server import RedisServer
 from tests.stores import FAKE
 
@@ -38,6 +39,23 @@ async def test_a_script_that_fails_is_our_failure(store: Store) -> None:
     with pytest.raises(StoreError, match="boom") as caught:
         await store.admission.run(script("bad", "error('boom')"), [b"k"], [])
     assert (caught.value.error, caught.value.transient) == (INTERNAL, False)
+
+
+async def test_cancelled_calls_cause_no_crosstalk(store: Store) -> None:
+    """failure row 17"""
+    random = Random(17)
+    loop = asyncio.get_running_loop()
+
+    async def call(word: bytes) -> object:
+        return await store.admission.run(ECHO, [b"k"], [word])
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(call(b"%d" % number)) for number in range(400)]
+        for task in tasks[::2]:
+            loop.call_later(random.random() * 0.05, task.cancel)
+    for number, task in enumerate(tasks):
+        assert task.cancelled() or task.result() == b"%d" % number
+    assert await call(b"after") == b"after"
 
 
 def transport(server: RedisServer, connections_max: int = 4) -> RedisPyTransport:

@@ -15,7 +15,8 @@ from tests.ledger.scripts import ADD, ECHO
 from tests.redis_server import Binary, RedisServer, free_port
 from tests.stores import BINARIES
 
-ADMISSION_BOUND_S = 0.3
+ADMISSION_BOUND_S = 0.3 + 0.1
+"""What is promised, and something for a machine that is busy with other tests."""
 
 
 @contextmanager

@@ -18,9 +18,8 @@ from tests.ledger.lively import STORAGE, ledger_on, reserve, reserved, terms_of
 from tests.redis_server import RedisServer
 from tests.stores import newest
 
-ADMISSION_BOUND_S = 0.3
-SLACK_S = 0.1
-"""For the machine that the test runs on."""
+ADMISSION_BOUND_S = 0.3 + 0.1
+"""What is promised, and something for a machine that is busy with other tests."""
 
 ACME = terms_of("acme")
 ONE = [Line.exact(STORAGE.name, 1)]
@@ -49,7 +48,7 @@ async def told_in_time(work: Awaitable[object]) -> StoreError:
     began = monotonic()
     with pytest.raises(StoreError) as caught:
         await work
-    assert monotonic() - began < ADMISSION_BOUND_S + SLACK_S
+    assert monotonic() - began < ADMISSION_BOUND_S
     assert (caught.value.error, caught.value.transient) == (STORE_UNAVAILABLE, True)
     return caught.value
 
