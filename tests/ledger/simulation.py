@@ -84,7 +84,10 @@ class Simulation:
     store_ms: int = START_MS
     terms: list[Terms] = field(init=False)
     rate: RateLimit | None = field(init=False)
+    largest: int = field(init=False)
+    """Of one line; small ones let many reservations be open at once."""
     reserved: list[tuple[str, Terms, list[Line], dict[str, Any]]] = field(default_factory=list)
+    grown: list[tuple[str, Terms, list[Line]]] = field(default_factory=list)
     committed: list[tuple[Any, ...]] = field(default_factory=list)
     adjusted: list[tuple[Any, ...]] = field(default_factory=list)
     assets: list[str] = field(default_factory=list)
@@ -99,6 +102,7 @@ class Simulation:
         self.ledger = Ledger(self.lossy, self.lossy, StoreClock(), now_ms=lambda: self.store_ms)
         self.store_ms += self.pick.randrange(400 * DAY_MS)
         self.rate = self.pick.choice([None, None, RateLimit(5, 1), RateLimit(3, 7)])
+        self.largest = self.pick.choice([4, 120])
         self.terms = self._terms()
 
     async def run(self, steps: int) -> int:
@@ -142,8 +146,12 @@ class Simulation:
         _same(real, expected)
 
     async def _grow(self) -> None:
-        name, terms = self._any_name()
-        lines = self._lines(None)
+        if self.grown and self.pick.random() < 0.2:
+            name, terms, lines = self.pick.choice(self.grown[-5:])
+        else:
+            name, terms = self._any_name()
+            lines = self._lines(None)
+            self.grown.append((name, terms, lines))
         real = await self._verb(self.ledger.grow(terms, name, lines))
         expected: Any = None
         for _ in range(self.lossy.ran):
@@ -243,13 +251,20 @@ class Simulation:
             self.store_ms += self.pick.randint(0, 400)
         elif chance < 0.7:
             self.store_ms += self.pick.randint(0, 5_000)
-        elif chance < 0.72:
+        elif chance < 0.715:
             self.store_ms += self.pick.choice(NEW_PERIOD_STEP_MS)
-        elif chance < 0.74:
-            self.store_ms -= self.pick.choice([1_000, 600_000, 3_600_000])
-        elif chance < 0.75:
+        elif chance < 0.735:
+            self.store_ms -= self.pick.choice([500, 5_000, 60_000])
+        elif chance < 0.736:
+            # The books stand still for as long; longer steps would make lives of nothing else.
+            self.store_ms -= 3_600_000
+        elif chance < 0.77:
+            # To the very instant at which a lease ends, or just before it.
+            ends = self.pick.choice([*self.model.leases.values(), 0])
+            self.store_ms = max(self.store_ms, ends - self.pick.choice([0, 0, 1]))
+        elif chance < 0.776:
             self._change_limits()
-        elif chance < 0.752 and self.flush is not None:
+        elif chance < 0.778 and self.flush is not None:
             await self.flush()
 
     async def _verb(self, verb: Any) -> Any:
@@ -311,7 +326,7 @@ class Simulation:
         meters = pick.sample(sorted(METERS), pick.choice([1, 1, 2, 3]) if count is None else count)
         lines = []
         for meter in meters:
-            least = pick.choice([0, 1, 3]) if meter == "slots" else pick.randint(0, 120)
+            least = pick.choice([0, 1, 3]) if meter == "slots" else pick.randint(0, self.largest)
             most = least + (pick.randint(0, 300) if pick.random() < 0.2 else 0)
             lines.append(Line(meter, least, most))
         return lines

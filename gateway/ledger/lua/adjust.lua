@@ -1,7 +1,7 @@
 --[[
   Purpose: move `used` without a reservation, by signed amounts, at most once per id.
   KEYS: books reservations forget hours days
-  ARGV: now from until id fingerprint keep_ms reason hour day count
+  ARGV: given from till id fingerprint keep_ms reason hour day count
     then the names of all counters
     then for each line: delta count, then for each of its counters: kind start limit
   Reply: adjusted replayed | mismatch state | below counter used

@@ -1,8 +1,8 @@
 --[[
   Purpose: charge what was really used, give back what was held, and remember the asset stored.
   KEYS: books reservations leases forget assets hours days
-  ARGV: now from until id fingerprint asset hour day periods count
-    then for each level meter: meter start (`periods` words in all)
+  ARGV: given from till id fingerprint asset hour day period_words count
+    then for each level meter: meter start (`period_words` in all)
     then the names of all counters
     then for each line: amount count, then for each of its counters: kind start limit
   Reply: settled late replayed overage, the counters | mismatch state | unknown | settled_as state

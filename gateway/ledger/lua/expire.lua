@@ -1,7 +1,7 @@
 --[[
   Purpose: end leases that are due, so that an account nobody asks about gets its room back.
   KEYS: books reservations leases forget
-  ARGV: now batch_max
+  ARGV: given batch_max
   Reply: expired count more next_lease_end | lost | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -1,7 +1,7 @@
 --[[
   Purpose: let an open reservation hold more: new totals per meter, all of them or none.
   KEYS: books reservations leases forget
-  ARGV: now from until id count
+  ARGV: given from till id count
     then the names of all counters
     then for each line: least most count, then for each of its counters: floor limit
   Reply: granted, what each line has in all, the counters | denied counter requested limit used peak reserved
@@ -37,7 +37,7 @@ end
 local text, rounds = digits(now), 0
 local short, asked, floor
 repeat
-  local ended, wrote = sweep(text, '16')
+  local ended, wrote = sweep(text, '16', true)
   if not ended then return {'damaged', wrote} end
   if wrote then got = redis.call('HMGET', books, 'now', unpack(ARGV, first, lines - 1)) end
   short, asked, floor = place(got, lines, held)

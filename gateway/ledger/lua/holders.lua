@@ -1,7 +1,7 @@
 --[[
   Purpose: list open reservations, those whose lease ends first before the others.
   KEYS: books reservations leases
-  ARGV: now count
+  ARGV: given count
   Reply: holders, then for each: id lease_end record | lost | damaged what
 ]]
 local books, reservations, leases = KEYS[1], KEYS[2], KEYS[3]

@@ -1,7 +1,7 @@
 --[[
   Purpose: open an account's books, so that reserve no longer takes their absence for a loss.
   KEYS: books
-  ARGV: now
+  ARGV: given
   Reply: 1 if they were opened now, 0 if they were open
 ]]
 local books = KEYS[1]

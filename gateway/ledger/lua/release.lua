@@ -1,7 +1,7 @@
 --[[
   Purpose: end an open reservation and give back all that it holds; nothing was used.
   KEYS: books reservations leases forget
-  ARGV: now id reason
+  ARGV: given id reason
   Reply: settled state replayed | unknown | settled_as state | lost | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

@@ -1,7 +1,7 @@
 --[[
   Purpose: take an asset off the books, once: its level meters get back what it was charged.
   KEYS: books assets hours days
-  ARGV: now from until asset hour day
+  ARGV: given from till asset hour day
     then for each level meter: meter start
   Reply: removed row | none | clock now | lost | below counter used | damaged what
 ]]

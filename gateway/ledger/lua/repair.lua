@@ -1,7 +1,7 @@
 --[[
   Purpose: make an account's books agree with themselves again; what reservations hold is the truth.
   KEYS: books reservations leases forget assets
-  ARGV: now lease_ms
+  ARGV: given lease_ms
   Reply: repaired, then what was changed: name before after | lost
 ]]
 local books, reservations, leases, forget, assets = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]

@@ -1,7 +1,7 @@
 --[[
   Purpose: set lines aside under one id, all of them on all their counters, or none.
   KEYS: books reservations leases forget
-  ARGV: now from until id fingerprint lease_ms keep_ms note remember interval_us burst_us count
+  ARGV: given from till id fingerprint lease_ms keep_ms note remember interval_us burst_us count
     then the names of all counters, rate
     then for each line: least most count, then for each of its counters: floor limit
   Reply: granted state replayed left reset retry, what each line got, the counters
@@ -83,7 +83,7 @@ local text, rounds = digits(now), 0
 local short, asked, floor
 repeat
   local ended, wrote = 0, false
-  if count ~= '0' then ended, wrote = sweep(text, '16') end
+  if count ~= '0' then ended, wrote = sweep(text, '16', true) end
   if not ended then return {'damaged', wrote} end
   if wrote then got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after)) end
   short, asked, floor = place(got, lines, {})

@@ -1,7 +1,7 @@
 --[[
   Purpose: how an account stands on all its counters at one instant, due leases ended first.
   KEYS: books reservations leases forget
-  ARGV: now from until
+  ARGV: given from till
     then the names of all counters
   Reply: snapshot now open_count next_lease_end, the counters
     | clock now | again | lost | damaged what

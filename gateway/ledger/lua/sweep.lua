@@ -1,8 +1,9 @@
 -- Ends the leases that are due and drops the records that may be forgotten, at most `batch` (text)
--- of each. Reads and checks all that it will touch before its first write, which is the time: one
--- that a full store refuses. Answers how many leases it ended and whether it wrote; or nil and what
--- is damaged. Wants: books reservations leases forget.
-local function sweep(text, batch)
+-- of each. Reads and checks all that it will touch before its first write. That frees memory, so
+-- that a full store lets all the rest pass; a caller that then wants more of it is `asking`, and
+-- begins with a write that a full store refuses. Answers how many leases were ended and whether
+-- anything was written; or nil and what is damaged. Wants: books reservations leases forget.
+local function sweep(text, batch, asking)
   local is_due = redis.call('ZCOUNT', leases, '-inf', text) > 0
   local is_old = redis.call('ZCOUNT', forget, '-inf', text) > 0
   if not is_due and not is_old then return 0, false end
@@ -31,7 +32,7 @@ local function sweep(text, batch)
     end
   end
   -- After this point it must succeed.
-  redis.call('HSET', books, unpack(set))
+  if asking then redis.call('HSET', books, 'now', text) end
   if is_due then
     redis.call('ZREM', leases, unpack(due))
     redis.call('HSET', reservations, unpack(ended))
@@ -41,5 +42,6 @@ local function sweep(text, batch)
     redis.call('ZREM', forget, unpack(old))
     redis.call('HDEL', reservations, unpack(old))
   end
+  redis.call('HSET', books, unpack(set))
   return #due, true
 end
