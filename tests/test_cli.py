@@ -220,6 +220,28 @@ def test_what_holds_the_space_is_shown(shell: Shell) -> None:
     assert (holder["id"], holder["lines"]) == ("upload-1", {"a/storage_bytes": 1_000})
 
 
+def test_a_reservation_is_released_on_the_record(shell: Shell) -> None:
+    shell.run("account", "create", "acme")
+    reserve(shell, "upload-1", 1_000)
+    (listed,) = shell.json("reservation", "list", "acme")["reservations"]
+    assert (listed["id"], listed["lines"]) == ("upload-1", {"a/storage_bytes": 1_000})
+    assert re.search(r"^upload-1 +upload ", shell.said("reservation", "list", "acme"), re.M)
+    said = shell.said("reservation", "release", "acme", "upload-1", "--reason", "stuck")
+    assert said == "released upload-1\n"
+    assert shell.said("reservation", "list", "acme") == "no open reservations\n"
+    (entry,) = shell.json("ledger", "log")["entries"]
+    assert (entry["verb"], entry["target"], entry["reason"]) == (
+        "reservation release", "upload-1", "stuck",
+    )  # fmt: skip
+    assert entry["actor"]
+    assert "stuck" in shell.said("ledger", "log")
+
+
+def test_nothing_is_in_doubt(shell: Shell) -> None:
+    assert shell.json("ledger", "in-doubt") == {"doubts": []}
+    assert shell.said("ledger", "in-doubt") == "nothing is in doubt\n"
+
+
 def reserve(shell: Shell, name: str, amount: int) -> None:
     """As a gateway would."""
 
@@ -349,7 +371,7 @@ def verbs() -> list[list[str]]:
         assert name is not None
         assert group is not None
         found += [[name, _name(command)] for command in group.registered_commands]
-    assert len(found) == 23
+    assert len(found) == 27
     return found
 
 

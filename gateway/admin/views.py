@@ -153,6 +153,65 @@ class AcceptedView:
     opened: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReservationView:
+    """`lines` are counter → held."""
+
+    id: str
+    route: str
+    opened_at: str
+    age_s: int
+    lease_end: str
+    lines: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationList:
+    account: str
+    reservations: tuple[ReservationView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedView:
+    """`expired`: its lease had ended already, so there was nothing to give back."""
+
+    account: str
+    id: str
+    expired: bool
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtView:
+    account: str
+    reservation: str
+    route: str
+    since: str
+    lease_end: str
+    lines: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtList:
+    doubts: tuple[DoubtView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntryView:
+    at: str
+    actor: str
+    verb: str
+    account: str
+    target: str
+    reason: str
+    facts: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLogView:
+    entries: tuple[AuditEntryView, ...]
+
+
 def account_view(account: Account) -> AccountView:
     return AccountView(
         id=account.id,

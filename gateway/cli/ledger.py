@@ -5,9 +5,18 @@ from typing import Annotated
 import typer
 
 from gateway.admin import ledger_commands as commands
+from gateway.admin import reservation_commands
 from gateway.admin.command import ExitCode, misused
 from gateway.admin.views import AcceptedView, AuditView
-from gateway.cli.pages import accepted_page, adjusted_page, audit_page, expired_page, usage_page
+from gateway.cli.pages import (
+    accepted_page,
+    adjusted_page,
+    audit_log_page,
+    audit_page,
+    doubts_page,
+    expired_page,
+    usage_page,
+)
 from gateway.cli.printing import tell
 from gateway.cli.session import AccountId, Config, Json, pairs, run, told
 
@@ -82,3 +91,21 @@ def expire(account: AccountId, config: Config = None, json: Json = False) -> Non
     """End the account's leases that are due now, without waiting for a request."""
     view = run(config, json, lambda desk: commands.expire(desk, account))
     tell(view, expired_page(view), as_json=json)
+
+
+@verbs.command(name="in-doubt")
+def in_doubt(config: Config = None, json: Json = False) -> None:
+    """List requests that were sent whole and never answered."""
+    view = run(config, json, reservation_commands.in_doubt)
+    tell(view, doubts_page(view), as_json=json)
+
+
+@verbs.command()
+def log(
+    count: Annotated[int, typer.Option(help="How many at most.")] = 100,
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Show what was done by hand, newest first: by whom and why."""
+    view = run(config, json, lambda desk: reservation_commands.log(desk, count))
+    tell(view, audit_log_page(view), as_json=json)

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from gateway.admin.command import ExitCode
-from gateway.cli import accounts, keys, ledger, service
+from gateway.cli import accounts, keys, ledger, reservations, service
 from gateway.cli.printing import tell_error
 
 EXIT_CODES = """
@@ -26,6 +26,9 @@ for verbs in (service.verbs, ledger.usage_verbs):
     app.registered_commands.extend(verbs.registered_commands)
 app.add_typer(accounts.verbs, name="account", help="Accounts: who is limited and charged.")
 app.add_typer(keys.verbs, name="key", help="API keys: the secrets that name an account.")
+app.add_typer(
+    reservations.verbs, name="reservation", help="Reservations: what is open, and ending it."
+)
 app.add_typer(ledger.verbs, name="ledger", help="The ledger: audit, corrections, recovery.")
 
 # Typer carries its own copy of click in some versions: the class is found by way of one it exports.

@@ -5,12 +5,16 @@ from gateway.admin.views import (
     AccountList,
     AccountView,
     AdjustedView,
+    AuditLogView,
     AuditView,
+    DoubtList,
     ExpiredView,
     KeyIssued,
     KeyList,
     KeyView,
     QuotaView,
+    ReleasedView,
+    ReservationList,
     UsageView,
 )
 from gateway.catalog.sizes import duration_text, size_text
@@ -103,6 +107,55 @@ def amount_text(amount: int | None, unit: str) -> str:
             return duration_text(amount * 1_000)
         case _:
             return str(amount)
+
+
+def reservations_page(view: ReservationList) -> Page:
+    return (
+        Sheet(
+            ("reservation", "route", "opened at", "age", "lease end", "holds"),
+            tuple(
+                (
+                    each.id,
+                    each.route or NONE,
+                    each.opened_at,
+                    duration_text(each.age_s * 1_000),
+                    each.lease_end,
+                    held(each.lines),
+                )
+                for each in view.reservations
+            ),
+            "no open reservations",
+        ),
+    )
+
+
+def released_page(view: ReleasedView) -> Page:
+    if view.expired:
+        return (f"{view.id} had expired: there was nothing left to give back",)
+    return (f"released {view.id}",)
+
+
+def doubts_page(view: DoubtList) -> Page:
+    return (
+        Sheet(
+            ("account", "reservation", "route", "since", "lease end", "holds"),
+            tuple(
+                (d.account, d.reservation, d.route, d.since, d.lease_end, held(d.lines))
+                for d in view.doubts
+            ),
+            "nothing is in doubt",
+        ),
+    )
+
+
+def audit_log_page(view: AuditLogView) -> Page:
+    return (
+        Sheet(
+            ("at", "actor", "what", "account", "target", "reason"),
+            tuple((e.at, e.actor, e.verb, e.account, e.target, e.reason) for e in view.entries),
+            "nothing was done by hand",
+        ),
+    )
 
 
 def _plural(word: str, count: int) -> str:
