@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+CANCEL_AGAIN_S = 0.25
+
 
 class TaskSet:
     """Background tasks that belong to one owner; none is forgotten by the garbage collector.
@@ -35,12 +37,15 @@ class TaskSet:
         return len(self._tasks)
 
     async def stop(self) -> None:
-        """Cancel all tasks and wait until each has ended."""
-        pending = tuple(self._tasks)
-        for task in pending:
-            task.cancel()
-        if pending:
-            await asyncio.wait(pending)
+        """Cancel all tasks and wait until each has ended.
+
+        Again and again: a library may swallow a cancellation (`asyncio.wait_for` of Python 3.11
+        does, when what it waits for ends at that moment).
+        """
+        while self._tasks:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await asyncio.wait(tuple(self._tasks), timeout=CANCEL_AGAIN_S)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

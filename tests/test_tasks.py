@@ -121,3 +121,23 @@ async def test_stop_cancels_and_waits() -> None:
     tasks.start(asyncio.Event().wait(), name="forever")
     await tasks.stop()
     assert len(tasks) == 0
+
+
+async def test_stop_cancels_again_what_swallows_a_cancellation() -> None:
+    tasks = TaskSet()
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 2:
+                    raise
+
+    tasks.start(stubborn(), name="stubborn")
+    await asyncio.sleep(0)
+    await tasks.stop()
+    assert swallowed == 2
