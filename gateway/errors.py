@@ -20,6 +20,7 @@ BAD_REQUEST = Error("bad-request", 400, "The request is malformed")
 BAD_FRAMING = Error("bad-framing", 400, "The length of the request body is ambiguous")
 BAD_PATH = Error("bad-path", 400, "The request path has more than one reading")
 BAD_HEADER = Error("bad-header", 400, "A request header has more than one reading")
+BAD_XML = Error("bad-xml", 400, "The XML of the request is malformed, or more than is served")
 UNAUTHENTICATED = Error("unauthenticated", 401, "No valid API key was given")
 ACCOUNT_SUSPENDED = Error("account-suspended", 403, "The account is suspended")
 FORBIDDEN = Error("forbidden", 403, "The API key may not do this")
@@ -39,6 +40,7 @@ EXPECTATION_FAILED = Error("expectation-failed", 417, "Only 100-continue is unde
 RATE_LIMITED = Error("rate-limited", 429, "Too many requests")
 HEADERS_TOO_LARGE = Error("headers-too-large", 431, "The request headers are too large")
 UPGRADE_REFUSED = Error("upgrade-refused", 400, "This route does not allow protocol upgrades")
+NOT_SERVED = Error("not-served", 501, "The gateway does not serve this operation")
 VERSION_REFUSED = Error("version-refused", 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
 
 # -- the gateway and what stands behind it --------------------------------------------------------
