@@ -23,10 +23,10 @@ from gateway.admin.api import AdminDeps, create_admin_app
 from gateway.admin.decisions import DecisionDeps
 from gateway.admission.head import Head, HeadLimits
 from gateway.catalog.addresses import Address, TcpAddress
-from gateway.catalog.routes import Protocol, UsagePath
+from gateway.catalog.routes import UsagePath
 from gateway.clock import StoreClock
 from gateway.dialects.protocol import Answer
-from gateway.dialects.registry import DIALECTS
+from gateway.dialects.registry import DIALECTS, NATIVE
 from gateway.errors import DRAINING, UNAUTHENTICATED, ConfigError, Refusal
 from gateway.ledger.frame import Terms
 from gateway.ledger.heartbeat import Heartbeat
@@ -37,18 +37,20 @@ from gateway.ledger.watch import StoreWatch
 from gateway.proxy import tls, wire
 from gateway.proxy.call import Books
 from gateway.proxy.connection import ConnectionLimits, PublicServer
-from gateway.proxy.forward import Plain
+from gateway.proxy.doubts import DoubtDesk
 from gateway.proxy.gate import Gate
-from gateway.proxy.handler import NATIVE, Handler, HandlerSettings
+from gateway.proxy.handler import Handler, HandlerSettings
 from gateway.proxy.journal import Journal
 from gateway.proxy.listener import Listener, listen_tcp, listen_unix
 from gateway.proxy.live import Live, build
+from gateway.proxy.protocols import protocols
 from gateway.proxy.recall import Recall
 from gateway.proxy.senders import Senders
 from gateway.proxy.settler import Settler
 from gateway.proxy.watchdog import Watchdog
 from gateway.records.api_keys import ApiKeys
 from gateway.records.assets import Owners
+from gateway.records.doubts import Doubts
 from gateway.records.identities import Identities
 from gateway.records.invalidation import Changed
 from gateway.settings import Configuration, Settings
@@ -114,12 +116,27 @@ class Gateway:
             self.metrics,
             lambda: self._watch.error,
         )
-        books = Books(self.ledger, self._settler, self._heartbeat, self._clock, self.metrics)
+        self._doubts = DoubtDesk(
+            self.ledger,
+            self._settler,
+            Doubts(store.client),
+            self.recall,
+            self.metrics,
+            lambda: self.handler.live,
+        )
+        books = Books(
+            self.ledger,
+            self._settler,
+            self._heartbeat,
+            self._doubts,
+            self._clock,
+            self.metrics,
+        )
         self.handler = Handler(
             HandlerSettings(_head_limits(settings), _ms(settings.lease_s)),
             self._build(configuration, None),
             gate=gate,
-            protocols={Protocol.PLAIN: Plain(gate, books)},
+            protocols=protocols(gate, books, store.client, self.recall, lambda: self.handler.live),
             clock=self._clock,
             usage=self._usage,
             senders=Senders(settings.trusted_proxies),
@@ -147,6 +164,7 @@ class Gateway:
         await self._settler.start()
         self._heartbeat.start()
         self._reaper.start()
+        self._doubts.start()
         self._watchdog.start()
         self._lag.start()
         if settings.tls_cert is not None and settings.tls_key is not None:
@@ -193,6 +211,7 @@ class Gateway:
         self._lag.stop()
         await self._heartbeat.stop()
         await self._reaper.stop()
+        await self._doubts.stop()
         await self._identities.stop()
         await self._watch.stop()
         if self._admin_listener is not None:
@@ -212,6 +231,7 @@ class Gateway:
         self.metrics.know("meter", catalog.meters)
         self.metrics.know("plan", catalog.plans)
         self.metrics.know("upstream", catalog.upstreams)
+        self.metrics.know("rule", catalog.jobs)
         return build(catalog, before)
 
     async def _usage(self, page: UsagePath, head: Head, terms: Terms, request_id: str) -> Answer:

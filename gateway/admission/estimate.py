@@ -12,7 +12,7 @@ from gateway.admission import aws_chunked, multipart
 from gateway.admission.head import Head
 from gateway.admission.measure import BodyCount
 from gateway.catalog.plans import Plan
-from gateway.catalog.routes import Policy, Route, Source
+from gateway.catalog.routes import Amount, Policy, Route, Source
 from gateway.errors import BODY_OVERRUN, FILE_TOO_LARGE, LENGTH_REQUIRED, Refusal
 from gateway.ledger.outcomes import Line
 
@@ -128,7 +128,7 @@ def _declared(head: Head, route: Route) -> int | Refusal | None:
     return None if head.chunked else head.length or 0
 
 
-def _known(source: Source | int, head: Head, declared: int | None) -> int | None:
+def _known(source: Amount, head: Head, declared: int | None) -> int | None:
     """The amount of one line before the request is forwarded, None if it has to grow.
 
     The files of a multipart body are reserved as if all of it were files: what its envelope takes
@@ -141,14 +141,14 @@ def _known(source: Source | int, head: Head, declared: int | None) -> int | None
     return 0 if head.method == "HEAD" else None
 
 
-def _first_step(meter: str, source: Source | int, route: Route, cap: int | None) -> Line:
+def _first_step(meter: str, source: Amount, route: Route, cap: int | None) -> Line:
     most = _step(source, route)
     if cap is not None and source in _BODY_SOURCES:
         most = min(most, cap)
     return Line(meter, min(1, most), most)
 
 
-def _step(source: Source | int, route: Route) -> int:
+def _step(source: Amount, route: Route) -> int:
     return DELIVERY_STEP_S if source is Source.DELIVERY_SECONDS else route.grow_step
 
 

@@ -14,7 +14,7 @@ from gateway.admission.aws_chunked import AwsChunks, decoded_length
 from gateway.admission.head import Head
 from gateway.admission.multipart import FileParts, boundary
 from gateway.catalog.meters import is_amount
-from gateway.catalog.routes import Route, Source
+from gateway.catalog.routes import Amount, Route, Source
 from gateway.errors import Refusal
 
 
@@ -97,10 +97,14 @@ class BodyCount:
 
 def actual_lines(route: Route, counts: Counts) -> Mapping[str, int]:
     """Meter → actual amount, for every meter the route reserves."""
-    return {
-        meter: source if isinstance(source, int) else counts.of(source)
-        for meter, source in route.reserve.items()
-    }
+    return {meter: _actual(source, counts) for meter, source in route.reserve.items()}
+
+
+def _actual(source: Amount, counts: Counts) -> int:
+    if isinstance(source, int):
+        return source
+    assert isinstance(source, Source), "what JSON says is not measured"
+    return counts.of(source)
 
 
 def reported_size(answer: bytes, member: str) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.catalog import sizes
 from gateway.catalog.meters import Meter
 from gateway.catalog.problems import Place, Problems
-from gateway.catalog.routes import Amount, Source
+from gateway.catalog.routes import Amount, JsonAmount, PlanDefault, Source
 from gateway.catalog.sizes import Unreadable
 
 
@@ -49,9 +49,34 @@ class Meters:
             if isinstance(value, Source):
                 read[name] = value
             elif meter is not None:
-                match sizes.amount(value, meter.unit):
-                    case Unreadable() as why:
-                        problems.unreadable((*place, name), why)
-                    case amount:
-                        read[name] = amount
+                at = (*place, name)
+                json = isinstance(value, Mapping)
+                amount = _json(value, meter, at, problems) if json else _amount(value, meter)
+                if isinstance(amount, Unreadable):
+                    problems.unreadable(at, amount)
+                elif amount is not None:
+                    read[name] = amount
         return read
+
+
+def _amount(value: Any, meter: Meter) -> int | Unreadable:
+    return sizes.amount(value, meter.unit)
+
+
+def _json(
+    written: Mapping[str, Any], meter: Meter, place: Place, problems: Problems
+) -> JsonAmount | None:
+    """None: its default cannot be read (noted), or it says nothing (noted)."""
+    if not written:
+        problems.add(place, "says no amount", 'write { json = "size" }, with a default or without')
+        return None
+    given = written.get("default")
+    if given is None:
+        return JsonAmount(written["path"])
+    if given == PlanDefault.CAP:
+        return JsonAmount(written.get("path", ""), PlanDefault.CAP)
+    default = _amount(given, meter)
+    if isinstance(default, Unreadable):
+        problems.unreadable((*place, "default"), default)
+        return None
+    return JsonAmount(written.get("path", ""), default)

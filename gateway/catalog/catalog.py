@@ -7,6 +7,7 @@ text are equal.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.catalog.jobs import JobRule
 from gateway.catalog.meters import Meter
 from gateway.catalog.plans import Plan
 from gateway.catalog.routes import Route, Upstream, UsagePath
@@ -32,6 +33,7 @@ class Catalog:
     meters: Mapping[str, Meter] = field(default_factory=dict)
     plans: Mapping[str, Plan] = field(default_factory=dict)
     upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+    jobs: Mapping[str, JobRule] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
     usage_paths: tuple[UsagePath, ...] = USAGE_PATHS
     default_plan: str = ""

@@ -7,13 +7,14 @@ a value that was wrong by itself is left out of the rules, so that one mistake i
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.catalog import patterns, places, route_loading, tables
+from gateway.catalog import job_loading, patterns, places, route_loading, tables
 from gateway.catalog.amounts import Meters
 from gateway.catalog.catalog import PAGES, USAGE_PATHS, Catalog
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Caps, Plan, StoreFailure
 from gateway.catalog.problems import Place, Problems
+from gateway.catalog.route_loading import Known
 from gateway.catalog.routes import Route, Upstream, UsagePath
 from gateway.catalog.sizes import shown
 
@@ -46,11 +47,14 @@ def read(document: Mapping[str, Any], problems: Problems, *, body_idle_s: float 
         _names(document, "meters"),
     )
     upstreams = _upstreams(values.get("upstreams", {}), problems)
+    jobs = job_loading.read(
+        values.get("jobs", {}), _names(document, "upstreams"), meters, problems
+    )
     rows = tuple({"body_idle_s": body_idle_s, **row} for row in values.get("routes", ()))
     routes = route_loading.read(
         document.get("routes"),
         rows,
-        _names(document, "upstreams"),
+        Known(_names(document, "upstreams"), jobs, _names(document, "jobs")),
         meters,
         problems,
     )
@@ -61,6 +65,7 @@ def read(document: Mapping[str, Any], problems: Problems, *, body_idle_s: float 
             for name, plan in values.get("plans", {}).items()
         },
         upstreams=upstreams,
+        jobs=jobs,
         routes=routes,
         usage_paths=_usage_paths(values.get("usage"), routes, problems),
         default_plan=_default_plan(document, values, problems),

@@ -4,14 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.catalog import route_rules, tables
+from gateway.catalog import job_rules, route_rules, tables
 from gateway.catalog.amounts import Meters
+from gateway.catalog.jobs import JobRule
 from gateway.catalog.problems import Place, Problems, written
 from gateway.catalog.route_rules import Finding
-from gateway.catalog.routes import Policy, Route
+from gateway.catalog.routes import Policy, Probe, Route
 
 _NEUTRAL = Route("", frozenset(), "/", "", Policy.PASS)
 """Stands in for required fields that could not be read; no rule looks at those."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What routes may refer to. `job_names` are also those of rules that could not be read."""
+
+    upstreams: frozenset[str]
+    jobs: Mapping[str, JobRule]
+    job_names: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,7 @@ class _Read:
 def read(
     written_rows: Any,
     rows: Sequence[Mapping[str, Any]],
-    upstreams: frozenset[str],
+    known: Known,
     meters: Meters,
     problems: Problems,
 ) -> tuple[Route, ...]:
@@ -40,8 +50,9 @@ def read(
     ]
     for index, one in enumerate(routes):
         found = [
-            *_references(one, upstreams, routes[:index], problems),
+            *_references(one, known.upstreams, routes[:index], problems),
             *route_rules.findings(one.route, one.broken, meters),
+            *job_rules.findings(one.route, one.broken, known.jobs, known.job_names),
         ]
         if _is_placed(one):
             found += route_rules.collisions(one.route, _placed(routes[:index]), _placed(routes))
@@ -79,6 +90,9 @@ def _route(values: Mapping[str, Any], at: Place, meters: Meters, problems: Probl
     subject = fields.pop("subject", {})
     if tables.SUBJECT.complete(subject):
         fields["subject"] = (subject["kind"], subject["id"])
+    probe = fields.pop("probe", {})
+    if tables.PROBE.complete(probe):
+        fields["probe"] = Probe(**probe)
     return replace(_NEUTRAL, **fields)
 
 

@@ -21,6 +21,14 @@ class Protocol(StrEnum):
 
     PLAIN = "plain"
     """The reservation is over when the answer is."""
+    JOB = "job"
+    """Opens a job: the reservation lives until the job has ended."""
+    JOB_STATUS = "job-status"
+    """Asks how the job `{job}` of the path is."""
+    JOB_CANCEL = "job-cancel"
+    """Calls off the job `{job}` of the path."""
+    S3 = "s3"
+    """All of an S3 API: what a request does is judged by its method, path and query."""
 
 
 class Source(StrEnum):
@@ -36,7 +44,21 @@ class Source(StrEnum):
     """Whole seconds (rounded up) the answer was being delivered."""
 
 
-Amount = Source | int
+class PlanDefault(StrEnum):
+    CAP = "cap"
+    """The most that the plan lets one request store."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonAmount:
+    """What the member `path` of the request's JSON says; where it says nothing, `default`. Without
+    a path always the default, without a default the member has to be there."""
+
+    path: str = ""
+    default: int | PlanDefault | None = None
+
+
+Amount = Source | int | JsonAmount
 
 
 class CredentialKind(StrEnum):
@@ -82,6 +104,25 @@ class Upstream:
     connections_max: int = 1024
 
 
+class OnExpiry(StrEnum):
+    """What becomes of a reservation that is in doubt when its lease ends."""
+
+    RELEASE = "release"
+    COMMIT = "commit"
+    """Charge all that was held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How to ask the upstream whether something was stored: `method` (HEAD or GET) on `path`, a
+    template over the route's path parameters. 2xx: it was; 404 and 410: it was not. `size` is the
+    member of the JSON answer that says how large it is; None: the Content-Length says so."""
+
+    path: str
+    method: str = "HEAD"
+    size: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """`path` is a pattern on the raw path: literal segments, `{name}` for one segment, `{name...}`
@@ -99,6 +140,8 @@ class Route:
     upstream: str
     policy: Policy
     protocol: Protocol = Protocol.PLAIN
+    jobs: str | None = None
+    """The name of the rule for the jobs that it is about."""
     auth: tuple[CredentialKind, ...] = (CredentialKind.X_API_KEY, CredentialKind.BEARER)
     account: AccountSource = AccountSource.KEY
     reserve: Mapping[str, Amount] = field(default_factory=dict)
@@ -119,8 +162,16 @@ class Route:
     body_idle_s: float = 30.0
     body_rate_min: int = 100
     """Bytes per second a body must average, after a grace of `body_idle_s`; 0 turns it off."""
+    probe: Probe | None = None
+    on_expiry: OnExpiry = OnExpiry.RELEASE
+    doubt_lease_s: float = 60.0
+    """How long a reservation stays open when the upstream did not answer after the last byte."""
     grow_step: int = 8 * 1024 * 1024
     """Bytes by which a reservation of unknown size grows ahead of what is forwarded."""
+    s3_domains: tuple[str, ...] = ()
+    """Names that clients call an S3 API by: Host is one of them, or a bucket's name before one."""
+    copy_max: int | None = None
+    """What a copy counts as whose source is not on the account's books; None refuses those."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ annotated example with them. Defaults stand at the nouns (`Route`, `Plan`, `Upst
 from enum import StrEnum
 
 from gateway.catalog import patterns, syntax
+from gateway.catalog.job_tables import JOBS, JSON_AMOUNT
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.periods import PeriodKind
 from gateway.catalog.routes import (
     AccountSource,
     CredentialKind,
     HostPolicy,
+    OnExpiry,
     Policy,
     Source,
 )
@@ -34,6 +36,7 @@ from gateway.catalog.shapes import (
     duration,
     size,
 )
+from gateway.catalog.words import DAY_MS, METER, NAME, PATH, TEMPLATE
 
 
 class Unit(StrEnum):
@@ -42,26 +45,21 @@ class Unit(StrEnum):
     COUNT = "count"
 
 
+class ProbeMethod(StrEnum):
+    HEAD = "HEAD"
+    GET = "GET"
+
+
 class Closed(StrEnum):
     CLOSED = "closed"
 
 
-NAME = Text(
-    "a name of up to 64 letters, digits and . _ - that begins with a letter or digit",
-    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
-)
-METER = Text(
-    "a name of up to 48 lower-case letters, digits and _ that begins with a letter",
-    r"^[a-z][a-z0-9_]{0,47}$",
-)
 FILE = Text("the path of a file", r"^[^\u0000]+$")
-PATH = Written(patterns.path, 'a path such as "/files/{name...}"', patterns.PATTERN_PATTERN)
-TEMPLATE = Written(
-    patterns.template, 'a template such as "files/{name}"', patterns.TEMPLATE_PATTERN
+PROBE_PATH = Written(
+    patterns.template_path, 'a path such as "/files/{name}"', r"^/[^\s]*$"
 )
 METHOD = Written(syntax.method, 'a method such as "PUT"', syntax.METHOD_PATTERN)
 LIMITS = MapOf(METER, Amount(unlimited=True), "a table of meters and amounts")
-DAY_MS = 86_400_000
 
 METERS = Table((
     Key("kind", Choice(MeterKind), "what becomes of the count: level is what is held now, "
@@ -130,7 +128,17 @@ SUBJECT = Table((
     Key("id", TEMPLATE, "a template over the parameters of the path", required=True),
 ))  # fmt: skip
 
-RESERVE: Shape = MapOf(METER, syntax.SourceOrAmount(Source), "a table of meters and amounts")
+PROBE = Table((
+    Key("path", PROBE_PATH, "a path of the upstream, a template over the parameters of the path",
+        required=True),
+    Key("method", Choice(ProbeMethod), "HEAD, or GET where the size is in the answer's JSON"),
+    Key("size", Text('a member of a JSON answer, such as "size"', r"^[^\s]{1,128}$"),
+        "the member of the JSON answer that says how large it is; else its Content-Length does"),
+))  # fmt: skip
+
+RESERVE: Shape = MapOf(
+    METER, Either(syntax.SourceOrAmount(Source), JSON_AMOUNT), "a table of meters and amounts"
+)
 
 ROUTES = Table((
     Key("name", NAME, "what logs and metrics call the route", required=True),
@@ -143,12 +151,13 @@ ROUTES = Table((
         "delete gives an asset's bytes back, pass only forwards", required=True),
     Key("protocol", Choice(RouteProtocol), "how a request and its reservation go together: plain "
         "ones are over when their answer is"),
+    Key("jobs", NAME, "the [jobs.NAME] whose jobs the route opens, asks about or ends"),
     Key("auth", ListOf(Choice(CredentialKind), 'a list such as ["x-api-key", "bearer"]'),
         "where an API key may be; [] takes requests without one"),
     Key("account", Choice(AccountSource), "who is charged: the account of the key, the {account} "
         "of the path, the owner of the asset, or none"),
     Key("reserve", RESERVE, "meter = where its amount comes from: body, files, response, "
-        "delivery_seconds, or a constant"),
+        "delivery_seconds, a constant, or a member of its JSON: { json = ..., default = ... }"),
     Key("asset", TEMPLATE, "the stored thing a path stands for; routes with the same template "
         "speak of the same assets"),
     Key("subject", SUBJECT, "the part of the account that usage is attributed to"),
@@ -163,6 +172,11 @@ ROUTES = Table((
     Key("strip_prefix", PATH, "a leading part of the path that the upstream does not see"),
     Key("commit_on", ListOf(Whole(300, 599), "a list of statuses such as [409]"),
         "statuses outside 2xx that still commit"),
+    Key("probe", PROBE, "how to ask the upstream what became of a request it did not answer"),
+    Key("on_expiry", Choice(OnExpiry), "what becomes of a request whose fate nobody could tell "
+        "when its lease ends: release gives back, commit charges all that was held"),
+    Key("doubt_lease", duration(most_ms=7 * DAY_MS), "how long such a request keeps its "
+        "reservation", into="doubt_lease_s"),
     Key("timeout", duration(most_ms=30 * DAY_MS), "the longest one request may take",
         into="timeout_s"),
     Key("body_idle", duration(most_ms=DAY_MS), "the longest pause within a request's body",
@@ -184,6 +198,8 @@ DOCUMENT = Table((
     Key("plans", MapOf(NAME, PLANS, "tables [plans.NAME]"), "sets of limits that accounts are on"),
     Key("upstreams", MapOf(NAME, UPSTREAMS, "tables [upstreams.NAME]"),
         "the servers that requests are forwarded to"),
+    Key("jobs", MapOf(NAME, JOBS, "tables [jobs.NAME]"),
+        "work of upstreams that outlives its request"),
     Key("routes", ListOf(ROUTES, "tables [[routes]]", unique=False),
         "which requests go where; the most specific path wins, what matches none is refused"),
     Key("usage", ListOf(USAGE, "tables [[usage]]", unique=False), "where usage pages are served"),

@@ -36,15 +36,10 @@ class Native:
 
     def denial(self, denied: Denied, request_id: str, now_ms: int) -> Answer:
         quota = denied.quota
-        meter, scope = quota.meter, _scope(quota)
-        detail = (
-            f"{quota} (used+reserved/limit) for this {_SPOKEN.get(scope, scope)} leaves"
-            f" {max(0, _bound(quota) - quota.effective)}; the request needs {denied.requested}"
-        )
         members = {
-            "meter": meter.name,
-            "unit": meter.unit,
-            "scope": scope,
+            "meter": quota.meter.name,
+            "unit": quota.meter.unit,
+            "scope": _scope(quota),
             "limit": quota.limit,
             "used": quota.used,
             "reserved": quota.reserved,
@@ -54,15 +49,12 @@ class Native:
             "violated-policies": [policy_name(quota)],
         }
         headers = rate_limit_fields((quota,), denied.rate, now_ms)
+        detail = denied_in_words(denied)
         return problem(QUOTA_EXCEEDED, detail, request_id, members=members, headers=headers)
 
     def rate_limited(self, limited: RateLimited, request_id: str) -> Answer:
         rate = limited.rate
         wait_s = retry_after_s(rate)
-        detail = (
-            f"{rate.limit.requests} requests are allowed in {rate.limit.per_s} s;"
-            f" the next one in {wait_s} s"
-        )
         members = {
             "limit": rate.limit.requests,
             "remaining": rate.remaining,
@@ -70,6 +62,7 @@ class Native:
             "violated-policies": [RATE_POLICY],
         }
         headers = {"Retry-After": str(wait_s)} | rate_limit_fields((), rate, 0)
+        detail = limited_in_words(limited)
         return problem(RATE_LIMITED, detail, request_id, members=members, headers=headers)
 
     def usage(self, snapshot: Snapshot, request_id: str) -> Answer:
@@ -107,6 +100,23 @@ class Native:
         self, quotas: Iterable[Quota], rate: RateState | None, now_ms: int
     ) -> Mapping[str, str]:
         return rate_limit_fields(quotas, rate, now_ms)
+
+
+def denied_in_words(denied: Denied) -> str:
+    quota = denied.quota
+    scope = _scope(quota)
+    return (
+        f"{quota} (used+reserved/limit) for this {_SPOKEN.get(scope, scope)} leaves"
+        f" {max(0, _bound(quota) - quota.effective)}; the request needs {denied.requested}"
+    )
+
+
+def limited_in_words(limited: RateLimited) -> str:
+    rate = limited.rate
+    return (
+        f"{rate.limit.requests} requests are allowed in {rate.limit.per_s} s;"
+        f" the next one in {retry_after_s(rate)} s"
+    )
 
 
 def _page(page: dict[str, Any], request_id: str) -> Answer:

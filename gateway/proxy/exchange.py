@@ -3,6 +3,8 @@
 Nothing here decides; the data path writes down what happened, the watchdog and the log read it.
 """
 
+from gateway.dialects.protocol import Dialect
+from gateway.dialects.registry import NATIVE
 from gateway.errors import REQUEST_TIMEOUT, Error
 from gateway.tasks import Interrupt
 
@@ -14,7 +16,7 @@ class Exchange:
     """`stop` ends the data path of this request from outside: a limit, the drain, a revocation.
 
     `answering`: the head of an answer has been written, so no other can be. `lease_ms`: how long
-    its reservation lives without a sign of life.
+    its reservation lives without a sign of life. `dialect`: how the client is told what is wrong.
     """
 
     __slots__ = (
@@ -27,6 +29,7 @@ class Exchange:
         "body_rate_min",
         "deadline_s",
         "detail",
+        "dialect",
         "key_id",
         "last_body_s",
         "lease_ms",
@@ -54,6 +57,7 @@ class Exchange:
         self.peer = peer
         self.method = ""
         self.target = ""
+        self.dialect: Dialect = NATIVE
         self.route = "none"
         self.plan = "none"
         self.account = ""

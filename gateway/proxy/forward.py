@@ -7,6 +7,8 @@ The ledger moves before the client hears. What breaks off on the way is settled 
 as what ends well, from the facts that were true by then.
 """
 
+from collections.abc import Callable
+
 from gateway.admission import settle
 from gateway.admission.measure import BodyCount, actual_lines
 from gateway.catalog.routes import Policy
@@ -22,6 +24,8 @@ from gateway.proxy.hold import Hold
 from gateway.proxy.transfer import Transfer
 from gateway.proxy.upgrade import Tunnel
 
+AssetOf = Callable[[AnswerHead], str | None]
+
 
 class Plain:
     """Requests that are over when their answer is."""
@@ -36,14 +40,19 @@ class Plain:
 
 
 class Forwarder:
-    """One request on its way; made for it, used once."""
+    """One request on its way; made for it, used once. `asset_of`: the answer says which stored
+    thing the request was about; None for nothing that is on the books."""
 
-    def __init__(self, books: Books, call: Call, admitted: Admitted) -> None:
+    def __init__(
+        self, books: Books, call: Call, admitted: Admitted, asset_of: AssetOf | None = None
+    ) -> None:
         self._books = books
         self._call = call
         self._arrival = call.arrival
         self._exchange = call.exchange
         self._admitted = admitted
+        self._asset = admitted.match.asset
+        self._asset_of = asset_of
         self._head = admitted.head
         self._route = admitted.match.route
         self._live = call.live
@@ -72,6 +81,8 @@ class Forwarder:
                 heads.request_head(self._call), self._hold.body_cover
             )
             self._status = answer.status
+            if self._asset_of is not None:
+                self._asset = self._asset_of(answer)
             if answer.upgrade:
                 return await self._switch(answer)
             if self._route.policy is Policy.DOWNLOAD:
@@ -167,7 +178,7 @@ class Forwarder:
         )
 
     async def _commit(self, reported: int | None) -> tuple[Quota, ...]:
-        route, terms, asset = self._route, self._admitted.terms, self._admitted.match.asset
+        route, terms, asset = self._route, self._admitted.terms, self._asset
         if terms is None:
             return ()
         counts = self._hold.counts(reported)
@@ -185,8 +196,7 @@ class Forwarder:
                 quotas = outcome.quotas
         elif self._admitted.unreserved:
             await settler.charge(terms, self._exchange.reservation_id, actual, reason="unreserved")
-        if route.policy is Policy.DELETE:
-            assert asset is not None, "a route that deletes names what it deletes"
+        if route.policy is Policy.DELETE and asset is not None:
             await settler.remove(terms, asset)
             if self._live.owners_matter:
                 await settler.disown(terms, asset)

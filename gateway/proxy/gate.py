@@ -19,6 +19,7 @@ from gateway.admission.throttle import FailureThrottle
 from gateway.catalog.plans import Plan
 from gateway.catalog.routes import AccountSource, Route
 from gateway.clock import monotonic_s
+from gateway.dialects.registry import spoken
 from gateway.errors import Error, Refusal, StoreError
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
@@ -95,6 +96,7 @@ class Gate:
             return match
         route = match.route
         exchange.route, exchange.upstream = route.name, route.upstream
+        exchange.dialect = spoken(route)
         _limit_times(exchange, route)
         if route.account is AccountSource.NONE:
             return Entered(head, match, None)

@@ -38,8 +38,6 @@ from gateway.telemetry.request_ids import CURRENT, RequestIds
 
 log = logging.getLogger(__name__)
 
-NATIVE = DIALECTS["native"]
-
 UsagePages = Callable[[UsagePath, Head, Terms, str], Awaitable[Answer]]
 """Answers a usage page for an account; raises StoreError."""
 
@@ -190,27 +188,27 @@ class Handler:
                 return self._denial(exchange, failure.denied)
             case RateLimitedError():
                 exchange.outcome = "rate-limited"
-                return NATIVE.rate_limited(failure.limited, exchange.request_id)
+                return exchange.dialect.rate_limited(failure.limited, exchange.request_id)
             case GatewayError():
                 return self._refusal(exchange, self._failure(exchange, failure))
             case _:
                 log.error("a request failed", exc_info=failure)
                 self._metrics.refused(errors.INTERNAL)
                 refusal = Refusal(errors.INTERNAL, errors.INTERNAL.title)
-                return NATIVE.refusal(refusal, exchange.request_id)
+                return exchange.dialect.refusal(refusal, exchange.request_id)
 
     def _refusal(self, exchange: Exchange, refusal: Refusal) -> Answer:
         if exchange.outcome == "internal":
             exchange.outcome = "refused"
         exchange.detail = exchange.detail or refusal.detail
         self._metrics.refused(refusal.error)
-        return NATIVE.refusal(refusal, exchange.request_id)
+        return exchange.dialect.refusal(refusal, exchange.request_id)
 
     def _denial(self, exchange: Exchange, denied: Denied) -> Answer:
         exchange.outcome = "denied"
         exchange.detail = str(denied.quota)
         self._metrics.denied(exchange.route, denied.quota)
-        return NATIVE.denial(denied, exchange.request_id, self._clock.now_ms())
+        return exchange.dialect.denial(denied, exchange.request_id, self._clock.now_ms())
 
     def _failure(self, exchange: Exchange, failure: GatewayError) -> Refusal:
         """What is said of a failure; the whole of it is for the log only."""

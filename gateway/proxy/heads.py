@@ -12,8 +12,11 @@ from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Call
 
 
-def request_head(call: Call, *, headers: wire.Fields | None = None) -> bytes:
-    """The head of the request that goes upstream; `headers` instead of the client's own."""
+def request_head(
+    call: Call, *, headers: wire.Fields | None = None, length: int | None = None
+) -> bytes:
+    """The head of the request that goes upstream; `headers` instead of the client's own, `length`
+    that of another body than the client sent."""
     head, match = call.entered.head, call.entered.match
     route = match.route
     rules = wire.ForwardRules(
@@ -23,8 +26,8 @@ def request_head(call: Call, *, headers: wire.Fields | None = None) -> bytes:
     )
     message = wire.Message(
         call.exchange.request_id.encode(),
-        length=None if head.chunked else head.length,
-        chunked=head.chunked,
+        length=length if length is not None else None if head.chunked else head.length,
+        chunked=head.chunked and length is None,
         upgrade=head.upgrade,
     )
     return wire.request_head(

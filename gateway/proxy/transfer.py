@@ -48,8 +48,27 @@ class Transfer:
         self.connection: UpstreamConnection | None = None
         self.sent_all = False
 
-    async def request(self, request_head: bytes, cover: Cover | None) -> AnswerHead:
-        """Send the request and wait for the head of the answer.
+    async def take_body(self, most: int) -> bytes | None:
+        """All of the request's body, to be judged before anything is sent; None if it is longer
+        than `most`. Raises ClientGoneError and GatewayError."""
+        self._invite()
+        pieces: list[bytes] = []
+        try:
+            while data := await self._read():
+                self._exchange.body_bytes += len(data)
+                self._exchange.last_body_s = monotonic_s()
+                pieces.append(data)
+                if self._exchange.body_bytes > most:
+                    return None
+        finally:
+            self._exchange.received()
+        return b"".join(pieces)
+
+    async def request(
+        self, request_head: bytes, cover: Cover | None, *, body: bytes | None = None
+    ) -> AnswerHead:
+        """Send the request and wait for the head of the answer. `body`: instead of the client's,
+        which has been taken.
 
         Raises UpstreamError, ClientGoneError, GatewayError (the body's framing broke) and what
         `cover` raises. A request without a body that meets a connection the upstream has just
@@ -61,7 +80,10 @@ class Transfer:
             try:
                 connection.begin(self._head.method.encode(), upgrade=self._head.upgrade is not None)
                 connection.on_informational = self.on_interim
-                await self._send(connection, request_head, cover)
+                if body is None:
+                    await self._send(connection, request_head, cover)
+                else:
+                    await self._send_taken(connection, request_head + body)
                 return await connection.head(self._pool.upstream.answer_timeout_s)
             except UpstreamError as failure:
                 self.abandon()
@@ -91,22 +113,27 @@ class Transfer:
         self.finish()
 
     async def reported_size(self, answer: AnswerHead, member: str) -> int | None:
-        """What the upstream's JSON answer says was stored. As much of the answer as was read for
-        this is kept for `relay`."""
+        """What the upstream's JSON answer says was stored."""
+        report = await self.read_ahead(answer, REPORT_BYTES_MAX)
+        return None if report is None else reported_size(report, member)
+
+    async def read_ahead(self, answer: AnswerHead, most: int) -> bytes | None:
+        """All of the answer's body, before it is relayed; None if it has none or is longer than
+        `most`. As much of it as was read is kept for `relay`."""
         connection = self.connection
         assert connection is not None
-        if answer.bodyless or (answer.length or 0) > REPORT_BYTES_MAX:
+        if answer.bodyless or (answer.length or 0) > most:
             return None
         pieces: list[bytes] = []
         size = 0
-        while size <= REPORT_BYTES_MAX:
+        whole = False
+        while size <= most and not whole:
             piece = await connection.read(self._pool.upstream.idle_timeout_s)
-            if not piece:
-                break
             pieces.append(piece)
             size += len(piece)
+            whole = not piece
         self._ahead = b"".join(pieces)
-        return reported_size(self._ahead, member)
+        return self._ahead if whole else None
 
     def finish(self) -> None:
         """The answer is over: the connection goes back to its pool."""
@@ -137,10 +164,7 @@ class Transfer:
             connection.end()
             self.sent_all = True
             return
-        if self._head.expects_continue and not self._continued:
-            self._continued = True
-            self._arrival.write(wire.CONTINUE)
-        self._exchange.receives(monotonic_s())
+        self._invite()
         early = Interrupt()
         connection.on_answer = lambda: early.stop("the upstream has answered")
         try:
@@ -151,6 +175,21 @@ class Transfer:
         finally:
             connection.on_answer = None
             self._exchange.received()
+
+    def _invite(self) -> None:
+        """Let the client send its body."""
+        if self._head.expects_continue and not self._continued:
+            self._continued = True
+            self._arrival.write(wire.CONTINUE)
+        self._exchange.receives(monotonic_s())
+
+    async def _send_taken(self, connection: UpstreamConnection, request: bytes) -> None:
+        """A body that is at hand, so that no client can be slow with it."""
+        self._began = True
+        connection.send(request)
+        await connection.drain(self._pool.upstream.idle_timeout_s)
+        connection.end()
+        self.sent_all = True
 
     async def _pump(
         self, connection: UpstreamConnection, request_head: bytes, cover: Cover | None

@@ -1,0 +1,120 @@
+"""Rules of the routes that open jobs, ask about them, or end them."""
+
+from collections.abc import Iterator, Mapping
+
+from gateway.catalog import patterns
+from gateway.catalog.jobs import JobRule
+from gateway.catalog.patterns import Pattern
+from gateway.catalog.problems import suggestion
+from gateway.catalog.route_rules import Finding
+from gateway.catalog.routes import AccountSource, JsonAmount, Policy, Protocol, Route, Source
+from gateway.catalog.sizes import shown
+
+OF_JOBS = frozenset({Protocol.JOB, Protocol.JOB_STATUS, Protocol.JOB_CANCEL})
+"""Protocols whose routes name the rule of their jobs."""
+ABOUT_ONE = frozenset({Protocol.JOB_STATUS, Protocol.JOB_CANCEL})
+"""Protocols about the one job that the path names."""
+
+_POLICIES = {protocol: Policy.PASS for protocol in ABOUT_ONE} | {Protocol.JOB: Policy.UPLOAD}
+
+
+def findings(
+    route: Route, broken: frozenset[str], rules: Mapping[str, JobRule], names: frozenset[str]
+) -> Iterator[Finding]:
+    """What is wrong with a route as one about jobs; `names` are also those of rules that could not
+    be read."""
+    if "protocol" in broken:
+        return
+    if route.protocol not in OF_JOBS:
+        yield from _of_other_protocols(route)
+        return
+    if "jobs" not in broken:
+        yield from _names_its_rule(route, rules, names)
+    if "policy" not in broken:
+        yield from _fits_the_policy(route)
+    if "path" not in broken:
+        yield from _names_its_job(route)
+    if not broken & {"account", "auth"}:
+        yield from _belongs_to_its_account(route)
+    for meter, amount in route.reserve.items():
+        if isinstance(amount, Source):
+            yield Finding(
+                ("reserve", meter),
+                f"protocol {route.protocol.value} does not measure {shown(amount.value)}",
+                'reserve a constant, or a member of its JSON: { json = "size" }',
+            )
+
+
+def _of_other_protocols(route: Route) -> Iterator[Finding]:
+    if route.jobs is not None:
+        yield Finding(
+            ("jobs",),
+            f"protocol {route.protocol.value} knows no jobs",
+            'make it protocol = "job", "job-status" or "job-cancel", or remove it',
+        )
+    for meter, amount in route.reserve.items():
+        if isinstance(amount, JsonAmount):
+            yield Finding(
+                ("reserve", meter),
+                f"protocol {route.protocol.value} does not read the JSON of requests",
+                'make it protocol = "job", or reserve what is measured',
+            )
+
+
+def _names_its_rule(
+    route: Route, rules: Mapping[str, JobRule], names: frozenset[str]
+) -> Iterator[Finding]:
+    if route.jobs is None:
+        yield Finding(
+            (),
+            f"protocol {route.protocol.value} is about jobs, and the route does not say which",
+            "add jobs, the NAME of a [jobs.NAME]",
+        )
+    elif route.jobs not in names:
+        problem = f"{shown(route.jobs)} is not a rule of jobs"
+        yield Finding(("jobs",), problem, suggestion(route.jobs, names))
+    elif route.jobs in rules and rules[route.jobs].upstream != route.upstream:
+        yield Finding(
+            ("upstream",),
+            f"the jobs {shown(route.jobs)} are those of {shown(rules[route.jobs].upstream)}",
+            "send the request where the jobs are",
+        )
+
+
+def _fits_the_policy(route: Route) -> Iterator[Finding]:
+    policy = _POLICIES[route.protocol]
+    if route.policy is not policy:
+        yield Finding(
+            ("policy",),
+            f"protocol {route.protocol.value} has no policy {route.policy.value}",
+            f"write policy = {shown(policy.value)}",
+        )
+    if route.protocol in ABOUT_ONE and route.reserve:
+        yield Finding(
+            ("reserve",),
+            f"protocol {route.protocol.value} reserves nothing",
+            "remove it: what a job may use is reserved when it is opened",
+        )
+
+
+def _belongs_to_its_account(route: Route) -> Iterator[Finding]:
+    if route.account not in {AccountSource.KEY, AccountSource.PATH}:
+        yield Finding(
+            ("account",), "a job belongs to the account that opened it", 'write account = "key"'
+        )
+    elif route.account is AccountSource.PATH and not route.auth:
+        yield Finding(
+            ("auth",), "anybody could open jobs and end them", "list where the API key is"
+        )
+
+
+def _names_its_job(route: Route) -> Iterator[Finding]:
+    pattern = patterns.parse(route.path)
+    assert isinstance(pattern, Pattern)
+    single = {segment.name for segment in pattern.segments if not segment.rest}
+    if route.protocol in ABOUT_ONE and "job" not in single:
+        yield Finding(
+            ("path",),
+            f"the path {shown(route.path)} has no segment {{job}}",
+            "name the segment that holds the id of the job {job}",
+        )

@@ -1,0 +1,163 @@
+"""Job books: what becomes of a job's reservation and row, whoever learns how the job is.
+
+Many may learn of one end at once, on any gateway. The ledger decides which of them it was: the
+first settlement of the reservation counts, all others change nothing and read the row. The ledger
+moves first and the row after it; who dies in between leaves a row that the next one mends.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from gateway.admission import completion
+from gateway.admission.completion import ChargeIt, FreeIt
+from gateway.catalog.jobs import JobEnd, JobRule
+from gateway.errors import (
+    INTERNAL,
+    STORE_UNAVAILABLE,
+    UNKNOWN_RESERVATION,
+    GatewayError,
+    StoreError,
+)
+from gateway.ledger.frame import Terms
+from gateway.ledger.outcomes import Adjusted, Refused, Settled
+from gateway.ledger.reservation import State
+from gateway.proxy.call import Books
+from gateway.proxy.live import Live
+from gateway.proxy.recall import Recall
+from gateway.records.jobs import Ended, Job, Jobs, Naming, NewJob, Outcome
+
+_OUTCOMES = {
+    State.COMMITTED: Outcome.COMMITTED,
+    State.RELEASED: Outcome.RELEASED,
+    State.EXPIRED: Outcome.EXPIRED,
+}
+
+
+class By(StrEnum):
+    """How a job's end was learned."""
+
+    OPENING = "opening"
+    STATUS = "status"
+    CANCELLATION = "cancellation"
+
+
+class JobBooks:
+    """Everything raises StoreError. Then nothing is lost: the row is open, and whoever learns of
+    the end next comes again."""
+
+    def __init__(self, books: Books, jobs: Jobs, recall: Recall, live: Callable[[], Live]) -> None:
+        self.jobs = jobs
+        self._ledger = books.ledger
+        self._settler = books.settler
+        self._clock = books.clock
+        self._metrics = books.metrics
+        self._recall = recall
+        self._live = live
+
+    async def open(self, new: NewJob, rule: JobRule) -> None:
+        """Record a job whose reservation was just made, and let it live as long as a job does."""
+        lease_ms = _ms(min(rule.lease_s, rule.lifetime_s))
+        keep_ms = _ms(rule.lifetime_s + rule.keep_s)
+        await self.jobs.open(new, lease_ms=lease_ms, keep_ms=keep_ms)
+        if await self._ledger.extend(new.account, (new.reservation,), lease_ms):
+            raise StoreError(STORE_UNAVAILABLE, "the store took too long", transient=True)
+
+    async def name(self, naming: Naming, rule: JobRule) -> Job | None:
+        """The job that has the name now. An upstream may answer an opening with a job that it has
+        already: then nothing more is held for it."""
+        keep_ms = _ms(rule.lifetime_s + rule.keep_s)
+        account, reservation = naming.account, naming.reservation
+        holder = await self.jobs.name(naming, keep_ms=keep_ms)
+        if holder == reservation:
+            return await self.jobs.get(account, reservation)
+        before = await self.jobs.get(account, holder)
+        if before is not None and before.ended is None:
+            await self._ledger.release(account, reservation, reason="job-known")
+            await self.jobs.drop(account, reservation)
+            return before
+        await self.jobs.name(naming, keep_ms=keep_ms, instead_of=holder)
+        return await self.jobs.get(account, reservation)
+
+    async def heed(self, job: Job, document: Any, by: By) -> Job:
+        """Settle or extend by what the upstream says of a job; the job as it is then."""
+        rule = self._live().catalog.jobs.get(job.rule)
+        heard = None if rule is None else completion.heard(rule, document)
+        if rule is None or heard is None:
+            return job
+        if heard.end is None:
+            await self._alive(job, rule)
+            return job
+        return await self.end(job, heard.end, heard.actual, by=by)
+
+    async def end(self, job: Job, end: JobEnd, actual: Mapping[str, int], *, by: By) -> Job:
+        """The job as it has ended, by this or before."""
+        live = self._live()
+        rule = live.catalog.jobs.get(job.rule)
+        if job.ended is not None or rule is None:
+            return job
+        terms = await self._recall.terms(job.account, job.key_id, job.subject)
+        if terms is None:
+            raise GatewayError(INTERNAL, f"account {job.account} has no terms")
+        decided = completion.settlement(rule, job.reserved, end, actual)
+        asset = _asset(rule, job) if end is JobEnd.COMPLETED else None
+        outcome, late = await self._settle(job, terms, decided, asset)
+        used: Mapping[str, int] = {}
+        if outcome is Outcome.COMMITTED and isinstance(decided, ChargeIt):
+            used = decided.actual
+            if asset is not None and live.owners_matter:
+                await self._settler.own(terms, asset)
+        job, first = await self.jobs.end(job, Ended(end.value, by.value, outcome, late, used))
+        if first:
+            self._metrics.job_ended(job.rule, end.value, by.value)
+        return job
+
+    async def _alive(self, job: Job, rule: JobRule) -> None:
+        """It shows life: extend its lease once half of it is over, within its lifetime."""
+        now_ms = self._clock.now_ms()
+        left_ms = job.opened_ms + _ms(rule.lifetime_s) - now_ms
+        lease_ms = min(_ms(rule.lease_s), left_ms)
+        fresh = now_ms + lease_ms // 2 < job.lease_end_ms
+        if job.ended is not None or fresh or lease_ms <= 0:
+            return
+        if not await self._ledger.extend(job.account, (job.reservation,), lease_ms):
+            await self.jobs.extended(job, lease_ms)
+
+    async def _settle(
+        self, job: Job, terms: Terms, decided: ChargeIt | FreeIt, asset: str | None
+    ) -> tuple[Outcome, bool]:
+        """What became of the reservation, and whether that was after its lease."""
+        settled: Settled | Adjusted | Refused
+        match decided:
+            case ChargeIt(actual):
+                known = {meter: amount for meter, amount in actual.items() if meter in terms.meters}
+                settled = await self._ledger.commit(terms, job.reservation, known, asset=asset)
+                if isinstance(settled, Refused) and settled.error is UNKNOWN_RESERVATION:
+                    # So late that its record is forgotten: charged all the same, once by its id.
+                    settled = await self._ledger.adjust(
+                        terms, job.reservation, known, reason="late"
+                    )
+            case FreeIt(reason):
+                settled = await self._ledger.release(job.account, job.reservation, reason=reason)
+        match settled:
+            case Settled():
+                if not settled.replayed:
+                    self._metrics.settled(settled, "job")
+                return _OUTCOMES[settled.state], settled.late
+            case Adjusted():
+                return Outcome.COMMITTED, True
+            case Refused(state=State() as state) if state in _OUTCOMES:
+                return _OUTCOMES[state], False  # Somebody else was first.
+            case Refused(error=error) if error is UNKNOWN_RESERVATION:
+                return Outcome.EXPIRED, False
+        raise GatewayError(settled.error, settled.detail)
+
+
+def _asset(rule: JobRule, job: Job) -> str | None:
+    if rule.asset is None or job.id is None:
+        return None
+    return rule.asset.replace("{job}", completion.as_written_in_a_path(job.id))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1_000)

@@ -1,0 +1,26 @@
+"""Protocols: for each way a request and its reservation go together, who serves it."""
+
+from collections.abc import Callable, Mapping
+
+from gateway.catalog.routes import Protocol
+from gateway.proxy.call import Books, Server
+from gateway.proxy.forward import Plain
+from gateway.proxy.gate import Gate
+from gateway.proxy.job_books import JobBooks
+from gateway.proxy.jobs import JobCancels, JobOpenings, JobStatuses
+from gateway.proxy.live import Live
+from gateway.proxy.recall import Recall
+from gateway.records.jobs import Jobs
+from gateway.records.rows import RedisClient
+
+
+def protocols(
+    gate: Gate, books: Books, client: RedisClient, recall: Recall, live: Callable[[], Live]
+) -> Mapping[Protocol, Server]:
+    job_books = JobBooks(books, Jobs(client), recall, live)
+    return {
+        Protocol.PLAIN: Plain(gate, books),
+        Protocol.JOB: JobOpenings(gate, books, job_books),
+        Protocol.JOB_STATUS: JobStatuses(books, job_books),
+        Protocol.JOB_CANCEL: JobCancels(books, job_books),
+    }

@@ -1,0 +1,117 @@
+"""A small job API that really works: jobs run as tasks, end as they are told, and call back.
+
+    async with JobUpstream() as upstream:
+        ... POST {upstream.url}/jobs {"max_bytes": 1000} → 201 {"job_id": …}
+        await upstream.finish(job_id, 700)
+
+Its paths and words are those of a video downloader: `GET /jobs/{id}` → `status`, `file_size`;
+`DELETE /jobs/{id}`. What it has been asked is in `requests`.
+"""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+
+ENDS = ("Completed", "Failed", "Cancelled")
+
+
+@dataclass
+class UpstreamJob:
+    id: str
+    asked: dict[str, Any]
+    status: str = "Processing"
+    file_size: int | None = None
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def over(self) -> bool:
+        return self.status in ENDS
+
+
+class JobUpstream:
+    """`refuses`: the status that openings are answered with instead. `on_opened` is called with
+    each job that was opened, before the answer."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.jobs: dict[str, UpstreamJob] = {}
+        self.requests: list[tuple[str, str, bytes]] = []
+        self.headers: list[dict[str, str]] = []
+        self.refuses: int | None = None
+        self.answers: Callable[[UpstreamJob], web.Response] | None = None
+        self.on_opened: Callable[[UpstreamJob], Awaitable[None]] | None = None
+        self._numbers = itertools.count(1)
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(middlewares=[self._noted])
+        app.router.add_post("/jobs", self._open)
+        app.router.add_get("/jobs/{id}", self._status)
+        app.router.add_delete("/jobs/{id}", self._cancel)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    def end(self, job_id: str, status: str, file_size: int | None = None) -> UpstreamJob:
+        """The job is over, and nobody is told."""
+        job = self.jobs[job_id]
+        job.status, job.file_size = status, file_size
+        job.ended.set()
+        return job
+
+    def asked(self, method: str) -> int:
+        return sum(request[0] == method for request in self.requests)
+
+    # -- its pages --------------------------------------------------------------------------------
+
+    @web.middleware
+    async def _noted(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        self.requests.append((request.method, request.path, await request.read()))
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
+        return await handler(request)
+
+    async def _open(self, request: web.Request) -> web.Response:
+        if self.refuses is not None:
+            return web.json_response({"error": "no"}, status=self.refuses)
+        number = next(self._numbers)
+        job = UpstreamJob(f"job-{number}", json.loads(await request.read()))
+        self.jobs[job.id] = job
+        if self.on_opened is not None:
+            await self.on_opened(job)
+        if self.answers is not None:
+            return self.answers(job)
+        return web.json_response({"job_id": job.id}, status=201)
+
+    async def _status(self, request: web.Request) -> web.Response:
+        job = self.jobs.get(request.match_info["id"])
+        if job is None:
+            return web.json_response({"error": "no such job"}, status=404)
+        return web.json_response(page(job))
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        job = self.jobs.get(request.match_info["id"])
+        if job is None:
+            return web.json_response({"error": "no such job"}, status=404)
+        if not job.over:
+            self.end(job.id, "Cancelled")
+        return web.Response(status=204)
+
+
+def page(job: UpstreamJob) -> dict[str, Any]:
+    found = {"id": job.id, "status": job.status, "step": 1.5}
+    return found if job.file_size is None else found | {"file_size": job.file_size}
