@@ -13,6 +13,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.plans import Plan, RateLimit
@@ -113,6 +114,21 @@ class Stage:
     def move_clock(self, to_ms: int) -> None:
         self.latest_ms = max(self.latest_ms, self.store_ms)
         self.store_ms = to_ms
+
+
+async def everything(store: Store) -> dict[bytes, Any]:
+    """All of the store, to be compared."""
+    redis: Any = store.client
+    found: dict[bytes, Any] = {}
+    for key in await redis.keys():
+        match await redis.type(key):
+            case b"hash":
+                found[key] = await redis.hgetall(key)
+            case b"zset":
+                found[key] = await redis.zrange(key, 0, -1, withscores=True)
+            case _:
+                found[key] = await redis.get(key)
+    return found
 
 
 def _lines(words: list[str]) -> list[Line]:
