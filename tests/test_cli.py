@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from gateway.admin.terms import terms_of
+from gateway.admission.terms import terms_of
 from gateway.cli.main import app, main
 from gateway.cli.pages import amount_text
 from gateway.cli.session import desk

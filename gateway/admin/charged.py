@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.admin.reading import Fields, UnfitError
-from gateway.admin.terms import Subject, TermsMemory
+from gateway.admission.terms import Subject, TermsMemory
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.routes import CredentialKind
 from gateway.errors import (

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 
 from gateway.admin.account_commands import amount_of
 from gateway.admin.command import CommandError, Desk, ExitCode, misused, readable
-from gateway.admin.terms import terms_of
 from gateway.admin.views import (
     AcceptedView,
     AdjustedView,
@@ -17,6 +16,7 @@ from gateway.admin.views import (
     UsageView,
     usage_view,
 )
+from gateway.admission.terms import terms_of
 from gateway.ledger import audit as audits
 from gateway.ledger import watch
 from gateway.ledger.frame import Terms

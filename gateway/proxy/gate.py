@@ -150,7 +150,7 @@ class Gate:
         exchange.key_id = "" if identity.key is None else identity.key.id
         if account.suspended:
             return Refusal(errors.ACCOUNT_SUSPENDED, "the account is suspended")
-        terms = live.terms.of(identity, match.subject)
+        terms = live.terms_of(identity, match.subject)
         if terms is None:
             return Refusal(errors.INTERNAL, "the account's plan is not configured")
         return terms

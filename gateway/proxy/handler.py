@@ -157,7 +157,7 @@ class Handler:
             identity = await self._gate.identify(head, USAGE, exchange.peer)
             if isinstance(identity, Refusal):
                 refusal = identity
-            elif (terms := self.live.terms.of(identity, None)) is None:
+            elif (terms := self.live.terms_of(identity, None)) is None:
                 refusal = Refusal(errors.INTERNAL, "the account's plan is not configured")
             else:
                 exchange.account, exchange.plan = identity.account.id, identity.account.plan

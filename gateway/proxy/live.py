@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.admission.routing import Router
+from gateway.admission.terms import TermsMemory
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.routes import AccountSource, Upstream, UsagePath
 from gateway.ledger.frame import Terms
 from gateway.proxy.pool import UpstreamPool
 from gateway.records.identities import Identity
-
-TERMS_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,9 +21,13 @@ class Live:
     router: Router
     pages: Mapping[str, UsagePath]
     pools: Mapping[str, UpstreamPool]
-    terms: "TermsMemory"
+    _terms: TermsMemory
     owners_matter: bool
     """Some route charges the owner of an asset: so owners are recorded."""
+
+    def terms_of(self, identity: Identity, subject: tuple[str, str] | None) -> Terms | None:
+        """None: the account is on a plan the catalog does not have."""
+        return self._terms.of(identity.account, self.catalog, identity.key, subject)
 
     def retired_by(self, other: "Live") -> tuple[UpstreamPool, ...]:
         """The pools that `other` does not use any more."""
@@ -43,39 +46,4 @@ def build(catalog: Catalog, before: Live | None) -> Live:
     }
     pages = {page.path: page for page in catalog.usage_paths}
     owners = any(route.account is AccountSource.ASSET for route in catalog.routes)
-    return Live(catalog, Router(catalog.routes), pages, pools, TermsMemory(catalog), owners)
-
-
-class TermsMemory:
-    """The terms of accounts and API keys seen under one catalog, so that each is built once."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self._known: dict[
-            tuple[str, str | None, tuple[str, str] | None], tuple[Identity, Terms]
-        ] = {}
-
-    def of(self, identity: Identity, subject: tuple[str, str] | None) -> Terms | None:
-        """None: the account is on a plan the catalog does not have."""
-        account, key = identity.account, identity.key
-        name = (account.id, None if key is None else key.id, subject)
-        known = self._known.get(name)
-        if known is not None and known[0] is identity:
-            return known[1]
-        plan = self._catalog.plans.get(account.plan)
-        if plan is None:
-            return None
-        terms = Terms(
-            account=account.id,
-            meters=self._catalog.meters,
-            plan=plan,
-            limits=account.limits,
-            anchor_ms=account.anchor_ms,
-            key_id=None if key is None else key.id,
-            key_limits={} if key is None else key.limits,
-            subject=subject,
-        )
-        if len(self._known) >= TERMS_MAX:
-            self._known.clear()
-        self._known[name] = (identity, terms)
-        return terms
+    return Live(catalog, Router(catalog.routes), pages, pools, TermsMemory(), owners)

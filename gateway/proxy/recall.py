@@ -28,7 +28,7 @@ class Recall:
         if account is None:
             return None
         key = None if key_id is None else await self._keys.get(account_id, key_id)
-        return self._live().terms.of(Identity(account, key), subject)
+        return self._live().terms_of(Identity(account, key), subject)
 
     async def of_settlement(self, settlement: Settlement) -> Terms | None:
         return await self.terms(settlement.account, settlement.key_id, settlement.subject)

@@ -9,7 +9,7 @@ import pytest
 from gateway.admin import account_commands as commands
 from gateway.admin.account_commands import AccountOrder
 from gateway.admin.command import CommandError, ExitCode
-from gateway.admin.terms import terms_of
+from gateway.admission.terms import terms_of
 from gateway.catalog.catalog import Catalog
 from gateway.errors import STORE_LOST, StoreError
 from gateway.ledger.outcomes import Granted, Line

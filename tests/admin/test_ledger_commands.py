@@ -7,7 +7,7 @@ import pytest
 
 from gateway.admin import ledger_commands as commands
 from gateway.admin.command import CommandError, ExitCode
-from gateway.admin.terms import terms_of
+from gateway.admission.terms import terms_of
 from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Line
 from tests.admin.house import House

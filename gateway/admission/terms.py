@@ -1,11 +1,11 @@
-"""Terms of an account as an operator or the decision API needs them, from row and catalog."""
+"""Terms: by which limits an account, one of its API keys and a subject are charged."""
 
 from gateway.catalog.catalog import Catalog
 from gateway.ledger.frame import Terms
 from gateway.records.accounts import Account
 from gateway.records.api_keys import ApiKey
 
-TERMS_MAX = 10_000
+TERMS_MAX = 50_000
 
 Subject = tuple[str, str]
 

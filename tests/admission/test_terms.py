@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gateway.admin.terms import TERMS_MAX, TermsMemory, terms_of
+from gateway.admission.terms import TERMS_MAX, TermsMemory, terms_of
 from gateway.records.accounts import Account, AccountStatus
 from tests.admin.house import CATALOG
 
