@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway import settings
-from gateway.catalog import tables
+from gateway.catalog import job_tables, tables
 from gateway.catalog.addresses import RedisUrl, TcpAddress, UnixAddress
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.problems import Problems
@@ -319,7 +319,8 @@ def test_the_example_is_valid() -> None:
 @pytest.mark.parametrize(
     "table",
     [tables.METERS, tables.PLANS, tables.PERIOD, tables.CAPS, tables.STORE_FAILURE, tables.SUBJECT,
-     tables.UPSTREAMS, tables.ROUTES, tables.USAGE, SERVER],
+     tables.UPSTREAMS, job_tables.JOBS, job_tables.JSON_AMOUNT, tables.ROUTES,
+     tables.USAGE, SERVER],
 )  # fmt: skip
 def test_the_example_documents_every_key(table: Table) -> None:
     text = EXAMPLE.read_text()

@@ -36,13 +36,8 @@ def findings(
         yield from _names_its_job(route)
     if not broken & {"account", "auth"}:
         yield from _belongs_to_its_account(route)
-    for meter, amount in route.reserve.items():
-        if isinstance(amount, Source):
-            yield Finding(
-                ("reserve", meter),
-                f"protocol {route.protocol.value} does not measure {shown(amount.value)}",
-                'reserve a constant, or a member of its JSON: { json = "size" }',
-            )
+    if "reserve" not in broken:
+        yield from _fits_the_amounts(route)
 
 
 def _of_other_protocols(route: Route) -> Iterator[Finding]:
@@ -58,6 +53,29 @@ def _of_other_protocols(route: Route) -> Iterator[Finding]:
                 ("reserve", meter),
                 f"protocol {route.protocol.value} does not read the JSON of requests",
                 'make it protocol = "job", or reserve what is measured',
+            )
+
+
+def _fits_the_amounts(route: Route) -> Iterator[Finding]:
+    if route.protocol is Protocol.JOB and not route.reserve:
+        yield Finding(
+            ("reserve",),
+            "a job that holds nothing cannot be followed",
+            "reserve what it may use, or at least a count of jobs",
+        )
+    if route.protocol in ABOUT_ONE and route.reserve:
+        yield Finding(
+            ("reserve",),
+            f"protocol {route.protocol.value} reserves nothing",
+            "remove it: what a job may use is reserved when it is opened",
+        )
+        return
+    for meter, amount in route.reserve.items():
+        if isinstance(amount, Source):
+            yield Finding(
+                ("reserve", meter),
+                f"protocol {route.protocol.value} does not measure {shown(amount.value)}",
+                'reserve a constant, or a member of its JSON: { json = "size" }',
             )
 
 
@@ -88,12 +106,6 @@ def _fits_the_policy(route: Route) -> Iterator[Finding]:
             ("policy",),
             f"protocol {route.protocol.value} has no policy {route.policy.value}",
             f"write policy = {shown(policy.value)}",
-        )
-    if route.protocol in ABOUT_ONE and route.reserve:
-        yield Finding(
-            ("reserve",),
-            f"protocol {route.protocol.value} reserves nothing",
-            "remove it: what a job may use is reserved when it is opened",
         )
 
 

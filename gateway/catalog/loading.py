@@ -47,9 +47,7 @@ def read(document: Mapping[str, Any], problems: Problems, *, body_idle_s: float 
         _names(document, "meters"),
     )
     upstreams = _upstreams(values.get("upstreams", {}), problems)
-    jobs = job_loading.read(
-        values.get("jobs", {}), _names(document, "upstreams"), meters, problems
-    )
+    jobs = job_loading.read(values.get("jobs", {}), _names(document, "upstreams"), meters, problems)
     rows = tuple({"body_idle_s": body_idle_s, **row} for row in values.get("routes", ()))
     routes = route_loading.read(
         document.get("routes"),

@@ -52,7 +52,9 @@ def read(
         found = [
             *_references(one, known.upstreams, routes[:index], problems),
             *route_rules.findings(one.route, one.broken, meters),
-            *job_rules.findings(one.route, one.broken, known.jobs, known.job_names),
+            *job_rules.findings(
+                one.route, _half_read(one, rows[index]), known.jobs, known.job_names
+            ),
         ]
         if _is_placed(one):
             found += route_rules.collisions(one.route, _placed(routes[:index]), _placed(routes))
@@ -72,6 +74,12 @@ def _references(
             problem = f"is the name of {written(other.at)} already"
             return [Finding(("name",), problem, "give each route its own name")]
     return []
+
+
+def _half_read(one: _Read, row: Mapping[str, Any]) -> frozenset[str]:
+    """What is broken, also if it is only one of the amounts."""
+    lost = len(one.route.reserve) < len(row.get("reserve", {}))
+    return one.broken | {"reserve"} if lost else one.broken
 
 
 def _is_placed(one: _Read) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.admission.head import Head, judge
-from gateway.catalog.routes import CredentialKind, Policy, Route, Source
+from gateway.catalog.routes import Amount, CredentialKind, Policy, Route, Source
 from gateway.errors import Error, Refusal
 
 HOST = (b"Host", b"files.example")
@@ -43,7 +43,7 @@ def route(
     path: str = "/files/{id}",
     *methods: str,
     policy: Policy = Policy.UPLOAD,
-    reserve: Mapping[str, Source | int] | None = None,
+    reserve: Mapping[str, Amount] | None = None,
     auth: tuple[CredentialKind, ...] = (CredentialKind.X_API_KEY, CredentialKind.BEARER),
     **more: Any,
 ) -> Route:

@@ -1,0 +1,92 @@
+"""What a job may use, by the JSON that opens it."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from gateway.admission.opening import Opening, judge, judge_head
+from gateway.catalog.jobs import JobRule
+from gateway.catalog.plans import Caps, Plan
+from gateway.catalog.routes import Amount, JsonAmount, PlanDefault
+from gateway.errors import BAD_REQUEST, FILE_TOO_LARGE, INVALID_AMOUNT, Error, Refusal
+from tests.admission.asks import error, head, route
+
+RULE = JobRule("work", "store", {}, body_max=100)
+SIZED: Mapping[str, Amount] = {"storage_bytes": JsonAmount("size", 50), "jobs": 1}
+
+
+def opening(
+    body: bytes, reserve: Mapping[str, Amount] | None = None, cap: int | None = None
+) -> Opening | Refusal:
+    plan = Plan("p", caps=Caps(cap))
+    return judge(body, route(reserve=SIZED if reserve is None else reserve), plan)
+
+
+def amounts(
+    body: bytes, reserve: Mapping[str, Amount] | None = None, cap: int | None = None
+) -> Mapping[str, int]:
+    judged = opening(body, reserve, cap)
+    assert isinstance(judged, Opening)
+    assert judged.body == body
+    return judged.amounts
+
+
+def test_the_request_says_what_it_may_use() -> None:
+    assert amounts(b'{"size": 7}') == {"storage_bytes": 7, "jobs": 1}
+    assert amounts(b'{"size": 0}') == {"storage_bytes": 0, "jobs": 1}
+    assert amounts(b'{"size": 9007199254740991}')["storage_bytes"] == 2**53 - 1
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"size": null}', b"[]", b'"x"'])
+def test_or_else_the_default_holds(body: bytes) -> None:
+    assert amounts(body) == {"storage_bytes": 50, "jobs": 1}
+
+
+@pytest.mark.parametrize(
+    "said", ["-1", "1.0", "1e3", '"5"', "true", "[]", "{}", "9007199254740992", '" 5 "', '"0x10"']
+)
+def test_only_an_integer_is_an_amount(said: str) -> None:
+    """failure row 62"""
+    assert error(opening(f'{{"size": {said}}}'.encode())) is INVALID_AMOUNT
+
+
+def test_without_a_default_it_has_to_be_said() -> None:
+    reserve = {"storage_bytes": JsonAmount("a.size")}
+    assert amounts(b'{"a": {"size": 3}}', reserve) == {"storage_bytes": 3}
+    assert error(opening(b"{}", reserve)) is INVALID_AMOUNT
+
+
+def test_the_plans_cap_is_a_default_and_a_bound() -> None:
+    reserve = {"storage_bytes": JsonAmount("size", PlanDefault.CAP)}
+    assert amounts(b"{}", reserve, cap=9) == {"storage_bytes": 9}
+    assert amounts(b'{"size": 9}', reserve, cap=9) == {"storage_bytes": 9}
+    assert error(opening(b'{"size": 10}', reserve, cap=9)) is FILE_TOO_LARGE
+    assert amounts(b'{"size": 10}', reserve) == {"storage_bytes": 10}
+    assert error(opening(b"{}", reserve)) is INVALID_AMOUNT
+    assert amounts(b'{"size": 1}', {"storage_bytes": JsonAmount("", PlanDefault.CAP)}, cap=9) == {
+        "storage_bytes": 9
+    }
+
+
+def test_what_is_no_json_is_refused() -> None:
+    assert error(opening(b"size=7")) is BAD_REQUEST
+    assert error(opening(b'{"SIZE": 7}')) is BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("headers", "refused"),
+    [
+        ([(b"Content-Length", b"100")], None),
+        ([(b"Transfer-Encoding", b"chunked")], None),
+        ([(b"Content-Length", b"9"), (b"Content-Encoding", b"identity")], None),
+        ([(b"Content-Length", b"101")], FILE_TOO_LARGE),
+        ([(b"Content-Length", b"9"), (b"Content-Encoding", b"gzip")], BAD_REQUEST),
+        ([(b"Content-Length", b"0")], BAD_REQUEST),
+        ([], BAD_REQUEST),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_not_read(
+    headers: list[tuple[bytes, bytes]], refused: Error | None
+) -> None:
+    judged = judge_head(head("POST", "/jobs", *headers), RULE)
+    assert refused is (None if judged is None else judged.error)

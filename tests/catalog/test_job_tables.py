@@ -1,0 +1,29 @@
+"""The tables of jobs fit the nouns that are made from them."""
+
+import dataclasses
+
+from gateway.catalog import job_tables
+from gateway.catalog.jobs import JobEnd, JobRule
+from gateway.catalog.routes import JsonAmount, PlanDefault
+
+
+def test_every_field_of_a_rule_has_a_key() -> None:
+    fields = {field.name for field in dataclasses.fields(JobRule)}
+    states = {end.value for end in JobEnd}
+    assert {key.field for key in job_tables.JOBS.keys} == fields - {"name", "ends"} | states
+
+
+def test_every_field_of_an_amount_has_a_key() -> None:
+    fields = {field.name for field in dataclasses.fields(JsonAmount)}
+    assert {key.field for key in job_tables.JSON_AMOUNT.keys} == fields
+
+
+def test_every_key_is_said_once_and_explained() -> None:
+    for table in (job_tables.JOBS, job_tables.JSON_AMOUNT):
+        names = [key.name for key in table.keys]
+        assert len(set(names)) == len(names)
+        assert all(key.about for key in table.keys)
+
+
+def test_the_word_for_the_cap_is_the_nouns() -> None:
+    assert job_tables.CAP == PlanDefault.CAP
