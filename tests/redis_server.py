@@ -1,5 +1,6 @@
 """A real Redis or Valkey server for tests: found, started, paused, killed and started again."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -102,7 +103,9 @@ class RedisServer:
         }
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
         # The directory is where `sentinel.conf` and the like are looked for, if any is named.
-        self._process = subprocess.Popen([self.binary.path, *words], cwd=self.directory)
+        self._process = subprocess.Popen(
+            [self.binary.path, *words], cwd=self.directory, start_new_session=True
+        )
         self.wait_ready()
 
     def wait_ready(self) -> None:
@@ -174,25 +177,25 @@ class RedisServer:
     def kill(self) -> None:
         """As a crash would end it: nothing is flushed, the sockets are reset."""
         if self._process is not None:
-            self._end(signal.SIGKILL)
+            # With a child of its own that may be writing files just now.
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._end(signal.SIGTERM)
+        """As an operator would end it, unless it takes too long for that."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(READY_WITHIN_S)
+            self._process = None
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
-
-    def _end(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-        try:
-            self._process.wait(READY_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
 
     def _ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
