@@ -9,36 +9,44 @@ from tests.processes.bulk import BulkUpstream, digest_of, get, put
 from tests.processes.configuration import Wishes
 from tests.processes.harness import deployed
 
-TOTAL = 2 * 1024**3
+GIB = 1024**3
 MEMORY_MAX = 120 * 1024**2
 
-LENGTH_OR_CHUNKS = pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+SHAPES = pytest.mark.parametrize(
+    ("total", "chunked"),
+    [
+        pytest.param(2 * GIB, False, id="2GiB"),
+        pytest.param(GIB // 2, True, id="512MiB-chunked"),
+        pytest.param(2 * GIB, True, id="2GiB-chunked", marks=pytest.mark.long),
+    ],
+)
 
 
-@LENGTH_OR_CHUNKS
-async def test_2_gib_up(tmp_path: Path, chunked: bool) -> None:
+@SHAPES
+async def test_up(tmp_path: Path, total: int, chunked: bool) -> None:
     with BulkUpstream() as upstream:
-        wishes = Wishes(upstream.url, storage=TOTAL)
+        wishes = Wishes(upstream.url, storage=total)
         async with deployed(tmp_path, wishes) as house:
             (gateway,) = house.gateways
             acme = await house.customer("acme")
-            status = await asyncio.to_thread(put, gateway.port, acme.key, TOTAL, chunked=chunked)
+            status = await asyncio.to_thread(put, gateway.port, acme.key, total, chunked=chunked)
             assert status == 201
-            assert upstream.received == [(TOTAL, await asyncio.to_thread(digest_of, TOTAL))]
-            assert await house.standing(acme) == (TOTAL, 0)
+            assert upstream.received == [(total, await asyncio.to_thread(digest_of, total))]
+            assert await house.standing(acme) == (total, 0)
             assert gateway.memory_peak < MEMORY_MAX
 
 
-@LENGTH_OR_CHUNKS
-async def test_2_gib_down(tmp_path: Path, chunked: bool) -> None:
+@SHAPES
+async def test_down(tmp_path: Path, total: int, chunked: bool) -> None:
     with BulkUpstream() as upstream:
-        wishes = Wishes(upstream.url, egress=TOTAL)
+        wishes = Wishes(upstream.url, egress=total)
         async with deployed(tmp_path, wishes) as house:
             (gateway,) = house.gateways
             acme = await house.customer("acme")
-            name = f"chunked-{TOTAL}" if chunked else str(TOTAL)
+            name = f"chunked-{total}" if chunked else str(total)
             status, size, digest = await asyncio.to_thread(get, gateway.port, acme.key, name)
-            assert (status, size) == (200, TOTAL)
-            assert digest == await asyncio.to_thread(digest_of, TOTAL)
-            assert await house.standing(acme, "egress_bytes") == (TOTAL, 0)
+            assert (status, size) == (200, total)
+            assert digest == await asyncio.to_thread(digest_of, total)
+            await house.settled(acme)
+            assert await house.standing(acme, "egress_bytes") == (total, 0)
             assert gateway.memory_peak < MEMORY_MAX
