@@ -86,11 +86,11 @@ async def audit(
 
 
 async def audit_all(
-    client: "Redis | RedisCluster", accounts: Iterable[str]
+    client: "Redis | RedisCluster", accounts: Iterable[str], *, now_ms: int = 0
 ) -> AsyncIterator[Finding]:
     """The findings of one account after the other."""
     for account in accounts:
-        for finding in await audit(client, account):
+        for finding in await audit(client, account, now_ms=now_ms):
             yield finding
 
 

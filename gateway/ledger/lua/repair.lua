@@ -89,7 +89,7 @@ for name, value in pairs_of(redis.call('HGETALL', books)) do
   if string.find(name, '/', 1, true) then
     known[name] = true
     local used, since, peak = string.match(value, '^(%d+) (%d+) (%d+) [^ ]+$')
-    if not used then
+    if not used or not (is_amount(used) and is_amount(since) and is_amount(peak)) then
       used = digits(charged[name] or 0)
       since, peak = '0', used
     end
