@@ -130,6 +130,9 @@ class Gate:
             )
         identity = await self._identities.find(given.kind, given.secret)
         if identity is None:
+            if (lost := self._store_error()) is not None:
+                # With its books the store has lost its keys: that is no fault of the caller.
+                return unavailable(lost)
             self._throttle.failed(peer, monotonic_s())
             return unauthenticated(route, "the API key is not valid")
         return identity
@@ -176,7 +179,10 @@ class Gate:
             # The same answer for another's account as for none: no hint that it exists.
             return caller if caller.account.id == owner else _nothing_here()
         account = None if owner is None else await self._identities.account(owner)
-        return _nothing_here() if account is None else Identity(account, None)
+        if account is not None:
+            return Identity(account, None)
+        lost = self._store_error()
+        return _nothing_here() if lost is None else unavailable(lost)
 
     async def _reserve(
         self,

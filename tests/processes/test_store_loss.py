@@ -13,7 +13,7 @@ import pytest
 from gateway.tasks import TaskSet
 from tests.processes.clients import hammer
 from tests.processes.configuration import Wishes
-from tests.processes.gateway_process import until
+from tests.processes.gateway_process import GatewayProcess, until
 from tests.processes.harness import House, deployed
 from tests.redis_server import RedisServer
 from tests.upstreams import Answer, Request, ScriptedUpstream, Wait
@@ -58,9 +58,9 @@ async def test_nothing_is_admitted_meanwhile(tmp_path: Path, away: Away) -> None
                 assert reply.status == 503
                 assert reply.headers["retry-after"] == "1"
             assert (await line.ask("GET", "/v1/quota")).status == 503
-            await until(lambda: _ready(house, wanted=False), "it says that it is not ready")
+            await until(partial(_ready, gateway, wanted=False), "it says that it is not ready")
         assert len(upstream.requests) == 1
-        await until(lambda: _ready(house, wanted=True), "the store is back")
+        await until(partial(_ready, gateway, wanted=True), "the store is back")
         await until(lambda: _admits(house), "it admits again")
         await house.settled(acme)
         assert await house.standing(acme) == (2, 0)
@@ -167,6 +167,29 @@ async def test_an_upload_outlives_an_absence_longer_than_its_lease(tmp_path: Pat
         assert await gateway.metric("settlements_total", late="true") == 1
 
 
+async def test_lost_books_are_no_fault_of_those_whose_key_went_with_them(tmp_path: Path) -> None:
+    """failure row 25"""
+    async with (
+        ScriptedUpstream() as upstream,
+        deployed(tmp_path, Wishes(upstream.url), gateways=2) as house,
+    ):
+        known, unknown = house.gateways
+        acme = await house.customer("acme")
+        lines = [house.kept(known, acme), house.kept(unknown, acme)]
+        assert (await lines[0].ask("PUT", "/files/a", b"a")).status == 201
+        house.foreseen.append("the store has lost its books")
+        house.redis.run("FLUSHALL")
+        for gateway in house.gateways:
+            await until(partial(_ready, gateway, wanted=False), "the loss is noticed")
+        for line in lines:
+            for method, target in (("PUT", "/files/b"), ("GET", "/v1/quota")):
+                reply = await line.ask(method, target)
+                assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+                assert b"store-lost" in reply.body
+        assert len(upstream.requests) == 1
+        house.customers.clear()
+
+
 async def test_scripts_that_are_flushed_all_the_time_cost_no_request(tmp_path: Path) -> None:
     """failure row 18"""
     async with (
@@ -196,8 +219,8 @@ async def _charged(house: House, used: int) -> bool:
     return await house.standing(house.customers[0]) == (used, 0)
 
 
-async def _ready(house: House, *, wanted: bool) -> bool:
-    return await house.gateways[0].ready() is wanted
+async def _ready(gateway: GatewayProcess, *, wanted: bool) -> bool:
+    return await gateway.ready() is wanted
 
 
 async def _admits(house: House) -> bool:
