@@ -198,11 +198,12 @@ def _is_amount(text: str) -> bool:
 
 async def _read_whole(redis: Any, keys: AccountKeys, store_ms: int) -> Books:
     async with redis.pipeline(transaction=True) as pipeline:
-        pipeline.hgetall(keys.books)
-        pipeline.hgetall(keys.reservations)
-        pipeline.zrange(keys.leases, 0, -1)
-        pipeline.zrange(keys.forget, 0, -1)
-        pipeline.hgetall(keys.assets)
+        # Plain commands: in a transaction on a cluster, redis-py 8.1 fails on its own hgetall().
+        pipeline.execute_command("HGETALL", keys.books)
+        pipeline.execute_command("HGETALL", keys.reservations)
+        pipeline.execute_command("ZRANGE", keys.leases, 0, -1)
+        pipeline.execute_command("ZRANGE", keys.forget, 0, -1)
+        pipeline.execute_command("HGETALL", keys.assets)
         books, records, leases, forget, assets = await pipeline.execute()
     return Books(
         *(keys.account, store_ms, _text(books), _text(records)),

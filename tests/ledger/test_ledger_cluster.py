@@ -1,0 +1,61 @@
+"""The ledger's books on a Redis Cluster: told, audited, repaired and read back as on one server."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.ledger.audit import audit, repair
+from gateway.ledger.history import Grain, History, Span
+from gateway.ledger.keys import keys_of
+from gateway.ledger.store import Store, connect
+from tests.ledger.simulation import Simulation
+from tests.ledger.stage import NOON_MS, Stage
+from tests.redis_cluster import running_cluster
+from tests.stores import BINARIES
+
+if not BINARIES:
+    pytest.skip("no redis-server to make a cluster of was found", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def url() -> Any:
+    with running_cluster(BINARIES[0]) as cluster:
+        yield cluster.url
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    opened = await connect(url)
+    yield opened
+    await opened.close()
+
+
+async def test_books_on_a_cluster(store: Store) -> None:
+    stage = Stage(store)
+    await stage.open(storage=100)
+    await stage.tell(
+        """
+        reserve A storage=60        -> granted 0+60/100
+        reserve B storage=40        -> granted 0+100/100
+        commit A storage=45 as x    -> committed 45+40/100
+        """
+    )
+    redis: Any = store.client
+    await redis.hset(keys_of("acme").books, "a/storage", "45 0 45 7")
+    assert [f.rule for f in await audit(redis, "acme", now_ms=stage.store_ms)] == ["I1"]
+    changed = await repair(redis, "acme", now_ms=stage.store_ms)
+    assert [each.what for each in changed] == ["a/storage"]
+    assert await audit(redis, "acme", now_ms=stage.store_ms) == ()
+    assert [f.rule for f in await audit(redis, "acme")] == []
+    history = History(redis, lambda: stage.store_ms)
+    span = Span(NOON_MS, NOON_MS + 3_600_000)
+    assert await history.peak("acme", "a/storage", span) == 45
+    assert (await history.levels("acme", "a/storage", span, Grain.HOUR))[0].closing == 45
+
+
+async def test_lives_on_a_cluster(store: Store) -> None:
+    for seed in range(4):
+        life = Simulation(seed, store.settlement)
+        await life.run(250)
+        assert await audit(store.client, life.account, now_ms=1 << 50) == ()
