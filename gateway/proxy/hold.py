@@ -11,7 +11,7 @@ from gateway.admission.estimate import growth, overrun
 from gateway.admission.measure import BodyCount, Counts
 from gateway.catalog.routes import Source
 from gateway.clock import monotonic_s
-from gateway.errors import GatewayError, Refusal
+from gateway.errors import STORE_UNAVAILABLE, Refusal, StoreError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Refused
 from gateway.ledger.quota import Quota
@@ -98,4 +98,6 @@ class Hold:
             case Denied():
                 raise DeniedError(outcome)
             case Refused():
-                raise GatewayError(outcome.error, outcome.detail)
+                # Its lease has ended while the store or this process stood still: not a conflict
+                # the client could resolve, but a reason to try again.
+                raise StoreError(STORE_UNAVAILABLE, outcome.detail, transient=False)

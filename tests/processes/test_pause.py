@@ -65,6 +65,39 @@ async def test_its_room_goes_to_others_and_its_late_commit_is_charged_once(
         assert await house.standing(acme) == (1_000, 0)
 
 
+async def test_a_body_that_cannot_grow_any_more_may_be_tried_again(tmp_path: Path) -> None:
+    """failure row 12"""
+    step = 65_536
+    async with (
+        ScriptedUpstream() as upstream,
+        deployed(
+            tmp_path,
+            Wishes(upstream.url, server=SHORT.server, upload=f"grow_step = {step}"),
+            gateways=2,
+        ) as house,
+    ):
+        paused, _ = house.gateways
+        acme = await house.customer("acme")
+        upload = await house.upload(paused, acme, "a", 4 * step, chunked=True).begin(step // 2)
+        await upstream.until(lambda: upstream.bytes_in > step // 2)
+        paused.signal(signal.SIGSTOP)
+        await until(
+            lambda: not house.open_leases(acme), "it is reclaimed", within_s=SHORT.free_within_s
+        )
+        await upload.send(2 * step)
+        paused.signal(signal.SIGCONT)
+        reply = await upload.reply()
+        assert reply is not None
+        assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+        await upstream.until(lambda: upstream.resets == 1)
+        assert await house.standing(acme) == (0, 0)
+        again = await house.upload(paused, acme, "a", 4 * step, chunked=True).begin(4 * step)
+        reply = await again.reply()
+        assert reply is not None
+        assert reply.status == 201
+        assert await house.standing(acme) == (4 * step, 0)
+
+
 async def test_a_pause_shorter_than_a_lease_is_not_noticed(tmp_path: Path) -> None:
     """failure row 12"""
     async with (
