@@ -94,13 +94,13 @@ def text_word(text: str) -> bytes:
 def print_of_lines(terms: Terms, lines: Sequence[Line]) -> bytes:
     """The content of a reserve: what a repeat of its id must ask for again."""
     content = ";".join(f"{line.meter}={line.least}-{line.most}" for line in lines)
-    return _fingerprint(f"{content};{terms.key_id};{terms.subject}")
+    return _fingerprint(f"{content};{terms.key_id!r};{terms.subject!r}")
 
 
 def print_of_amounts(amounts: Mapping[str, int], asset: str | None = None) -> bytes:
     """The content of a commit or an adjustment, whatever the order of its meters."""
     content = ";".join(f"{meter}={amounts[meter]}" for meter in sorted(amounts))
-    return _fingerprint(f"{content};{asset}")
+    return _fingerprint(f"{content};{asset!r}")
 
 
 def _fingerprint(content: str) -> bytes:

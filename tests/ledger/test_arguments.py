@@ -1,0 +1,82 @@
+"""What the scripts are given."""
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.catalog.plans import Plan, RateLimit
+from gateway.ledger.arguments import (
+    amount_words,
+    line_words,
+    name_words,
+    print_of_amounts,
+    print_of_lines,
+    rate_field,
+    rate_words,
+    text_word,
+)
+from gateway.ledger.frame import Terms, frame_at
+from gateway.ledger.outcomes import Line
+from tests.ledger.stage import METERS, NOON_MS
+
+TERMS = Terms("acme", METERS, Plan("test", limits={"storage": 100}))
+LINES = [Line("storage", 1, 5), Line.exact("files", 1)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (RateLimit(10, 1), (b"100000", b"1000000")),
+        (RateLimit(3, 1), (b"333334", b"1000002")),
+        (RateLimit(1, 60), (b"60000000", b"60000000")),
+        (None, (b"0", b"0")),
+    ],
+)
+def test_a_rate_is_told_in_microseconds_and_never_lets_more_through(
+    limit: RateLimit | None, words: tuple[bytes, bytes]
+) -> None:
+    assert rate_words(limit) == words
+
+
+def test_a_rate_belongs_to_the_api_key_or_to_the_account() -> None:
+    rate = RateLimit(1, 1)
+    assert rate_field(replace(TERMS, key_id="k1"), rate) == b"g:k1"
+    assert rate_field(TERMS, rate) == b"g:"
+    assert rate_field(TERMS, None) == b""
+
+
+def test_lines_and_amounts_come_with_what_the_scripts_must_know_of_their_counters() -> None:
+    frame = frame_at(TERMS, NOON_MS)
+    assert name_words(frame, ["storage", "files"]) == (b"a/storage", b"a/files")
+    end = b"9007199254740991"
+    assert list(line_words(frame, LINES)) == [
+        *(b"1", b"5", b"1", b"-0", b"100"),
+        *(b"1", b"1", b"1", b"-0", end),
+    ]
+    assert list(amount_words(frame, ["files"], {"files": -3})) == [b"-3", b"1", b"L", b"0", end]
+
+
+def test_free_text_is_one_word() -> None:
+    assert text_word("") == b"-"
+    assert text_word("a b;c=d,e\n") == b"a%20b%3Bc%3Dd%2Ce%0A"
+
+
+def test_content_is_lines_and_scopes_and_not_limits() -> None:
+    first = print_of_lines(TERMS, LINES)
+    assert first == print_of_lines(replace(TERMS, limits={"storage": 5}), list(LINES))
+    others = [
+        print_of_lines(TERMS, LINES[:1]),
+        print_of_lines(TERMS, [Line("storage", 1, 6), LINES[1]]),
+        print_of_lines(replace(TERMS, key_id="k1"), LINES),
+        print_of_lines(replace(TERMS, subject=("creator", "ann")), LINES),
+    ]
+    assert len({first, *others}) == 5
+    assert len(first) == 16
+
+
+def test_content_of_a_commit_is_amounts_in_any_order_and_the_asset() -> None:
+    first = print_of_amounts({"a": 1, "b": 2}, "x")
+    assert first == print_of_amounts({"b": 2, "a": 1}, "x")
+    assert first != print_of_amounts({"a": 1, "b": 2}, "y")
+    assert first != print_of_amounts({"a": 1, "b": 3}, "x")
+    assert print_of_amounts({"a": 1}) != print_of_amounts({"a": 1}, "None")
