@@ -1,6 +1,7 @@
 """A real Redis or Valkey server for tests: found, started, paused, killed and started again."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -47,15 +48,23 @@ def found_binaries() -> tuple[Binary, ...]:
     return tuple(sorted(unique.values(), key=lambda binary: binary.numbers))
 
 
+BUS_OFFSET = 10_000
+"""From a node's port to that of its cluster bus."""
+
+
 def free_port() -> int:
-    """A port nobody listens on now; low enough that a cluster bus (port + 10000) fits too."""
-    for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < 50_000:
-            return port
-    raise RuntimeError("no free port below 50000")
+    """A port nobody listens on now, its bus port included. Both are below those that the kernel
+    gives to outgoing connections, so that none of these takes one before the server does."""
+    for _ in range(1_000):
+        port = random.randrange(11_000, 22_000)
+        try:
+            for each in (port, port + BUS_OFFSET):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", each))
+        except OSError:
+            continue
+        return port
+    raise RuntimeError("no free port for a server")
 
 
 class RedisServer:
