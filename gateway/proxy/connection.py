@@ -7,7 +7,10 @@ Answers are written as bytes by the data path; aiohttp only learns whether the c
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -17,6 +20,8 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import StreamReader
 
 from gateway.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, ClientGoneError, Refusal
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,15 @@ class Connection(web.RequestHandler):
     def end(self) -> None:
         """The request is answered."""
         self._arrival = None
+
+    def break_off(self) -> None:
+        """End the connection with a reset: a proper close would be the end of an answer that has
+        neither a length nor chunks."""
+        if self.transport is not None:
+            sock = self.transport.get_extra_info("socket")
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self.transport.abort()
 
     def handle_error(
         self,

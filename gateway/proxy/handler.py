@@ -229,9 +229,7 @@ class Handler:
         """Answer after a failure, if no answer has begun; else break off, so that the client
         cannot take what it has for the whole."""
         if exchange.answering:
-            transport = arrival.connection.transport
-            if transport is not None:
-                transport.abort()
+            arrival.connection.break_off()
             return False
         return self._say(arrival, exchange, head, answer)
 
