@@ -21,6 +21,8 @@ class Protocol(StrEnum):
 
     PLAIN = "plain"
     """The reservation is over when the answer is."""
+    TUS = "tus"
+    """Resumable uploads by tus 1.0.0; a path with a parameter `upload` is that of one."""
     JOB = "job"
     """Opens a job: the reservation lives until the job has ended."""
     JOB_STATUS = "job-status"
@@ -166,6 +168,8 @@ class Route:
     on_expiry: OnExpiry = OnExpiry.RELEASE
     doubt_lease_s: float = 60.0
     """How long a reservation stays open when the upstream did not answer after the last byte."""
+    lease_s: float = 86_400.0
+    """How long what outlives its request may show no life before what it holds is free again."""
     grow_step: int = 8 * 1024 * 1024
     """Bytes by which a reservation of unknown size grows ahead of what is forwarded."""
     s3_domains: tuple[str, ...] = ()

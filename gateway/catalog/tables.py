@@ -55,9 +55,7 @@ class Closed(StrEnum):
 
 
 FILE = Text("the path of a file", r"^[^\u0000]+$")
-PROBE_PATH = Written(
-    patterns.template_path, 'a path such as "/files/{name}"', r"^/[^\s]*$"
-)
+PROBE_PATH = Written(patterns.template_path, 'a path such as "/files/{name}"', r"^/[^\s]*$")
 METHOD = Written(syntax.method, 'a method such as "PUT"', syntax.METHOD_PATTERN)
 LIMITS = MapOf(METER, Amount(unlimited=True), "a table of meters and amounts")
 
@@ -177,6 +175,8 @@ ROUTES = Table((
         "when its lease ends: release gives back, commit charges all that was held"),
     Key("doubt_lease", duration(most_ms=7 * DAY_MS), "how long such a request keeps its "
         "reservation", into="doubt_lease_s"),
+    Key("lease", duration(least_ms=1_000, most_ms=30 * DAY_MS), "how long what outlives its "
+        "request may show no life before what it holds is free again", into="lease_s"),
     Key("timeout", duration(most_ms=30 * DAY_MS), "the longest one request may take",
         into="timeout_s"),
     Key("body_idle", duration(most_ms=DAY_MS), "the longest pause within a request's body",

@@ -7,13 +7,14 @@ from gateway.catalog.routes import Protocol, Route
 from gateway.dialects.native import Native
 from gateway.dialects.protocol import Dialect
 from gateway.dialects.s3 import S3
+from gateway.dialects.tus import Tus
 
 NATIVE = Native()
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType({"native": NATIVE})
 """For usage pages."""
 
-_OF_PROTOCOLS: Mapping[Protocol, Dialect] = {Protocol.S3: S3()}
+_OF_PROTOCOLS: Mapping[Protocol, Dialect] = {Protocol.S3: S3(), Protocol.TUS: Tus()}
 
 
 def spoken(route: Route) -> Dialect:

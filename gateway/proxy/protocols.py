@@ -10,16 +10,21 @@ from gateway.proxy.job_books import JobBooks
 from gateway.proxy.jobs import JobCancels, JobOpenings, JobStatuses
 from gateway.proxy.live import Live
 from gateway.proxy.recall import Recall
+from gateway.proxy.tus import Tus
+from gateway.proxy.upload_books import UploadBooks
 from gateway.records.jobs import Jobs
 from gateway.records.rows import RedisClient
+from gateway.records.uploads import Uploads
 
 
 def protocols(
     gate: Gate, books: Books, client: RedisClient, recall: Recall, live: Callable[[], Live]
 ) -> Mapping[Protocol, Server]:
+    upload_books = UploadBooks(books, Uploads(client), recall)
     job_books = JobBooks(books, Jobs(client), recall, live)
     return {
         Protocol.PLAIN: Plain(gate, books),
+        Protocol.TUS: Tus(gate, books, upload_books),
         Protocol.JOB: JobOpenings(gate, books, job_books),
         Protocol.JOB_STATUS: JobStatuses(books, job_books),
         Protocol.JOB_CANCEL: JobCancels(books, job_books),
