@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.admission.head import Head
-from gateway.catalog.routes import AccountSource, Route
+from gateway.catalog.routes import AccountSource, Protocol, Route
 from gateway.errors import (
     BAD_PATH,
     METHOD_NOT_ALLOWED,
@@ -62,6 +62,7 @@ class Router:
         plain = [route for route in routes if not route.opaque]
         self._opaque = _compiled(opaque)
         self._opaque_prefixes = tuple({route.path.partition("{")[0] for route in opaque})
+        self._buckets = {_literal(route) for route in opaque if route.protocol is Protocol.S3}
         patterns = _compiled(plain)
         self._anywhere = tuple(p for p in patterns if p.first is None)
         self._by_first = {
@@ -78,7 +79,7 @@ class Router:
                 continue
             taken = pattern.by_method.get(head.method)
             if taken is not None:
-                return _matched(head, taken[0], dict(zip(taken[1], found.groups(), strict=True)))
+                return _matched(head, taken[0], dict(zip(taken[1], found.groups(""), strict=True)))
             allowed.update(pattern.by_method)
         if allowed:
             headers = {"Allow": ", ".join(sorted(allowed))}
@@ -88,7 +89,7 @@ class Router:
         return Refusal(NO_ROUTE, "no route has this path")
 
     def _candidates(self, head: Head) -> tuple[_Pattern, ...]:
-        if head.path.startswith(self._opaque_prefixes):
+        if head.path.startswith(self._opaque_prefixes) or head.path in self._buckets:
             return self._opaque
         if not head.plain:
             return ()
@@ -97,15 +98,18 @@ class Router:
 
 
 def _compiled(routes: Sequence[Route]) -> tuple[_Pattern, ...]:
-    by_rank: dict[tuple[tuple[int, str], ...], _Pattern] = {}
+    by_rank: dict[tuple[tuple[tuple[int, str], ...], bool], _Pattern] = {}
     for route in routes:
         rank = tuple(_rank(segment) for segment in route.path.split("/")[1:])
-        if rank not in by_rank:
+        s3 = route.protocol is Protocol.S3
+        pattern = by_rank.get((rank, s3))
+        if pattern is None:
             first = rank[0][1] if rank[0][0] == 0 else None
-            by_rank[rank] = _Pattern(_regex(route.path), rank, first)
+            regex = _s3_regex(route) if s3 else _regex(route.path)
+            pattern = by_rank[rank, s3] = _Pattern(regex, rank, first)
         names = tuple(found[1] for found in _PARAMETER.finditer(route.path))
         for method in route.methods:
-            by_rank[rank].by_method.setdefault(method, (route, names))
+            pattern.by_method.setdefault(method, (route, names))
     for pattern in by_rank.values():
         if "GET" in pattern.by_method:
             pattern.by_method.setdefault("HEAD", pattern.by_method["GET"])
@@ -126,6 +130,16 @@ def _regex(path: str) -> re.Pattern[str]:
         parts += [re.escape(path[end : found.start()]), "(.+)" if found[2] else "([^/]+)"]
         end = found.end()
     return re.compile("".join(parts) + re.escape(path[end:]))
+
+
+def _literal(route: Route) -> str:
+    """What stands before the rest of an opaque path, without a slash behind it."""
+    return route.path.partition("{")[0].removesuffix("/")
+
+
+def _s3_regex(route: Route) -> re.Pattern[str]:
+    """Without a rest the request is about the bucket, or about all buckets."""
+    return re.compile(re.escape(_literal(route)) + "(?:/(.*))?")
 
 
 def _matched(head: Head, route: Route, params: dict[str, str]) -> Match | Refusal:

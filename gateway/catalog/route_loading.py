@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.catalog import job_rules, route_rules, tables, upload_rules
+from gateway.catalog import job_rules, route_rules, s3_rules, tables, upload_rules
 from gateway.catalog.amounts import Meters
 from gateway.catalog.jobs import JobRule
 from gateway.catalog.problems import Place, Problems, written
@@ -55,6 +55,7 @@ def read(
             *job_rules.findings(
                 one.route, _half_read(one, rows[index]), known.jobs, known.job_names
             ),
+            *s3_rules.findings(one.route, _half_read(one, rows[index]), meters),
             *upload_rules.findings(one.route, _half_read(one, rows[index])),
         ]
         if _is_placed(one):

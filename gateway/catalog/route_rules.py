@@ -12,7 +12,15 @@ from gateway.catalog.amounts import Meters
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.patterns import Pattern
 from gateway.catalog.problems import Place
-from gateway.catalog.routes import AccountSource, CredentialKind, HostPolicy, Policy, Route, Source
+from gateway.catalog.routes import (
+    AccountSource,
+    CredentialKind,
+    HostPolicy,
+    Policy,
+    Protocol,
+    Route,
+    Source,
+)
 from gateway.catalog.sizes import shown
 
 
@@ -120,8 +128,10 @@ _UNITS = {
 }
 
 
-@rule("policy", "reserve")
+@rule("policy", "protocol", "reserve")
 def the_policy_knows_the_amount(route: Route, _: Meters) -> Iterator[Finding]:
+    if route.protocol is Protocol.S3:
+        return  # It has all of them: see s3_rules.
     allowed = _SOURCES[route.policy]
     for meter, amount in route.reserve.items():
         if isinstance(amount, Source) and amount not in allowed:
@@ -300,7 +310,10 @@ def collisions(
             return
     for place, other in all_routes:
         prefix = _literal(other)
-        if other.opaque and not route.opaque and _literal(route).startswith(prefix):
+        below = _literal(route).startswith(prefix) or (
+            other.protocol is Protocol.S3 and f"{route.path}/" == prefix
+        )
+        if other.opaque and not route.opaque and below:
             yield Finding(
                 ("path",),
                 f"{place} ({other.name}) is opaque and has all that begins with {shown(prefix)}",

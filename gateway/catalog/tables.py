@@ -56,6 +56,10 @@ class Closed(StrEnum):
 
 FILE = Text("the path of a file", r"^[^\u0000]+$")
 PROBE_PATH = Written(patterns.template_path, 'a path such as "/files/{name}"', r"^/[^\s]*$")
+DOMAIN = Text(
+    'a host name in lower case such as "s3.example.com"',
+    r"^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])$",
+)
 METHOD = Written(syntax.method, 'a method such as "PUT"', syntax.METHOD_PATTERN)
 LIMITS = MapOf(METER, Amount(unlimited=True), "a table of meters and amounts")
 
@@ -184,6 +188,10 @@ ROUTES = Table((
     Key("body_rate_min", size(most=2**40), "bytes per second that a body must average; 0: any"),
     Key("grow_step", size(least=2**16, most=2**40), "bytes by which a reservation of unknown size "
         "grows ahead of what is forwarded"),
+    Key("s3_domains", ListOf(DOMAIN, 'a list of host names such as ["s3.example.com"]'),
+        "the names an S3 API is called by: Host is one of them, or a bucket before one"),
+    Key("copy_max", size(least=1), "what a copy counts as whose source is not on the account's "
+        "books; without it such copies are refused"),
 ))  # fmt: skip
 
 USAGE = Table((

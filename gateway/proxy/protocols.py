@@ -10,6 +10,7 @@ from gateway.proxy.job_books import JobBooks
 from gateway.proxy.jobs import JobCancels, JobOpenings, JobStatuses
 from gateway.proxy.live import Live
 from gateway.proxy.recall import Recall
+from gateway.proxy.s3 import S3
 from gateway.proxy.tus import Tus
 from gateway.proxy.upload_books import UploadBooks
 from gateway.records.jobs import Jobs
@@ -24,6 +25,7 @@ def protocols(
     job_books = JobBooks(books, Jobs(client), recall, live)
     return {
         Protocol.PLAIN: Plain(gate, books),
+        Protocol.S3: S3(gate, books, client, recall),
         Protocol.TUS: Tus(gate, books, upload_books),
         Protocol.JOB: JobOpenings(gate, books, job_books),
         Protocol.JOB_STATUS: JobStatuses(books, job_books),

@@ -1,0 +1,113 @@
+"""Copies: what is stored without a body (CopyObject, and the size of what UploadPartCopy takes).
+
+The gateway cannot sign a request of its own, so it knows the size of a source only where the source
+is on the account's own books, or where a range says it. Others count as `copy_max`, or are refused.
+"""
+
+from redis.asyncio import Redis, RedisCluster
+
+from gateway.admission import s3_lines, settle
+from gateway.admission.s3_names import CopySource
+from gateway.admission.s3_operation import Copy
+from gateway.admission.s3_xml import Ending
+from gateway.errors import Refusal
+from gateway.ledger.charges import charged
+from gateway.ledger.frame import Terms
+from gateway.ledger.outcomes import Settled
+from gateway.proxy.call import Books, Call
+from gateway.proxy.endings import RefusedError, kind_of, passed
+from gateway.proxy.gate import Admitted, Gate
+from gateway.proxy.guard import Guard
+from gateway.proxy.s3_errand import Errand, about, bounded, terms_of, version_of
+
+RESULT = "CopyObjectResult"
+
+
+class Copies:
+    def __init__(self, gate: Gate, books: Books, client: Redis | RedisCluster) -> None:
+        self._gate = gate
+        self._books = books
+        self._client = client
+
+    async def size(self, call: Call, source: CopySource) -> int:
+        """How many bytes a copy of it stores; raises RefusedError and StoreError."""
+        terms = terms_of(call)
+        row = None
+        if source.length is None and source.object is not None:
+            row = await charged(self._client, terms.account, source.object.asset())
+        size = s3_lines.copied(call.entered.match.route, source, row)
+        if isinstance(size, Refusal):
+            raise RefusedError(size)
+        return size
+
+    async def serve(self, call: Call, operation: Copy) -> bool:
+        bounded(call)
+        terms, route = terms_of(call), call.entered.match.route
+        size = await self.size(call, operation.source)
+        refusal = s3_lines.too_large(terms.plan, size)
+        if refusal is not None:
+            raise RefusedError(refusal)
+        copy = about(call, s3_lines.copying(route, size), operation.object.asset())
+        admitted = passed(await self._gate.admit(copy.entered, call.exchange))
+        errand = Errand(self._books, copy, admitted)
+        if admitted.granted is None:
+            return await self._unreserved(errand, copy, operation, terms, size)
+        books = self._books
+        reservation = call.exchange.reservation_id
+        async with Guard(books.settler, books.heartbeat, terms, reservation) as guard:
+            try:
+                answer = await errand.ask()
+                ending = await errand.ending(RESULT)
+            except BaseException as failure:
+                errand.abandon()
+                await self._broken(copy, admitted, guard, errand, failure)
+                raise
+            match ending:
+                case Ending.DONE:
+                    asset = operation.object.asset(version_of(answer))
+                    if call.live.owners_matter:
+                        await books.settler.own(terms, asset)
+                    amounts = s3_lines.of_object(route, size)
+                    outcome = await guard.commit(amounts, asset=asset)
+                    if isinstance(outcome, Settled):
+                        errand.quotas = outcome.quotas
+                case Ending.FAILED:
+                    await guard.release(settle.Reason.STATUS)
+                case Ending.UNKNOWN:
+                    await self._doubt(copy, admitted, guard)
+            return await errand.relay()
+
+    async def _unreserved(
+        self, errand: Errand, call: Call, operation: Copy, terms: Terms, size: int
+    ) -> bool:
+        """The plan is open while the store is away: charge what was stored afterwards."""
+        try:
+            await errand.ask()
+            ending = await errand.ending(RESULT)
+        except BaseException:
+            errand.abandon()
+            raise
+        if ending is not Ending.FAILED:
+            amounts = s3_lines.of_object(call.entered.match.route, size)
+            name = call.exchange.reservation_id
+            await self._books.settler.charge(terms, name, amounts, reason="unreserved")
+        return await errand.relay()
+
+    async def _broken(
+        self, call: Call, admitted: Admitted, guard: Guard, errand: Errand, failure: BaseException
+    ) -> None:
+        route = call.entered.match.route
+        facts = settle.Exchange(route, errand.sent_all, failure=kind_of(failure))
+        match settle.decide(facts):
+            case settle.ReleaseIt(reason):
+                await guard.release(reason)
+            case _:
+                await self._doubt(call, admitted, guard)
+
+    async def _doubt(self, call: Call, admitted: Admitted, guard: Guard) -> None:
+        assert admitted.granted is not None
+        guard.leave_in_doubt()
+        match = call.entered.match
+        await self._books.doubts.open(
+            match.route, guard.terms, admitted.granted, dict(match.params), match.asset
+        )
