@@ -8,8 +8,6 @@ Each version of an object is an asset of its own: where a bucket keeps versions,
 nor a delete marker gives the bytes of those before it back.
 """
 
-from redis.asyncio import Redis, RedisCluster
-
 from gateway.admission import s3_lines, s3_operation
 from gateway.admission.s3_names import NO_VERSION, Object
 from gateway.admission.s3_operation import (
@@ -37,14 +35,13 @@ from gateway.proxy.s3_deletes import Deletes
 from gateway.proxy.s3_errand import about, bounded, header_of, unreserved, version_of
 from gateway.proxy.s3_multipart import Multipart
 from gateway.records.multipart_uploads import MultipartUploads
+from gateway.records.rows import RedisClient
 
 
 class S3:
     """Serves the requests of routes with protocol "s3"."""
 
-    def __init__(
-        self, gate: Gate, books: Books, client: Redis | RedisCluster, recall: Recall
-    ) -> None:
+    def __init__(self, gate: Gate, books: Books, client: RedisClient, recall: Recall) -> None:
         self._gate = gate
         self._books = books
         self._copies = Copies(gate, books, client)

@@ -4,8 +4,6 @@ The gateway cannot sign a request of its own, so it knows the size of a source o
 is on the account's own books, or where a range says it. Others count as `copy_max`, or are refused.
 """
 
-from redis.asyncio import Redis, RedisCluster
-
 from gateway.admission import s3_lines, settle
 from gateway.admission.s3_names import CopySource
 from gateway.admission.s3_operation import Copy
@@ -19,12 +17,13 @@ from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
 from gateway.proxy.s3_errand import Errand, about, bounded, terms_of, version_of
+from gateway.records.rows import RedisClient
 
 RESULT = "CopyObjectResult"
 
 
 class Copies:
-    def __init__(self, gate: Gate, books: Books, client: Redis | RedisCluster) -> None:
+    def __init__(self, gate: Gate, books: Books, client: RedisClient) -> None:
         self._gate = gate
         self._books = books
         self._client = client

@@ -56,6 +56,8 @@ OPENING_LEASE_MS = 60_000
 COMPLETED = "CompleteMultipartUploadResult"
 COPIED = "CopyPartResult"
 NO_SUCH_UPLOAD = "NoSuchUpload"
+_PASSED_ON = (502, 504)
+"""What somebody between us and the store says when it has not been answered either."""
 
 
 class Multipart:
@@ -202,7 +204,9 @@ class Multipart:
             answer = await errand.ask(body)
             asset = operation.object.asset(version_of(answer))
             ending = await errand.ending(COMPLETED)
-            if ending is Ending.FAILED and before is not None and await _is_gone(errand):
+            if answer.status in _PASSED_ON:
+                ending = Ending.UNKNOWN
+            elif ending is Ending.FAILED and before is not None and await _is_gone(errand):
                 # By the request before this one, then.
                 ending, total = Ending.DONE, before
         except BaseException:
