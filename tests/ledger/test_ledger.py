@@ -349,3 +349,8 @@ async def test_a_snapshot_shows_all_counters_at_one_instant(stage: Stage) -> Non
     snapshot = await stage.ledger.snapshot(stage.terms)
     assert (snapshot.quotas[0].reserved, snapshot.open_count) == (0, 0)
     assert snapshot.next_lease_end_ms is None
+
+
+async def test_extending_nothing_asks_nothing(stage: Stage) -> None:
+    await stage.open()
+    assert await stage.ledger.extend("acme", [], 1_000) == ()

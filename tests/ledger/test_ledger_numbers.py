@@ -58,9 +58,13 @@ async def test_what_is_no_amount_is_refused_before_redis_hears_of_it(amount: Any
     ):
         assert isinstance(outcome, Refused)
         assert outcome.error is INVALID_AMOUNT
-    unknown = await ledger.commit(terms, "A", {"nonsense": 1})
-    assert isinstance(unknown, Refused)
-    assert unknown.error is UNKNOWN_METER
+    for unknown in (
+        await ledger.reserve(terms, "A", [Line.exact("nonsense", 1)], lease_ms=1),
+        await ledger.commit(terms, "A", {"nonsense": 1}),
+        await ledger.adjust(terms, "A", {"nonsense": 1}, reason="x"),
+    ):
+        assert isinstance(unknown, Refused)
+        assert unknown.error is UNKNOWN_METER
     twice = await ledger.reserve(terms, "A", [Line.exact("files", 1)] * 2, lease_ms=1)
     assert isinstance(twice, Refused)
     upside_down = await ledger.reserve(terms, "A", [Line("files", 2, 1)], lease_ms=1)
