@@ -62,6 +62,9 @@ RESERVE_PATIENCE_S = 0.3
 """In which a reserve is answered or given up, its repeat included."""
 REFRAMES_MAX = 4
 ADJUSTMENT_KEEP_MS = 86_400_000
+EXTEND_MAX = 1_000
+EXPIRE_MAX = 100
+"""Of one script: Lua passes 8,000 values at once, and other scripts wait meanwhile."""
 
 Arguments = tuple[Sequence[bytes], Sequence[bytes]]
 
@@ -156,12 +159,14 @@ class Ledger:
 
     async def extend(self, account: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
         """Let the leases end `lease_ms` from now. Returns the ids that were not OPEN any more."""
-        if not ids:
-            return ()
         keys = keys_of(account)
-        args = (self._now(), b"%d" % lease_ms, *(each.encode() for each in ids))
-        reply = await self._settle(scripts.EXTEND, (keys.books, keys.leases), args)
-        return replies.gone(account, reply)
+        gone: list[str] = []
+        for start in range(0, len(ids), EXTEND_MAX):
+            some = (each.encode() for each in ids[start : start + EXTEND_MAX])
+            args = (self._now(), b"%d" % lease_ms, *some)
+            reply = await self._settle(scripts.EXTEND, (keys.books, keys.leases), args)
+            gone += replies.gone(account, reply)
+        return tuple(gone)
 
     async def commit(
         self,
@@ -216,8 +221,9 @@ class Ledger:
     # -- verbs on an account ---------------------------------------------------------------------
 
     async def expire(self, account: str, batch_max: int = 64) -> Expired:
-        """End up to `batch_max` leases that are due."""
+        """End up to `batch_max` leases that are due; EXPIRE_MAX, if that is less."""
         keys = keys_of(account)
+        batch_max = min(batch_max, EXPIRE_MAX)
         names = (keys.books, keys.reservations, keys.leases, keys.forget)
         reply = await self._settle(scripts.EXPIRE, names, (self._now(), b"%d" % batch_max))
         return replies.expired(account, reply)

@@ -272,3 +272,21 @@ async def test_a_snapshot_is_taken_when_no_due_lease_is_left(stage: Stage) -> No
     await stage.tell("quota storage -> 0+70/100 peak 0")
     await stage.tell("tick 1s")
     await stage.tell("quota storage -> 0+0/100 peak 0")
+
+
+async def test_many_leases_are_extended_and_expired_in_several_steps(stage: Stage) -> None:
+    await stage.open()
+    names = [f"r{number}" for number in range(2_300)]
+    for name in names:
+        await stage.do(f"reserve {name} storage=1")
+    gone = await stage.ledger.extend("acme", [*names, "none"], 60_000)
+    assert gone == ("none",)
+    await stage.tell(
+        """
+        tick 59s
+        expire 5000     -> expired 0
+        tick 1s
+        expire 5000     -> expired 100 more
+        quota storage   -> 0+0/∞ peak 0
+        """
+    )
