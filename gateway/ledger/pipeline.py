@@ -277,13 +277,22 @@ async def greet(connection: Connection, address: Address) -> None:
     # Only the code of an error: the text of some repeats the words of the command.
     if type(answer) is ReplyError:
         raise store_error(f"{error_code(str(answer))} (login)", doing=str(address))
-    facts = dict(zip(answer[::2], answer[1::2], strict=True))
-    numbers = facts[b"version"].split(b".")
-    if (int(numbers[0]), int(numbers[1])) < OLDEST:
-        raise unavailable(f"{address}: Redis {facts[b'version'].decode()} is older than 6.2")
-    if facts[b"role"] != b"master":
-        raise unavailable(f"{address}: is a replica")
+    _judge(answer, address)
     if address.db:
         chosen = await connection.call(command(b"SELECT", b"%d" % address.db))
         if type(chosen) is ReplyError:
             raise store_error(str(chosen), doing=f"{address}: database {address.db}")
+
+
+def _judge(greeting: Any, address: Address) -> None:
+    """Raises StoreError when who answered is not the server that is wanted."""
+    try:
+        facts = dict(zip(greeting[::2], greeting[1::2], strict=True))
+        role, version = facts[b"role"], facts[b"version"].decode()
+        major, minor, *_ = (int(number) for number in version.split(".")[:2])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise unavailable(f"{address}: does not introduce itself as Redis does") from None
+    if (major, minor) < OLDEST:
+        raise unavailable(f"{address}: Redis {version} is older than 6.2")
+    if role != b"master":
+        raise unavailable(f"{address}: is a replica")

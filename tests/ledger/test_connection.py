@@ -3,38 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from time import monotonic
 
 import pytest
-from hiredis import Reader, ReplyError
+from hiredis import ReplyError
 
 from gateway.errors import StoreError
 from gateway.ledger.connection import Connection
 from gateway.ledger.resp import command
+from tests.ledger.puppet import Puppet
 
 
-@dataclass
-class Echo(asyncio.Protocol):
-    """A server that counts what arrives together, and answers as it is told."""
-
-    answer: Callable[[list[bytes]], bytes]
-    reads: list[int] = field(default_factory=list)
-    """Commands in each piece that arrived."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.reader = Reader()
-
-    def data_received(self, data: bytes) -> None:
-        self.reader.feed(data)
-        count = 0
-        while (words := self.reader.gets()) is not False:
-            count += 1
-            self.transport.write(self.answer(words))
-        self.reads.append(count)
+ON_EVERY_LOOP = True
 
 
 def echo(words: list[bytes]) -> bytes:
@@ -48,9 +29,9 @@ def silence(words: list[bytes]) -> bytes:
 @asynccontextmanager
 async def connected(
     answer: Callable[[list[bytes]], bytes], *, timeout_s: float = 0.25, pending_max: int = 1000
-) -> AsyncIterator[tuple[Connection, Echo]]:
+) -> AsyncIterator[tuple[Connection, Puppet]]:
     loop = asyncio.get_running_loop()
-    server = Echo(answer)
+    server = Puppet(answer)
     lost: list[Connection] = []
     with TemporaryDirectory(prefix="qg-echo-") as directory:
         listening = await loop.create_unix_server(lambda: server, f"{directory}/s")

@@ -14,6 +14,7 @@ from gateway.errors import INTERNAL, STORE_FULL, STORE_UNAVAILABLE, StoreError
 from gateway.ledger.address import Address
 from gateway.ledger.pipeline import Limits, PipelinedTransport
 from tests.fault_proxy import FaultProxy
+from tests.ledger.puppet import Puppet
 from tests.ledger.scripts import ADD, ADD_ONCE, ECHO, script
 from tests.redis_server import RedisServer
 from tests.stores import newest
@@ -351,3 +352,37 @@ async def test_closing_answers_what_is_under_way(redis_server: RedisServer) -> N
         assert await calls == list(range(1, 41))
         with pytest.raises(StoreError, match="closed"):
             await redis.run(ADD, [b"n"], [b"1"])
+
+
+INTRODUCTIONS = [
+    (b"+PONG\r\n", "does not introduce itself"),
+    (b"*0\r\n", "does not introduce itself"),
+    (b":1\r\n", "does not introduce itself"),
+    (
+        b"*4\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nversion\r\n$1\r\nx\r\n",
+        "does not introduce itself",
+    ),
+    (b"*4\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nversion\r\n$5\r\n6.0.1\r\n", "older than 6.2"),
+    (b"*4\r\n$4\r\nrole\r\n$7\r\nreplica\r\n$7\r\nversion\r\n$3\r\n7.0\r\n", "is a replica"),
+    (b"-NOAUTH HELLO must be called with s3cret\r\n", "NOAUTH"),
+    (b"-ERR unknown command 'HELLO', with args: 's3cret'\r\n", "ERR"),
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "not the protocol of Redis"),
+]
+
+
+@pytest.mark.parametrize(("answer", "told"), INTRODUCTIONS)
+async def test_who_is_not_the_wanted_server_is_not_used(
+    answer: bytes, told: str, own_directory: Path
+) -> None:
+    """failure row 19, failure row 68"""
+    loop = asyncio.get_running_loop()
+    place = str(own_directory / "s")
+    listening = await loop.create_unix_server(lambda: Puppet(lambda words: answer), place)
+    try:
+        with pytest.raises(StoreError, match=told) as caught:
+            async with connected(Address(path=place, password="s3cret")):
+                pass
+        assert "s3cret" not in f"{caught.value!r}"
+    finally:
+        listening.close()
+        await listening.wait_closed()
