@@ -14,7 +14,6 @@ from gateway.ledger.connection import Connection
 from gateway.ledger.resp import command
 from tests.ledger.puppet import Puppet
 
-
 ON_EVERY_LOOP = True
 
 
