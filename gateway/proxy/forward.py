@@ -7,11 +7,12 @@ The ledger moves before the client hears. What breaks off on the way is settled 
 as what ends well, from the facts that were true by then.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.admission import settle
 from gateway.admission.measure import BodyCount, actual_lines
 from gateway.catalog.routes import Policy
+from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Settled
 from gateway.ledger.quota import Quota
 from gateway.proxy import heads, wire
@@ -184,23 +185,38 @@ class Forwarder:
         counts = self._hold.counts(reported)
         if reported is not None and reported != counts.body:
             self._books.metrics.size_mismatch(route.name)
-        settler = self._books.settler
         stored = asset if route.policy is Policy.UPLOAD else None
-        if stored is not None and self._live.owners_matter:
-            await settler.own(terms, stored)
-        quotas: tuple[Quota, ...] = ()
-        actual = actual_lines(route, counts)
+        try:
+            return await self._charge(terms, actual_lines(route, counts), stored)
+        finally:
+            # Also when that was interrupted: it goes on by itself, and what goes with it follows.
+            await self._keep_assets(terms, asset)
+
+    async def _charge(
+        self, terms: Terms, actual: Mapping[str, int], stored: str | None
+    ) -> tuple[Quota, ...]:
         if self._guard is not None:
             outcome = await self._guard.commit(actual, asset=stored)
-            if isinstance(outcome, Settled):
-                quotas = outcome.quotas
-        elif self._admitted.unreserved:
-            await settler.charge(terms, self._exchange.reservation_id, actual, reason="unreserved")
-        if route.policy is Policy.DELETE and asset is not None:
-            await settler.remove(terms, asset)
-            if self._live.owners_matter:
-                await settler.disown(terms, asset)
-        return quotas
+            return outcome.quotas if isinstance(outcome, Settled) else ()
+        if self._admitted.unreserved:
+            await self._books.settler.charge(
+                terms, self._exchange.reservation_id, actual, reason="unreserved"
+            )
+        return ()
+
+    async def _keep_assets(self, terms: Terms, asset: str | None) -> None:
+        """Who owns what was stored, and what is charged for what was deleted."""
+        settler, matters, policy = self._books.settler, self._live.owners_matter, self._route.policy
+        if asset is None:
+            return
+        if policy is Policy.UPLOAD and matters:
+            await settler.own(terms, asset)
+        if policy is Policy.DELETE:
+            try:
+                await settler.remove(terms, asset)
+            finally:
+                if matters:
+                    await settler.disown(terms, asset)
 
     def _answer_head(self, answer: AnswerHead, quotas: tuple[Quota, ...], *, keep: bool) -> bytes:
         granted = self._admitted.granted

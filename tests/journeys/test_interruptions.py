@@ -1,0 +1,99 @@
+"""Requests that are stopped while they are being settled: what was done is charged all the same."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.errors import DRAINING
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.store import Store
+from gateway.records.assets import Owners
+from gateway.tasks import TaskSet
+from tests.journeys.rig import Rig, Wishes, running
+from tests.upstreams import Answer, Repeat, Request
+
+SHARED = """
+[[routes]]
+name = "shared"
+methods = ["GET"]
+path = "/shared/{name...}"
+upstream = "files"
+policy = "download"
+auth = []
+account = "asset"
+asset = "files/{name}"
+"""
+
+PURGE = """
+[[routes]]
+name = "purge"
+methods = ["DELETE"]
+path = "/purge/{name...}"
+upstream = "files"
+policy = "delete"
+asset = "files/{name}"
+reserve = { uploads = 1 }
+"""
+
+
+class Held:
+    """A method that waits, each time it is called, until the test lets it go on."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+        self.began, self.go_on = asyncio.Event(), asyncio.Event()
+        method: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+        async def held(*args: Any, **named: Any) -> Any:
+            self.began.set()
+            await self.go_on.wait()
+            return await method(*args, **named)
+
+        patch.setattr(owner, name, held)
+
+
+async def stopped(rig: Rig, request: asyncio.Task[Any], held: Held) -> Any:
+    """The request's outcome, when the gateway stops it just then."""
+    await held.began.wait()
+    rig.gateway._watchdog.stop_all(DRAINING)
+    done, _ = await asyncio.wait([request], timeout=0.05)
+    held.go_on.set()
+    return await request if not done else done.pop().result()
+
+
+async def until_settled(rig: Rig) -> None:
+    async with asyncio.timeout(5):
+        while rig.gateway.metrics.pending_settlements.now():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_an_upload_that_is_stopped_while_its_owner_is_recorded(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, Owners, "record")
+    async with running(fake, tmp_path, wishes=Wishes(extra=SHARED)) as rig:
+        put = TaskSet().start(rig.put("a", b"x" * 100), name="put")
+        assert (await stopped(rig, put, held))[0] == 503
+        await until_settled(rig)
+        assert await rig.standing() == (100, 0)
+        assert await Owners(fake.client).find("files/a") == "acme"
+
+
+async def test_a_delete_that_is_stopped_while_it_is_charged_gives_back(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always, wishes = [Repeat([Request(), Answer(200)])], Wishes(extra=PURGE)
+    async with running(fake, tmp_path, always, wishes=wishes) as rig:
+        await rig.put("a", b"x" * 100)
+        held = Held(monkeypatch, Ledger, "commit")
+
+        async def purge() -> int:
+            async with rig.session.delete(f"{rig.url}/purge/a", headers=rig.headers) as answer:
+                return answer.status
+
+        assert await stopped(rig, TaskSet().start(purge(), name="purge"), held) == 503
+        await until_settled(rig)
+        assert await rig.standing() == (0, 0)
+        assert await rig.standing("uploads") == (2, 0)
