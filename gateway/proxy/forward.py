@@ -199,9 +199,9 @@ class Forwarder:
             outcome = await self._guard.commit(actual, asset=stored)
             return outcome.quotas if isinstance(outcome, Settled) else ()
         if self._admitted.unreserved:
-            await self._books.settler.charge(
-                terms, self._exchange.reservation_id, actual, reason="unreserved"
-            )
+            # By an id of its own: a reserve whose reply was lost has taken the reservation's.
+            charge_id = f"{self._exchange.reservation_id}-charge"
+            await self._books.settler.charge(terms, charge_id, actual, reason="unreserved")
         return ()
 
     async def _keep_assets(self, terms: Terms, asset: str | None) -> None:

@@ -53,6 +53,20 @@ async def test_an_open_plan_lets_a_bounded_amount_through_and_charges_it_later(
         assert await rig.standing("uploads") == (2, 0)
 
 
+async def test_what_was_let_through_is_charged_also_when_only_the_reply_of_its_reserve_was_lost(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure rows 13, 16"""
+    store, admission, _ = cabled(fake)
+    wishes = Wishes(plan='on_store_failure = { open = "250B" }')
+    async with running(store, tmp_path, wishes=wishes) as rig:
+        admission.lose_replies = 2
+        assert (await rig.put("a", b"x" * 100))[0] == 201
+        await pending_gone(rig)
+        assert await rig.standing() == (100, 0)
+        assert await rig.standing("uploads") == (1, 0)
+
+
 async def test_a_settlement_the_store_cannot_take_is_taken_later(
     fake: Store, tmp_path: Path
 ) -> None:
