@@ -31,9 +31,10 @@ auth = ["s3"]
 host = "keep"
 opaque = true
 s3_domains = ["127.0.0.1"]
-reserve = {{ storage_bytes = "body", uploads = 1, egress_bytes = "response" }}
+{reserve}
 {more}
 """
+RESERVE = 'reserve = { storage_bytes = "body", uploads = 1, egress_bytes = "response" }'
 DECLARED = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 UPLOAD = "U-1"
 Head = tuple[str, str]
@@ -137,11 +138,14 @@ async def s3_running(
     directory: Path,
     *steps: Step,
     more: str = "",
+    reserve: str = RESERVE,
     plan: str = "",
     audited: bool = True,
     answer_timeout: str = "2s",
 ) -> AsyncIterator[S3Rig]:
-    wishes = Wishes(plan=plan, extra=ROUTE.format(more=more), answer_timeout=answer_timeout)
+    wishes = Wishes(
+        plan=plan, extra=ROUTE.format(more=more, reserve=reserve), answer_timeout=answer_timeout
+    )
     script = [InTurn(deque(steps))]
     async with running(store, directory, script, wishes=wishes, audited=audited) as rig:
         it = S3Rig(rig)
