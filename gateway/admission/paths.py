@@ -9,8 +9,9 @@ at an upstream that normalises.
 """
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from gateway.errors import BAD_PATH, Refusal
 
@@ -60,6 +61,19 @@ def read(path: str) -> Reading | Refusal:
         if decoded == before:
             return Reading.OPAQUE if _NOT_PLAIN.search(path) else Reading.PLAIN
     return Refusal(BAD_PATH, "the path is percent-encoded many times over")
+
+
+def decoded(text: str) -> str:
+    """Without its percent escapes; bytes stand for themselves, whatever they may encode."""
+    return unquote(text, encoding="latin-1")
+
+
+def decodings(path: str) -> Iterator[str]:
+    """A path with its escapes undone once, twice, and so on until nothing changes."""
+    before, path = path, decoded(path)
+    while path != before:
+        yield path
+        before, path = path, decoded(path)
 
 
 def _judge_decoded(path: bytes) -> Refusal | None:

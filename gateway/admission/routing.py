@@ -7,13 +7,15 @@ with the same pattern lists HEAD; OPTIONS is served only where it is listed.
 
 What lies below the literal prefix of an opaque route belongs to opaque routes alone: were another
 route to be found there, some spelling of its paths would slip past it. A path that is not plain is
-only ever matched by opaque routes.
+only ever matched by opaque routes. And since an upstream may undo escapes, a path must lead to the
+same route with them undone.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway.admission import paths
 from gateway.admission.head import Head
 from gateway.catalog.routes import AccountSource, Protocol, Route
 from gateway.errors import (
@@ -49,6 +51,8 @@ class _Pattern:
     """Every route whose path has this shape (parameter names aside)."""
 
     regex: re.Pattern[str]
+    decoded: re.Pattern[str]
+    """The same for a path whose escapes have been undone."""
     rank: tuple[tuple[int, str], ...]
     first: str | None
     by_method: dict[str, tuple[Route, tuple[str, ...]]] = field(default_factory=dict)
@@ -63,7 +67,7 @@ class Router:
         self._opaque = _compiled(opaque)
         self._opaque_prefixes = tuple({route.path.partition("{")[0] for route in opaque})
         self._buckets = {_literal(route) for route in opaque if route.protocol is Protocol.S3}
-        patterns = _compiled(plain)
+        self._plain = patterns = _compiled(plain)
         self._anywhere = tuple(p for p in patterns if p.first is None)
         self._by_first = {
             first: tuple(p for p in patterns if p.first in (None, first))
@@ -79,6 +83,8 @@ class Router:
                 continue
             taken = pattern.by_method.get(head.method)
             if taken is not None:
+                if "%" in head.path and not self._one_reading(head, pattern):
+                    return Refusal(BAD_PATH, "decoded, the path leads to another route")
                 return _matched(head, taken[0], dict(zip(taken[1], found.groups(""), strict=True)))
             allowed.update(pattern.by_method)
         if allowed:
@@ -96,6 +102,26 @@ class Router:
         first = head.path[1:].partition("/")[0]
         return self._by_first.get(first, self._anywhere)
 
+    def _one_reading(self, head: Head, pattern: _Pattern) -> bool:
+        """False if an upstream that undoes the path's escapes serves what another route is for."""
+        here = self._opaque_above(head.path)
+        for path in paths.decodings(head.path):
+            if self._opaque_above(path) != here:
+                return False
+            if pattern in self._plain and pattern is not self._decoded(path, head.method):
+                return False
+        return True
+
+    def _opaque_above(self, path: str) -> frozenset[str]:
+        above = {prefix for prefix in self._opaque_prefixes if path.startswith(prefix)}
+        return frozenset(above | self._buckets & {path})
+
+    def _decoded(self, path: str, method: str) -> _Pattern | None:
+        for pattern in self._plain:
+            if method in pattern.by_method and pattern.decoded.fullmatch(path):
+                return pattern
+        return None
+
 
 def _compiled(routes: Sequence[Route]) -> tuple[_Pattern, ...]:
     by_rank: dict[tuple[tuple[tuple[int, str], ...], bool], _Pattern] = {}
@@ -106,7 +132,8 @@ def _compiled(routes: Sequence[Route]) -> tuple[_Pattern, ...]:
         if pattern is None:
             first = rank[0][1] if rank[0][0] == 0 else None
             regex = _s3_regex(route) if s3 else _regex(route.path)
-            pattern = by_rank[rank, s3] = _Pattern(regex, rank, first)
+            decoded = _regex(route.path, paths.decoded)
+            pattern = by_rank[rank, s3] = _Pattern(regex, decoded, rank, first)
         names = tuple(found[1] for found in _PARAMETER.finditer(route.path))
         for method in route.methods:
             pattern.by_method.setdefault(method, (route, names))
@@ -122,14 +149,15 @@ def _rank(segment: str) -> tuple[int, str]:
     return (2 if "{...}" in shape else 1 if "{}" in shape else 0), shape
 
 
-def _regex(path: str) -> re.Pattern[str]:
-    """Literal text is itself; `{name}` is one non-empty segment, `{name...}` a non-empty rest."""
+def _regex(path: str, read: Callable[[str], str] = str) -> re.Pattern[str]:
+    """Literal text is itself, or as `read`; `{name}` is one non-empty segment, `{name...}` a
+    non-empty rest."""
     parts: list[str] = []
     end = 0
     for found in _PARAMETER.finditer(path):
-        parts += [re.escape(path[end : found.start()]), "(.+)" if found[2] else "([^/]+)"]
+        parts += [re.escape(read(path[end : found.start()])), "(.+)" if found[2] else "([^/]+)"]
         end = found.end()
-    return re.compile("".join(parts) + re.escape(path[end:]))
+    return re.compile("".join(parts) + re.escape(read(path[end:])), re.DOTALL)
 
 
 def _literal(route: Route) -> str:

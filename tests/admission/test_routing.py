@@ -204,6 +204,46 @@ def test_elsewhere_a_path_has_one_reading(target: str) -> None:
     assert refused(FILES, "GET", target).error is BAD_PATH
 
 
+CATCH_ALL = [
+    route("/files/{name...}", "PUT", name="metered"),
+    route("/caf%C3%A9/{name}", "PUT", name="coffee"),
+    route("/s3/{key...}", "PUT", opaque=True, name="object"),
+    route("/{rest...}", "PUT", "POST", name="unmetered"),
+]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/%66iles/a",
+        "/file%73/a%20b",
+        "/%2566iles/a",
+        "/%25%36%36iles/a",
+        "/%73%33/b/k",
+        "/caf%c3%a9/a",
+        "/caf%25C3%25A9/a",
+    ],
+)
+def test_no_escape_leads_past_a_route(target: str) -> None:
+    """failure row 67: an upstream may undo it, and serve what another route is to charge."""
+    assert refused(CATCH_ALL, "PUT", target).error is BAD_PATH
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "name"),
+    [
+        ("PUT", "/files/%66iles%20%3F", "metered"),
+        ("PUT", "/files/100%2525", "metered"),
+        ("PUT", "/caf%C3%A9/%e9", "coffee"),
+        ("PUT", "/s3/%66iles/a%2Fb", "object"),
+        ("PUT", "/other/%66iles/a", "unmetered"),
+        ("POST", "/%66iles/a", "unmetered"),
+    ],
+)
+def test_an_escape_that_leads_nowhere_else_is_taken(method: str, target: str, name: str) -> None:
+    assert matched(CATCH_ALL, method, target).route.name == name
+
+
 @pytest.mark.parametrize("account", ["acme", "a.b-c_d", "A" * 64])
 def test_an_account_in_the_path(account: str) -> None:
     public = route("/u/{account}/{f}", "GET", account=AccountSource.PATH, auth=())

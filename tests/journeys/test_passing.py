@@ -158,6 +158,25 @@ async def test_ambiguous_paths_are_refused(fake: Store, tmp_path: Path) -> None:
         assert rig.upstream.connections == 0
 
 
+async def test_an_escape_does_not_lead_past_a_metered_route(fake: Store, tmp_path: Path) -> None:
+    """failure row 67"""
+    rest = """
+[[routes]]
+name = "rest"
+methods = ["PUT"]
+path = "/{rest...}"
+upstream = "files"
+policy = "pass"
+"""
+    always = [Repeat([Request(), Answer(201)])]
+    async with running(fake, tmp_path, always, wishes=Wishes(extra=rest)) as rig:
+        answer = await rig.raw(
+            asks(rig, "PUT /%66iles/a", "Connection: close", "Content-Length: 5") + b"hello"
+        )
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert rig.upstream.connections == 0
+
+
 async def test_what_no_route_names_is_404_and_a_wrong_method_405(rig: Rig) -> None:
     async with rig.session.get(f"{rig.url}/nowhere", headers=rig.headers) as answer:
         assert answer.status == 404
