@@ -1,10 +1,12 @@
 """A real Redis or Valkey server for tests: found, started, paused, killed and started again."""
 
+import ctypes
 import os
 import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from gateway.embedded import choosing
 from gateway.embedded.choosing import OLDEST, found_here, judge
 
 READY_WITHIN_S = 10.0
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,12 @@ def free_port() -> int:
     raise RuntimeError("no free port for a server")
 
 
+def die_with_parent() -> None:
+    """No server outlives tests that were killed. Linux alone knows this wish."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class RedisServer:
     """One server process in its own directory, on a unix socket and, when asked for, a port."""
 
@@ -113,7 +122,10 @@ class RedisServer:
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
         # The directory is where `sentinel.conf` and the like are looked for, if any is named.
         self._process = subprocess.Popen(
-            [self.binary.path, *words], cwd=self.directory, start_new_session=True
+            [self.binary.path, *words],
+            cwd=self.directory,
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - nothing here holds a lock
         )
         self.wait_ready()
 

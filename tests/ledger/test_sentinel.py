@@ -17,7 +17,7 @@ from gateway.errors import StoreError
 from gateway.ledger.store import Store, connect
 from tests.ledger.lively import until
 from tests.ledger.scripts import ADD_ONCE
-from tests.redis_server import Binary, RedisServer, free_port
+from tests.redis_server import Binary, RedisServer, die_with_parent, free_port
 from tests.stores import BINARIES
 
 WITHIN_S = 20.0
@@ -79,7 +79,11 @@ def guarded(binary: Binary, directory: Path) -> Iterator[Guarded]:
     with primary.client() as client:
         client.set("warm", "1")
         assert client.wait(1, 10_000) == 1
-    sentinel = subprocess.Popen([binary.path, configuration, "--sentinel"], cwd=places[2])
+    sentinel = subprocess.Popen(
+        [binary.path, configuration, "--sentinel"],
+        cwd=places[2],
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - nothing here holds a lock
+    )
     try:
         found = Guarded(primary, replica, port)
         deadline = time.monotonic() + WITHIN_S
