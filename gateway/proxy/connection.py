@@ -74,7 +74,8 @@ class Arrival(web.BaseRequest):
         assert isinstance(protocol, Connection)
         self.connection = protocol
         self.raw_target = message.path
-        self.should_close = message.should_close
+        # Behind a request to upgrade, the parser may drop what follows in the same segment.
+        self.should_close = message.should_close or message.upgrade
         self._writer = writer
         self.on_client_gone: Callable[[], None] | None = None
 
