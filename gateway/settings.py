@@ -190,6 +190,9 @@ class Settings(BaseSettings):
     store_timeout_s: Seconds = _setting(
         "STORE_TIMEOUT", 0.25, "the longest one operation of Redis may take"
     )
+    store_replicas: Annotated[int, _of(Whole(0, 16))] = _setting(
+        "STORE_REPLICAS", 0, "replicas of Redis that must have an admission before it counts"
+    )
     lease_s: Seconds = _setting(
         "LEASE",
         10.0,

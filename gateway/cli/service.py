@@ -102,7 +102,10 @@ async def _serve(configuration: Configuration, path: Path | None) -> None:
     )
     try:
         opened = await open_store(
-            chosen.redis.get_secret_value(), chosen.state_dir, op_timeout_s=chosen.store_timeout_s
+            chosen.redis.get_secret_value(),
+            chosen.state_dir,
+            op_timeout_s=chosen.store_timeout_s,
+            wait_replicas=chosen.store_replicas,
         )
         try:
             await app.serve(lambda: settings.read(path), configuration, opened.store, logs.access)

@@ -18,6 +18,7 @@ READONLY = "READONLY"
 MOVED = "MOVED"
 ASK = "ASK"
 TRYAGAIN = "TRYAGAIN"
+WRONGTYPE = "WRONGTYPE"
 
 # Its stub knows tuples of one word alone.
 _packed: Callable[[tuple[bytes, ...]], bytes] = cast(Any, hiredis.pack_command)
@@ -40,6 +41,8 @@ _MEANING: dict[str, Error] = {
     MOVED: STORE_UNAVAILABLE,
     ASK: STORE_UNAVAILABLE,
     TRYAGAIN: STORE_UNAVAILABLE,
+    # A damaged key: quota cannot be checked, and no repeat will mend it.
+    WRONGTYPE: STORE_UNAVAILABLE,
 }
 
 
@@ -65,8 +68,10 @@ def store_error(text: str, *, doing: str) -> StoreError:
     An error reply says that nothing was written: Redis checks before a script's first write, and
     the scripts check before theirs. So it is never indeterminate.
     """
-    meaning = _MEANING.get(error_code(text), INTERNAL)
-    return StoreError(meaning, f"{doing}: {text}", transient=meaning is STORE_UNAVAILABLE)
+    code = error_code(text)
+    meaning = _MEANING.get(code, INTERNAL)
+    passes = meaning is STORE_UNAVAILABLE and code != WRONGTYPE
+    return StoreError(meaning, f"{doing}: {text}", transient=passes)
 
 
 def unavailable(what: str, *, indeterminate: bool = False) -> StoreError:

@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from gateway.errors import INTERNAL, STORE_FULL, STORE_UNAVAILABLE, StoreError
+from gateway.errors import STORE_FULL, STORE_UNAVAILABLE, StoreError
 from gateway.ledger.address import Address
 from gateway.ledger.pipeline import Limits, PipelinedTransport
 from tests.fault_proxy import FaultProxy
@@ -300,7 +300,7 @@ async def test_a_key_of_the_wrong_type_is_our_failure(
     read = script("read", "return redis.call('HGET', KEYS[1], 'f')")
     with pytest.raises(StoreError, match="WRONGTYPE") as caught:
         await redis.run(read, [b"n"], [])
-    assert (caught.value.error, caught.value.transient) == (INTERNAL, False)
+    assert (caught.value.error, caught.value.transient) == (STORE_UNAVAILABLE, False)
 
 
 async def test_a_crowd_waits_for_room_first_come_first_served(redis_server: RedisServer) -> None:

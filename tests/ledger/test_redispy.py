@@ -32,7 +32,7 @@ async def test_a_key_of_the_wrong_type_is_our_failure_not_the_clients(store: Sto
     read = script("read", "return redis.call('HGET', KEYS[1], 'f')")
     with pytest.raises(StoreError, match="WRONGTYPE") as caught:
         await store.admission.run(read, [b"n"], [])
-    assert (caught.value.error, caught.value.transient) == (INTERNAL, False)
+    assert (caught.value.error, caught.value.transient) == (STORE_UNAVAILABLE, False)
 
 
 async def test_a_script_that_fails_is_our_failure(store: Store) -> None:

@@ -23,8 +23,8 @@ MEANINGS: list[tuple[str, str, Error]] = [
     ("NOREPLICAS Not enough good replicas to write.", "NOREPLICAS", STORE_UNAVAILABLE),
     (WRAPPED + "@user_script: 1: -NOREPLICAS Not enough", "NOREPLICAS", STORE_UNAVAILABLE),
     ("NOSCRIPT No matching script. Please use EVAL.", "NOSCRIPT", INTERNAL),
-    ("WRONGTYPE Operation against a key holding the wrong kind", "WRONGTYPE", INTERNAL),
-    (WRAPPED + "WRONGTYPE Operation against a key", "WRONGTYPE", INTERNAL),
+    ("WRONGTYPE Operation against a key holding the wrong kind", "WRONGTYPE", STORE_UNAVAILABLE),
+    (WRAPPED + "WRONGTYPE Operation against a key", "WRONGTYPE", STORE_UNAVAILABLE),
     (WRAPPED + "user_script:1: boom OOM", "ERR", INTERNAL),
     ("ERR user_script:1: attempt to index local 'x' (a nil value)", "ERR", INTERNAL),
     ("ERR unknown command 'X'", "ERR", INTERNAL),
@@ -39,7 +39,10 @@ def test_an_error_reply_is_told_by_its_text(text: str, code: str, meaning: Error
     """failure row 19, failure row 21, failure row 22, failure row 24, failure row 26"""
     assert error_code(text) == code
     error = store_error(text, doing="reserve")
-    assert (error.error, error.transient) == (meaning, meaning is STORE_UNAVAILABLE)
+    assert (error.error, error.transient) == (
+        meaning,
+        meaning is STORE_UNAVAILABLE and code != "WRONGTYPE",
+    )
     assert not error.indeterminate
     assert str(error) == f"reserve: {text}"
 
