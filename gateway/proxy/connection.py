@@ -6,9 +6,13 @@ connections, errors of the parser in our own words, and word of a client that ha
 Answers are written as bytes by the data path; aiohttp only learns whether the connection stays.
 """
 
+import array
 import asyncio
+import contextlib
+import fcntl
 import socket
 import struct
+import termios
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,6 +98,16 @@ class Arrival(web.BaseRequest):
     def congested(self) -> bool:
         """The client takes less than it is sent: time to `drain`."""
         return self.connection.writing_paused
+
+    def unsent(self) -> int:
+        """Bytes of the answer that the client has not acknowledged: ours and the system's."""
+        transport = self.connection.transport
+        if transport is None:
+            return 0
+        queued = array.array("i", [0])
+        with contextlib.suppress(OSError):  # a kind of socket that does not say
+            fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        return transport.get_write_buffer_size() + queued[0]
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was written."""

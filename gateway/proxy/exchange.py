@@ -3,6 +3,8 @@
 Nothing here decides; the data path writes down what happened, the watchdog and the log read it.
 """
 
+from collections.abc import Callable
+
 from gateway.dialects.protocol import Dialect
 from gateway.dialects.registry import NATIVE
 from gateway.errors import REQUEST_TIMEOUT, Error
@@ -20,6 +22,8 @@ class Exchange:
     """
 
     __slots__ = (
+        "_left",
+        "_unsent",
         "account",
         "answer_bytes",
         "answering",
@@ -41,7 +45,6 @@ class Exchange:
         "request_id",
         "reservation_id",
         "route",
-        "stalled",
         "started_s",
         "status",
         "stop",
@@ -74,7 +77,8 @@ class Exchange:
         self.deadline_s = float("inf")
         self.stop = Interrupt()
         self.receiving = False
-        self.stalled = False
+        self._unsent: Callable[[], int] | None = None
+        self._left = 0
         self.body_began_s = now_s
         self.last_body_s = now_s
         self.body_idle_s = 30.0
@@ -84,13 +88,18 @@ class Exchange:
         """The limit of time this request has passed, if any.
 
         A body must move at least every `body_idle_s`, and on average faster than `body_rate_min`
-        once it has had `body_idle_s` to begin. A client that takes none of an answer has twice as
-        long, because the system's buffers make its reading look lumpy.
+        once it has had `body_idle_s` to begin. A client that is slow to take an answer must take
+        some of it in twice that time.
         """
         if now_s > self.deadline_s:
             return REQUEST_TIMEOUT
+        if self._unsent is not None:
+            left = self._unsent()
+            if left < self._left:
+                self.last_body_s = now_s
+            self._left = left
         stalled_s = now_s - self.last_body_s
-        if self.stalled:
+        if self._unsent is not None:
             return REQUEST_TIMEOUT if stalled_s > 2 * self.body_idle_s else None
         if not self.receiving:
             return None
@@ -108,10 +117,11 @@ class Exchange:
     def received(self) -> None:
         self.receiving = False
 
-    def stalls(self, now_s: float) -> None:
-        """The client takes no more of the answer for now."""
+    def stalls(self, now_s: float, unsent: Callable[[], int]) -> None:
+        """The client is slow to take the answer; `unsent` bytes of it are still on this side."""
         self.last_body_s = now_s
-        self.stalled = True
+        self._unsent = unsent
+        self._left = unsent()
 
     def flows(self) -> None:
-        self.stalled = False
+        self._unsent = None

@@ -92,40 +92,51 @@ class Transfer:
 
     async def relay(self, answer_head: bytes, answer: AnswerHead, cover: Cover | None) -> None:
         """Write the answer to the client as it comes; raises UpstreamError when it breaks off."""
-        connection, arrival, exchange = self.connection, self._arrival, self._exchange
+        connection = self.connection
         assert connection is not None
-        exchange.status = answer.status
-        exchange.answering = True
-        arrival.write(answer_head)
+        self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s
         while data := self._taken() or await connection.read(timeout_s):
             if cover is not None:
                 await cover(len(data))
-            arrival.write(wire.chunk(data) if chunked else data)
-            exchange.answer_bytes += len(data)
-            if arrival.congested:
-                exchange.stalls(monotonic_s())
-                await arrival.drain()
-                exchange.flows()
+            await self.pass_on(data, chunked=chunked)
         if chunked:
-            arrival.write(wire.last_chunk(connection.trailers))
+            self._arrival.write(wire.last_chunk(connection.trailers))
         self.finish()
+
+    def begin_answer(self, answer_head: bytes, answer: AnswerHead) -> None:
+        """Write its head, unless that is written already."""
+        if not self._exchange.answering:
+            self._exchange.status = answer.status
+            self._exchange.answering = True
+            self._arrival.write(answer_head)
+
+    async def pass_on(self, data: bytes, *, chunked: bool) -> None:
+        """Write a piece of the answer's body."""
+        arrival, exchange = self._arrival, self._exchange
+        arrival.write(wire.chunk(data) if chunked else data)
+        exchange.answer_bytes += len(data)
+        if arrival.congested:
+            exchange.stalls(monotonic_s(), arrival.unsent)
+            await arrival.drain()
+            exchange.flows()
 
     async def reported_size(self, answer: AnswerHead, member: str) -> int | None:
         """What the upstream's JSON answer says was stored."""
         report = await self.read_ahead(answer, REPORT_BYTES_MAX)
         return None if report is None else reported_size(report, member)
 
-    async def read_ahead(self, answer: AnswerHead, most: int) -> bytes | None:
+    async def read_ahead(self, answer: AnswerHead, most: int, begun: bytes = b"") -> bytes | None:
         """All of the answer's body, before it is relayed; None if it has none or is longer than
-        `most`. As much of it as was read is kept for `relay`."""
+        `most`. As much of it as was read is kept for `relay`. `begun`: what was read before."""
         connection = self.connection
         assert connection is not None
+        self._ahead = begun
         if answer.bodyless or (answer.length or 0) > most:
             return None
-        pieces: list[bytes] = []
-        size = 0
+        pieces = [begun]
+        size = len(begun)
         whole = False
         while size <= most and not whole:
             piece = await connection.read(self._pool.upstream.idle_timeout_s)

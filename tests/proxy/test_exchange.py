@@ -44,8 +44,15 @@ def test_a_trickle_is_cut_once_it_had_time_to_begin(exchange: Exchange) -> None:
 
 
 def test_a_client_that_takes_nothing_has_twice_as_long(exchange: Exchange) -> None:
-    exchange.stalls(100.0)
+    exchange.stalls(100.0, lambda: 5_000)
     assert exchange.overdue(160.0) is None
     assert exchange.overdue(160.1) is REQUEST_TIMEOUT
     exchange.flows()
     assert exchange.overdue(1e9) is None
+
+
+def test_a_client_that_takes_little_by_little_is_not_cut(exchange: Exchange) -> None:
+    """failure row 32"""
+    left = iter(range(5_000, 0, -100))
+    exchange.stalls(100.0, lambda: next(left))
+    assert all(exchange.overdue(100.0 + 20 * n) is None for n in range(1, 40))
