@@ -181,15 +181,26 @@ class Connection(web.RequestHandler):
         if self._arrival is None and self._head_timer is None and data:
             self._expect_head()
         super().data_received(data)
+        self._heed_the_parser()
 
     def begin(self, arrival: Arrival) -> None:
         """The head of a request is complete."""
         self._head_arrived()
         self._arrival = arrival
+        self._heed_the_parser()
 
     def end(self) -> None:
         """The request is answered."""
-        self._arrival = None
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None and arrival.content.exception() is not None:
+            self._lingering_time = 0.0  # There is no rest of this body to be read.
+
+    def _heed_the_parser(self) -> None:
+        """What comes behind a body that has not ended can only be word that it is broken; aiohttp
+        would pass that on once somebody had waited in vain for the rest."""
+        body = None if self._arrival is None else self._arrival.content
+        if self._messages and body is not None and not body.is_eof():
+            body.set_exception(web.RequestPayloadError("the body's chunks are malformed"))
 
     def break_off(self) -> None:
         """End the connection with a reset: a proper close would be the end of an answer that has
