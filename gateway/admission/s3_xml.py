@@ -8,16 +8,19 @@ Source: Amazon S3 API Reference: CompleteMultipartUpload, DeleteObjects, CopyObj
 CreateMultipartUpload.
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from xml.parsers import expat
 
+from gateway.admission.s3_names import NO_VERSION
 from gateway.admission.s3_operation import NUMBER, PARTS_MAX
 from gateway.errors import BAD_XML, Refusal
 
 DELETES_MAX = 1_000
 DEPTH_MAX = 8
+_NOTHING = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?")
 _ENCODINGS = frozenset({None, "utf-8", "utf8", "us-ascii"})
 
 
@@ -122,6 +125,11 @@ def ending(answer: bytes, result: str) -> Ending:
     return Ending.FAILED if root.name == "Error" else Ending.UNKNOWN
 
 
+def says_nothing(answer: bytes) -> bool:
+    """Whether so much of an answer is nothing but its declaration and blanks."""
+    return _NOTHING.fullmatch(answer) is not None
+
+
 def error_code(answer: bytes) -> str:
     root = _read(answer)
     return "" if root is None or root.name != "Error" else root.one("Code") or ""
@@ -141,7 +149,8 @@ def deleted(asked: Deletion, answer: bytes) -> tuple[Named, ...]:
 def _gone(told: Sequence[_Element], asked: Collection[Named]) -> Iterator[Named]:
     for one in told:
         key, version = one.one("Key"), one.one("VersionId") or None
-        marked = (one.one("DeleteMarker") or "").strip().lower() == "true"
+        marker = one.one("DeleteMarkerVersionId") or ""
+        marked = (one.one("DeleteMarker") or "").strip() == "true" and marker != NO_VERSION
         if key is not None and (version is not None or not marked):
             named = Named(key, version)
             if named in asked or Named(key) in asked:

@@ -4,20 +4,23 @@ The gateway cannot sign a request of its own, so it knows the size of a source o
 is on the account's own books, or where a range says it. Others count as `copy_max`, or are refused.
 """
 
+from collections.abc import Sequence
+
 from gateway.admission import s3_lines, settle
 from gateway.admission.s3_names import CopySource
 from gateway.admission.s3_operation import Copy
 from gateway.admission.s3_xml import Ending
 from gateway.errors import Refusal
 from gateway.ledger.charges import charged
-from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Settled
+from gateway.ledger.quota import Quota
 from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
 from gateway.proxy.s3_errand import Errand, about, bounded, terms_of, version_of
 from gateway.records.rows import RedisClient
+from gateway.tasks import TaskSet, shielded
 
 RESULT = "CopyObjectResult"
 
@@ -27,6 +30,7 @@ class Copies:
         self._gate = gate
         self._books = books
         self._client = client
+        self._tasks = TaskSet()
 
     async def size(self, call: Call, source: CopySource) -> int:
         """How many bytes a copy of it stores; raises RefusedError and StoreError."""
@@ -50,7 +54,7 @@ class Copies:
         admitted = passed(await self._gate.admit(copy.entered, call.exchange))
         errand = Errand(self._books, copy, admitted)
         if admitted.granted is None:
-            return await self._unreserved(errand, copy, operation, terms, size)
+            return await self._unreserved(errand, copy)
         books = self._books
         reservation = call.exchange.reservation_id
         async with Guard(books.settler, books.heartbeat, terms, reservation) as guard:
@@ -61,24 +65,29 @@ class Copies:
                 errand.abandon()
                 await self._broken(copy, admitted, guard, errand, failure)
                 raise
-            match ending:
-                case Ending.DONE:
-                    asset = operation.object.asset(version_of(answer))
-                    if call.live.owners_matter:
-                        await books.settler.own(terms, asset)
-                    amounts = s3_lines.of_object(route, size)
-                    outcome = await guard.commit(amounts, asset=asset)
-                    if isinstance(outcome, Settled):
-                        errand.quotas = outcome.quotas
-                case Ending.FAILED:
-                    await guard.release(settle.Reason.STATUS)
-                case Ending.UNKNOWN:
-                    await self._doubt(copy, admitted, guard)
+            asset = operation.object.asset(version_of(answer))
+            settled = self._settle(copy, admitted, guard, ending, asset)
+            errand.quotas = await shielded(settled, self._tasks, name="copy")
             return await errand.relay()
 
-    async def _unreserved(
-        self, errand: Errand, call: Call, operation: Copy, terms: Terms, size: int
-    ) -> bool:
+    async def _settle(
+        self, call: Call, admitted: Admitted, guard: Guard, ending: Ending, asset: str
+    ) -> Sequence[Quota]:
+        match ending:
+            case Ending.DONE:
+                if call.live.owners_matter:
+                    await self._books.settler.own(guard.terms, asset)
+                # The copy reserves by constants: its size is known.
+                amounts = s3_lines.of_object(call.entered.match.route, 0)
+                outcome = await guard.commit(amounts, asset=asset)
+                return outcome.quotas if isinstance(outcome, Settled) else ()
+            case Ending.FAILED:
+                await guard.release(settle.Reason.STATUS)
+            case Ending.UNKNOWN:
+                await self._doubt(call, admitted, guard)
+        return ()
+
+    async def _unreserved(self, errand: Errand, call: Call) -> bool:
         """The plan is open while the store is away: charge what was stored afterwards."""
         try:
             await errand.ask()
@@ -87,9 +96,10 @@ class Copies:
             errand.abandon()
             raise
         if ending is not Ending.FAILED:
-            amounts = s3_lines.of_object(call.entered.match.route, size)
+            amounts = s3_lines.of_object(call.entered.match.route, 0)
             name = call.exchange.reservation_id
-            await self._books.settler.charge(terms, name, amounts, reason="unreserved")
+            charge = self._books.settler.charge(terms_of(call), name, amounts, reason="unreserved")
+            await shielded(charge, self._tasks, name="copy")
         return await errand.relay()
 
     async def _broken(

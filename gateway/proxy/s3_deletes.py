@@ -15,6 +15,7 @@ from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError, passed
 from gateway.proxy.gate import Gate
 from gateway.proxy.s3_errand import Errand, terms_of, unreserved
+from gateway.tasks import TaskSet, shielded
 
 ABREAST = 32
 """Removals made together, in one write to the store."""
@@ -24,6 +25,7 @@ class Deletes:
     def __init__(self, gate: Gate, books: Books) -> None:
         self._gate = gate
         self._books = books
+        self._tasks = TaskSet()
 
     async def serve(self, call: Call, operation: DeleteMany) -> bool:
         call = unreserved(call)
@@ -37,7 +39,8 @@ class Deletes:
             answer = await errand.ask(body)
             if 200 <= answer.status < 300:
                 gone = s3_xml.deleted(asked, await errand.told())
-                await self._remove(call, [_asset(operation.bucket, each) for each in gone])
+                removal = self._remove(call, [_asset(operation.bucket, each) for each in gone])
+                await shielded(removal, self._tasks, name="delete objects")
         except BaseException:
             errand.abandon()
             raise

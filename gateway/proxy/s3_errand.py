@@ -10,7 +10,14 @@ from gateway.admission import s3_lines, s3_xml
 from gateway.admission.estimate import Estimate
 from gateway.admission.measure import BodyCount
 from gateway.catalog.routes import Route
-from gateway.errors import BAD_XML, FILE_TOO_LARGE, LENGTH_REQUIRED, Refusal
+from gateway.clock import monotonic_s
+from gateway.errors import (
+    BAD_XML,
+    FILE_TOO_LARGE,
+    LENGTH_REQUIRED,
+    ClientGoneError,
+    Refusal,
+)
 from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import RateState
 from gateway.ledger.quota import Quota
@@ -26,6 +33,8 @@ BODY_MAX = 2 * 1024 * 1024
 """The most XML of a request: 10,000 parts, or 1,000 keys of 1,024 bytes."""
 ANSWER_MAX = 4 * 1024 * 1024
 CONTROL_BODY_MAX = 64 * 1024
+BLANKS_AFTER_S = 5.0
+"""Until then the client hears nothing before the books have moved."""
 
 
 class Errand:
@@ -43,6 +52,7 @@ class Errand:
         )
         self._rate: RateState | None = None if granted is None else granted.rate
         self._answer: AnswerHead | None = None
+        self._blanks_from_s = 0.0
         self.count = count
         self.quotas: Sequence[Quota] = () if granted is None else granted.quotas
 
@@ -71,6 +81,7 @@ class Errand:
         length = None if body is None else len(body)
         request_head = heads.request_head(self._call, headers=headers, length=length)
         self._answer = await self._transfer.request(request_head, self._cover, body=body)
+        self._blanks_from_s = monotonic_s() + BLANKS_AFTER_S
         return self._answer
 
     async def told(self) -> bytes:
@@ -79,36 +90,67 @@ class Errand:
         return await self._transfer.read_ahead(self._answer, ANSWER_MAX) or b""
 
     async def ending(self, result: str) -> s3_xml.Ending:
-        """What an answer means that may tell of a failure in spite of its status."""
-        assert self._answer is not None
-        if not 200 <= self._answer.status < 300:
+        """What an answer means that may tell of a failure in spite of its status: it is begun while
+        the work goes on, with blanks to keep the client waiting."""
+        answer, transfer = self._answer, self._transfer
+        assert answer is not None
+        assert transfer.connection is not None
+        if not 200 <= answer.status < 300:
             return s3_xml.Ending.FAILED
-        return s3_xml.ending(await self.told(), result)
+        pool = self._call.live.pools[self._call.entered.match.route.upstream]
+        piece = b""
+        while not answer.bodyless:
+            piece += await transfer.connection.read(pool.upstream.idle_timeout_s)
+            if not (piece and s3_xml.says_nothing(piece)):
+                break
+            if monotonic_s() >= self._blanks_from_s:
+                piece = await self._keep_waiting(piece)
+        body = await transfer.read_ahead(answer, ANSWER_MAX, piece)
+        return s3_xml.ending(body or b"", result)
+
+    async def _keep_waiting(self, blanks: bytes) -> bytes:
+        """Pass on what says nothing yet; what was not passed on stays. A client that has left
+        changes nothing: what the upstream does is heard to its end."""
+        answer = self._answer
+        assert answer is not None
+        chunked = wire.is_chunked_to_client(answer, self._call.entered.head.version)
+        try:
+            self._transfer.begin_answer(self._head(), answer)
+            await self._transfer.pass_on(blanks, chunked=chunked)
+        except ClientGoneError:
+            self._blanks_from_s = float("inf")
+            return blanks
+        return b""
 
     async def relay(self) -> bool:
         """Let the client hear; say whether its connection can stay."""
-        call, answer = self._call, self._answer
-        assert answer is not None
-        version = call.entered.head.version
-        asked = not call.arrival.should_close and self.sent_all
-        keep = wire.keeps_client(answer, version, asked=asked)
-        head = heads.answer_head(
-            call,
-            answer,
-            self._books.clock.now_ms(),
-            quotas=self.quotas,
-            rate=self._rate,
-            keep=keep,
-        )
+        assert self._answer is not None
         try:
-            await self._transfer.relay(head, answer, None)
+            await self._transfer.relay(self._head(), self._answer, None)
         except BaseException:
             self.abandon()
             raise
-        return keep
+        return self._keeps
 
     def abandon(self) -> None:
         self._transfer.abandon()
+
+    @property
+    def _keeps(self) -> bool:
+        assert self._answer is not None
+        asked = not self._call.arrival.should_close and self.sent_all
+        return wire.keeps_client(self._answer, self._call.entered.head.version, asked=asked)
+
+    def _head(self) -> bytes:
+        assert self._answer is not None
+        return heads.answer_head(
+            self._call,
+            self._answer,
+            self._books.clock.now_ms(),
+            quotas=self.quotas,
+            rate=self._rate,
+            keep=self._keeps,
+        )
 
 
 def about(call: Call, route: Route, asset: str | None = None) -> Call:

@@ -14,7 +14,8 @@ the upload gone charges what was listed.
 """
 
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 
 from gateway.admission import s3_lines, s3_xml, settle
 from gateway.admission.aws_chunked import decoded_length
@@ -48,6 +49,9 @@ from gateway.proxy.recall import Recall
 from gateway.proxy.s3_copies import Copies
 from gateway.proxy.s3_errand import Errand, bounded, terms_of, unreserved, version_of
 from gateway.records.multipart_uploads import Claim, MultipartUploads, Upload, UploadName
+from gateway.tasks import TaskSet, shielded
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +73,7 @@ class Multipart:
         self._rows = rows
         self._copies = copies
         self._recall = recall
+        self._tasks = TaskSet()
 
     async def serve(self, call: Call, operation: CreateUpload | OfUpload) -> bool:
         match operation:
@@ -142,16 +147,16 @@ class Multipart:
                 passing.entered.match.route, errand.sent_all, errand.status, kind_of(failure)
             )
             if isinstance(settle.decide(facts), settle.ReleaseIt):
-                await self._landed(name, operation.number, None)
+                await self._to_the_end(self._landed(name, operation.number, None))
             raise
         match ending:
             case Ending.DONE:
                 stored = size if operation.source is not None else errand.count.body
-                await self._landed(name, operation.number, stored)
+                await self._to_the_end(self._landed(name, operation.number, stored))
             case Ending.FAILED:
-                await self._landed(name, operation.number, None)
+                await self._to_the_end(self._landed(name, operation.number, None))
         if gone:
-            await self._end(call, name)
+            await self._to_the_end(self._end(call, name))
         return await errand.relay()
 
     async def _hold(self, call: Call, claim: Claim) -> Sequence[Quota]:
@@ -213,9 +218,10 @@ class Multipart:
             errand.abandon()
             if not errand.sent_all:
                 ending = Ending.FAILED
-            await self._completed(call, name, upload, ending, total, asset)
+            await self._to_the_end(self._completed(call, name, upload, ending, total, asset))
             raise
-        errand.quotas = await self._completed(call, name, upload, ending, total, asset)
+        completed = self._completed(call, name, upload, ending, total, asset)
+        errand.quotas = await self._to_the_end(completed)
         return await errand.relay()
 
     async def _abort(self, call: Call, operation: AbortUpload) -> bool:
@@ -231,7 +237,7 @@ class Multipart:
             errand.abandon()
             raise
         if gone or 200 <= answer.status < 300:
-            await self._end(call, name)
+            await self._to_the_end(self._end(call, name))
         return await errand.relay()
 
     async def _completed(
@@ -285,6 +291,10 @@ class Multipart:
             await writing
         except StoreError as failure:
             self._books.metrics.store_error(failure.error)
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Also when the request is stopped meanwhile."""
+        return await shielded(work, self._tasks, name="multipart upload")
 
     # -- who and what -----------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ def test_deletions_that_have_more_than_one_reading_or_none(body: bytes) -> None:
 
 
 def test_what_was_deleted_is_the_answers_word() -> None:
-    asked = Deletion((Named("a"), Named("b"), Named("c", "v"), Named("d")))
+    asked = Deletion((Named("a"), Named("b"), Named("c", "v"), Named("d"), Named("e")))
     answer = (
         f"{DECLARED}<DeleteResult {NS}>"
         "<Deleted><Key>a</Key></Deleted>"
@@ -103,12 +103,14 @@ def test_what_was_deleted_is_the_answers_word() -> None:
         "<Deleted><Key>d</Key><DeleteMarker>true</DeleteMarker>"
         "<DeleteMarkerVersionId>m</DeleteMarkerVersionId></Deleted>"
         "<Deleted><Key>never asked</Key></Deleted>"
+        "<Deleted><Key>e</Key><DeleteMarker>true</DeleteMarker>"
+        "<DeleteMarkerVersionId>null</DeleteMarkerVersionId></Deleted>"
         "<Error><Key>b</Key><Code>AccessDenied</Code></Error>"
         "</DeleteResult>"
     ).encode()
-    assert s3_xml.deleted(asked, answer) == (Named("a"), Named("c", "v"))
+    assert s3_xml.deleted(asked, answer) == (Named("a"), Named("c", "v"), Named("e"))
     quiet = Deletion(asked.objects, quiet=True)
-    assert s3_xml.deleted(quiet, answer) == (Named("a"), Named("c", "v"), Named("d"))
+    assert s3_xml.deleted(quiet, answer) == tuple(each for each in asked.objects if each.key != "b")
     for unreadable in (b"", b"<Error/>", answer[:-3]):
         assert s3_xml.deleted(quiet, unreadable) == ()
 
@@ -131,3 +133,10 @@ def test_a_status_of_200_may_be_too_early() -> None:
     assert s3_xml.error_code(failed) == "InternalError"
     for other in (b"", b"<Other/>", b"<Error/>"):
         assert s3_xml.error_code(other) == ""
+
+
+def test_what_keeps_a_client_waiting_says_nothing() -> None:
+    for blank in (b"", b" ", b"\r\n\t ", DECLARED.encode(), b" " + DECLARED.encode() + b"  "):
+        assert s3_xml.says_nothing(blank)
+    for said in (b"<", b"<?xml", DECLARED.encode() + b"<E", b" x"):
+        assert not s3_xml.says_nothing(said)

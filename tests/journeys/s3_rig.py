@@ -83,19 +83,25 @@ class S3Rig:
     rig: Rig
     key_id: str = "AKIDEXAMPLE"
 
-    async def ask(
+    def asking(
         self, method: str, target: str, *headers: Head, body: Any = None, key_id: str | None = None
-    ) -> Reply:
+    ) -> Any:
+        """The answer as it comes, as a context."""
         signed = (
             f"AWS4-HMAC-SHA256 Credential={key_id or self.key_id}/20260101/eu/s3/aws4_request, "
             "SignedHeaders=host, Signature=00"
         )
-        async with self.rig.session.request(
+        return self.rig.session.request(
             method,
             URL(f"{self.rig.url}{target}", encoded=True),
             headers=[("Authorization", signed), *headers],
             data=body,
-        ) as answer:
+        )
+
+    async def ask(
+        self, method: str, target: str, *headers: Head, body: Any = None, key_id: str | None = None
+    ) -> Reply:
+        async with self.asking(method, target, *headers, body=body, key_id=key_id) as answer:
             return Reply(answer.status, answer.headers, await answer.read())
 
     async def part(
@@ -108,9 +114,11 @@ class S3Rig:
         return await self.ask("POST", "/bucket/k?uploads")
 
     async def complete(self, *numbers: int) -> Reply:
+        return await self.ask("POST", f"/bucket/k?uploadId={UPLOAD}", body=self.listed(*numbers))
+
+    def listed(self, *numbers: int) -> str:
         parts = "".join(f"<Part><PartNumber>{n}</PartNumber></Part>" for n in numbers)
-        body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>"
-        return await self.ask("POST", f"/bucket/k?uploadId={UPLOAD}", body=body)
+        return f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>"
 
     async def abort(self) -> Reply:
         return await self.ask("DELETE", f"/bucket/k?uploadId={UPLOAD}")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.store import Store
-from gateway.proxy import doubts
+from gateway.proxy import doubts, s3_errand
 from gateway.records.api_keys import KeyPolicy
+from gateway.records.doubts import Doubts
 from gateway.tasks import TaskSet
 from tests.journeys.s3_rig import (
     GONE,
@@ -24,7 +25,7 @@ from tests.journeys.s3_rig import (
     version,
     xml,
 )
-from tests.upstreams import Answer, Hang, Reset, Wait
+from tests.upstreams import Answer, Hang, Reset, Send, Wait
 
 IN_A_200 = failed("InternalError", 200)
 
@@ -121,7 +122,7 @@ async def test_a_part_whose_client_leaves_does_not_count(fake: Store, tmp_path: 
         writer.transport.abort()
         await it.rig.upstream.until(lambda: it.rig.upstream.open < 2)
         async with asyncio.timeout(5):
-            while it.rig.gateway.metrics.in_flight.value:  # noqa: ASYNC110
+            while it.rig.gateway.metrics.in_flight.now():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await it.complete(1)).status == 200
         assert await it.standing() == (0, 0)
@@ -266,6 +267,68 @@ async def test_nobody_gives_back_what_is_being_completed(fake: Store, tmp_path: 
         go_on.set()
         assert (await completing).status == 200
         assert await it.standing() == (1_000, 0)
+
+
+async def test_blanks_keep_the_client_waiting_while_the_object_is_made(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_errand, "BLANKS_AFTER_S", 0.0)
+    for result, charged in ((completed(), 1_000), (IN_A_200, 0)):
+        go_on = asyncio.Event()
+        begun = Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n \n\r\n")
+        assert isinstance(result.body, bytes)
+        rest = Send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(result.body), result.body))
+        slow = Both(begun, Both(Wait(go_on), rest))
+        async with s3_running(fake, tmp_path, created(), ok(), slow, ok(status=204)) as it:
+            await it.create()
+            await it.part(1, 1_000)
+            async with it.asking("POST", "/bucket/k?uploadId=U-1", body=it.listed(1)) as answer:
+                assert answer.status == 200
+                assert await answer.content.read(2) == b" \n"
+                assert await it.standing() == (0, 1_000)
+                go_on.set()
+                assert await answer.read() == result.body
+            assert await it.standing() == (charged, 0 if charged else 1_000)
+            await it.abort()
+        await fake.client.flushall()
+
+
+async def test_a_client_that_leaves_while_the_object_is_made_is_charged(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 30 (of a completion)"""
+    monkeypatch.setattr(s3_errand, "BLANKS_AFTER_S", 0.0)
+    go_on = asyncio.Event()
+    begun = Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n")
+    result = b"<CompleteMultipartUploadResult/>"
+    rest = Send(b"1\r\n \r\n%x\r\n%b\r\n0\r\n\r\n" % (len(result), result))
+    slow = Both(begun, Both(Wait(go_on), rest))
+    async with s3_running(fake, tmp_path, created(), ok(), slow) as it:
+        await it.create()
+        await it.part(1, 1_000)
+        async with it.asking("POST", "/bucket/k?uploadId=U-1", body=it.listed(1)) as answer:
+            assert await answer.content.read(1) == b" "
+            answer.close()
+        go_on.set()
+        await it.rig.settled()
+        assert await it.standing() == (1_000, 0)
+
+
+async def test_a_gateway_that_stops_while_the_object_is_made_leaves_it_in_doubt(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure row 9 (of a completion)"""
+    background = TaskSet()
+    steps = (created(), ok(), Hang())
+    async with s3_running(fake, tmp_path, *steps, audited=False, answer_timeout="20s") as it:
+        await it.create()
+        await it.part(1, 1_000)
+        completing = background.start(it.complete(1), name="complete")
+        await it.rig.upstream.until(lambda: len(it.rig.upstream.requests) == 3)
+        await it.rig.gateway.stop()
+        assert (await completing).status == 503
+        assert await it.standing() == (0, 1_000)
+        assert len(await Doubts(it.rig.store.client).list()) == 1
 
 
 async def test_the_versions_of_an_object_are_charged_each(fake: Store, tmp_path: Path) -> None:
