@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.admin.api import AdminDeps, create_admin_app
 from gateway.admin.decisions import DecisionDeps
-from gateway.admission.head import Head, HeadLimits
+from gateway.admission.head import Head
 from gateway.catalog.addresses import Address, TcpAddress
 from gateway.catalog.routes import UsagePath
 from gateway.clock import StoreClock
@@ -36,11 +36,13 @@ from gateway.ledger.store import Store
 from gateway.ledger.watch import StoreWatch
 from gateway.proxy import tls, wire
 from gateway.proxy.call import Books
-from gateway.proxy.connection import ConnectionLimits, PublicServer
+from gateway.proxy.connection import PublicServer
 from gateway.proxy.doubts import DoubtDesk
 from gateway.proxy.gate import Gate
 from gateway.proxy.handler import Handler, HandlerSettings
+from gateway.proxy.job_work import JobWork
 from gateway.proxy.journal import Journal
+from gateway.proxy.limits import connection_limits, head_limits
 from gateway.proxy.listener import Listener, listen_tcp, listen_unix
 from gateway.proxy.live import Live, build
 from gateway.proxy.protocols import protocols
@@ -53,7 +55,7 @@ from gateway.records.assets import Owners
 from gateway.records.doubts import Doubts
 from gateway.records.identities import Identities
 from gateway.records.invalidation import Changed
-from gateway.settings import Configuration, Settings
+from gateway.settings import Configuration
 from gateway.tasks import TaskSet
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.loop_lag import LoopLag
@@ -132,11 +134,12 @@ class Gateway:
             self._clock,
             self.metrics,
         )
+        self.jobs = JobWork(books, store.client, self.recall, lambda: self.handler.live)
         self.handler = Handler(
-            HandlerSettings(_head_limits(settings), _ms(settings.lease_s)),
+            HandlerSettings(head_limits(settings), _ms(settings.lease_s)),
             self._build(configuration, None),
             gate=gate,
-            protocols=protocols(gate, books, store.client, self.recall, lambda: self.handler.live),
+            protocols=protocols(gate, books, store.client, self.recall, self.jobs),
             clock=self._clock,
             usage=self._usage,
             senders=Senders(settings.trusted_proxies),
@@ -165,11 +168,12 @@ class Gateway:
         self._heartbeat.start()
         self._reaper.start()
         self._doubts.start()
+        self.jobs.start()
         self._watchdog.start()
         self._lag.start()
         if settings.tls_cert is not None and settings.tls_key is not None:
             self._tls = tls.server_context(settings.tls_cert, settings.tls_key)
-        self._server = PublicServer(self.handler, _connection_limits(settings), _refused)
+        self._server = PublicServer(self.handler, connection_limits(settings), _refused)
         self._public = await _listen(self._server, settings.listen, self._tls)
         self.public_address = self._public.address
         self.admin_address = await self._start_admin()
@@ -212,6 +216,7 @@ class Gateway:
         await self._heartbeat.stop()
         await self._reaper.stop()
         await self._doubts.stop()
+        await self.jobs.stop()
         await self._identities.stop()
         await self._watch.stop()
         if self._admin_listener is not None:
@@ -367,26 +372,6 @@ def _refused(refusal: Refusal) -> bytes:
     """The answer to what never became a request."""
     answer = NATIVE.refusal(refusal, "")
     return wire.own_answer(answer.status, answer.headers, answer.body, keep_alive=False)
-
-
-def _head_limits(settings: Settings) -> HeadLimits:
-    return HeadLimits(
-        headers_max=settings.headers_max,
-        header_bytes_max=settings.header_bytes_max,
-        line_max=settings.header_line_max,
-        target_max=settings.target_max,
-    )
-
-
-def _connection_limits(settings: Settings) -> ConnectionLimits:
-    return ConnectionLimits(
-        header_timeout_s=settings.header_timeout_s,
-        keepalive_s=settings.keepalive_s,
-        lingering_s=settings.lingering_s,
-        connections_max=settings.connections_max,
-        header_line_max=settings.header_line_max,
-        headers_max=settings.headers_max,
-    )
 
 
 def _ms(seconds: float) -> int:

@@ -42,6 +42,8 @@ class JobUpstream:
         self.jobs: dict[str, UpstreamJob] = {}
         self.requests: list[tuple[str, str, bytes]] = []
         self.headers: list[dict[str, str]] = []
+        self.pages: dict[str, dict[str, Any]] = {}
+        """Further members of the status answers of jobs."""
         self.refuses: int | None = None
         self.answers: Callable[[UpstreamJob], web.Response] | None = None
         self.on_opened: Callable[[UpstreamJob], Awaitable[None]] | None = None
@@ -101,7 +103,7 @@ class JobUpstream:
         job = self.jobs.get(request.match_info["id"])
         if job is None:
             return web.json_response({"error": "no such job"}, status=404)
-        return web.json_response(page(job))
+        return web.json_response(page(job) | self.pages.get(job.id, {}))
 
     async def _cancel(self, request: web.Request) -> web.Response:
         job = self.jobs.get(request.match_info["id"])

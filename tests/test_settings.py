@@ -319,13 +319,15 @@ def test_the_example_is_valid() -> None:
 @pytest.mark.parametrize(
     "table",
     [tables.METERS, tables.PLANS, tables.PERIOD, tables.CAPS, tables.STORE_FAILURE, tables.SUBJECT,
-     tables.UPSTREAMS, job_tables.JOBS, job_tables.JSON_AMOUNT, tables.ROUTES,
+     tables.UPSTREAMS, job_tables.JOBS, job_tables.JSON_AMOUNT,
+     job_tables.CALLBACK, job_tables.WEBHOOK, tables.ROUTES,
      tables.USAGE, SERVER],
 )  # fmt: skip
 def test_the_example_documents_every_key(table: Table) -> None:
     text = EXAMPLE.read_text()
     for key in table.keys:
-        assert re.search(rf"(^#? ?|[{{,] ){key.name} = ", text, re.MULTILINE), key.name
+        written = rf"(^#? ?|[{{,] ){key.name} = |^\[[a-z_.]+\.{key.name}\]$"
+        assert re.search(written, text, re.MULTILINE), key.name
 
 
 def test_the_example_shows_the_defaults_of_settings() -> None:

@@ -21,10 +21,15 @@ ID_MAX = 256
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What an upstream says of a job. `end` None: it goes on. `actual` is meter → what was used,
-    as far as it is said."""
+    as far as it is said; `urls` meter → the URL whose length says it otherwise."""
 
     end: JobEnd | None
     actual: Mapping[str, int] = field(default_factory=dict)
+    urls: Mapping[str, str] = field(default_factory=dict)
+
+    def is_whole(self, rule: JobRule) -> bool:
+        """Nothing more could be learned by asking."""
+        return self.end is not JobEnd.COMPLETED or self.actual.keys() >= rule.actual.keys()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,13 @@ def heard(rule: JobRule, document: Any, state_from: str | None = None) -> Heard 
     if end is not JobEnd.COMPLETED:
         return Heard(end)
     said = {m: amount_of(json_fields.find(document, path)) for m, path in rule.actual.items()}
-    return Heard(end, {meter: amount for meter, amount in said.items() if amount is not None})
+    actual = {meter: amount for meter, amount in said.items() if amount is not None}
+    urls = {
+        meter: url
+        for meter, path in rule.size_url.items()
+        if meter not in actual and isinstance(url := json_fields.find(document, path), str)
+    }
+    return Heard(end, actual, urls)
 
 
 def settlement(
@@ -68,9 +79,9 @@ def settlement(
     return ChargeIt(anyway) if anyway else FreeIt(f"job-{end.value}")  # 2, 3
 
 
-def job_id(rule: JobRule, document: Any) -> str | None:
+def job_id(rule: JobRule, document: Any, id_from: str | None = None) -> str | None:
     """The id that an answer gives a job: a text that can stand in a path, or an integer."""
-    found = json_fields.find(document, rule.id_from)
+    found = json_fields.find(document, id_from or rule.id_from)
     if type(found) is int and found >= 0:
         return str(found)
     usable = isinstance(found, str) and 0 < len(found) <= ID_MAX and found.isprintable()

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.admission import json_fields
+from gateway.admission.destinations import destination, is_listed
 from gateway.admission.head import Head
-from gateway.catalog.jobs import JobRule
+from gateway.catalog.jobs import JobRule, Webhook
 from gateway.catalog.meters import is_amount
 from gateway.catalog.plans import Plan
 from gateway.catalog.routes import Amount, JsonAmount, PlanDefault, Route
@@ -15,10 +16,17 @@ from gateway.errors import BAD_REQUEST, FILE_TOO_LARGE, INVALID_AMOUNT, Refusal
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """`amounts` is meter → what to reserve; `body` what goes upstream."""
+    """`amounts` is meter → what to reserve; `body` what the client sent. `webhook` is the URL that
+    the client wants to be called at."""
 
     amounts: Mapping[str, int]
     body: bytes
+    webhook: str | None = None
+
+    def calling_back(self, member: str, url: str) -> bytes | Refusal:
+        """What goes upstream: as the client sent it, but for the URL that is called."""
+        changed = json_fields.replaced(self.body.decode(), member, url)
+        return changed if isinstance(changed, Refusal) else changed.encode()
 
 
 def judge_head(head: Head, rule: JobRule) -> Refusal | None:
@@ -34,7 +42,7 @@ def too_long(rule: JobRule) -> Refusal:
     return Refusal(FILE_TOO_LARGE, f"a job is opened with at most {rule.body_max} bytes of JSON")
 
 
-def judge(body: bytes, route: Route, plan: Plan) -> Opening | Refusal:
+def judge(body: bytes, route: Route, plan: Plan, rule: JobRule) -> Opening | Refusal:
     """BAD_REQUEST, INVALID_AMOUNT, FILE_TOO_LARGE (by the plan's cap) or the opening."""
     document = json_fields.asked(body)
     if isinstance(document, Refusal):
@@ -45,7 +53,23 @@ def judge(body: bytes, route: Route, plan: Plan) -> Opening | Refusal:
         if isinstance(amount, Refusal):
             return amount
         amounts[meter] = amount
-    return Opening(amounts, body)
+    webhook = None if rule.webhook is None else _webhook(document, rule.webhook, rule)
+    return webhook if isinstance(webhook, Refusal) else Opening(amounts, body, webhook)
+
+
+def _webhook(document: Any, webhook: Webhook, rule: JobRule) -> str | Refusal | None:
+    """The client's own URL, if it names one; a request may be sent to it."""
+    url = json_fields.find_asked(document, webhook.member)
+    if url is None or isinstance(url, Refusal):
+        return url
+    if not isinstance(url, str):
+        return Refusal(BAD_REQUEST, f"{webhook.member!r} has to be a URL")
+    there = destination(url, plain_http=rule.plain_http)
+    if isinstance(there, Refusal):
+        return Refusal(BAD_REQUEST, f"{webhook.member!r}: {there.detail}")
+    if webhook.hosts and not is_listed(there.host, webhook.hosts):
+        return Refusal(BAD_REQUEST, f"{webhook.member!r}: its host may not be called")
+    return url
 
 
 def _amount(document: Any, source: Amount, plan: Plan) -> int | Refusal:

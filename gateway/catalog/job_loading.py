@@ -5,8 +5,8 @@ from typing import Any
 
 from gateway.catalog import patterns
 from gateway.catalog.amounts import Meters
-from gateway.catalog.job_tables import JOBS
-from gateway.catalog.jobs import JobEnd, JobRule
+from gateway.catalog.job_tables import CALLBACK, JOBS, WEBHOOK
+from gateway.catalog.jobs import Callback, JobEnd, JobRule, Webhook
 from gateway.catalog.problems import Place, Problems
 from gateway.catalog.sizes import shown
 
@@ -18,18 +18,29 @@ def read(
     read_rules = {}
     for name, values in rules.items():
         at = ("jobs", name)
-        for meter in values.get("actual", {}):
-            meters.find(meter, (*at, "actual", meter), problems)
+        for key in ("actual", "size_url"):
+            for meter in values.get(key, {}):
+                meters.find(meter, (*at, key, meter), problems)
         for index, meter in enumerate(values.get("charged_anyway", ())):
             meters.find(meter, (*at, "charged_anyway", index), problems)
         if "upstream" in values and values["upstream"] not in upstreams:
             problems.unknown((*at, "upstream"), "an upstream", values["upstream"], upstreams)
-        _asset_is_of_the_job(values, at, problems)
+        for key in ("asset", "status_path"):
+            _is_of_the_job(values, key, at, problems)
+        _webhooks_are_called_back(values, at, problems)
         ends = _ends(values, at, problems)
         if JOBS.complete(values):
-            fields = {key: item for key, item in values.items() if key not in _STATES}
-            read_rules[name] = JobRule(name, ends=ends, **fields)
+            read_rules[name] = JobRule(name, ends=ends, **_fields(values))
     return read_rules
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {key: item for key, item in values.items() if key not in _STATES}
+    for key, table, noun in (("callback", CALLBACK, Callback), ("webhook", WEBHOOK, Webhook)):
+        written = fields.pop(key, {})
+        if table.complete(written):
+            fields[key] = noun(**written)
+    return fields
 
 
 _STATES = {end.value: end for end in JobEnd}
@@ -52,12 +63,21 @@ def _written_states(values: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]
             yield key, index, state
 
 
-def _asset_is_of_the_job(values: Mapping[str, Any], at: Place, problems: Problems) -> None:
-    """Each job makes a thing of its own, named by the job and nothing else."""
-    asset = values.get("asset")
-    if asset is not None and set(patterns.placeholders(asset)) != {"job"}:
+def _is_of_the_job(values: Mapping[str, Any], key: str, at: Place, problems: Problems) -> None:
+    """What belongs to a job is named by the job and nothing else."""
+    template = values.get(key)
+    if template is not None and set(patterns.placeholders(template)) != {"job"}:
         problems.add(
-            (*at, "asset"),
-            f"{shown(asset)} does not name the thing by its job alone",
-            'write {job} in it, and no other parameter: asset = "videos/{job}"',
+            (*at, key),
+            f"{shown(template)} is not named by the job alone",
+            "write {job} in it, and no other parameter",
+        )
+
+
+def _webhooks_are_called_back(values: Mapping[str, Any], at: Place, problems: Problems) -> None:
+    if "webhook" in values and "callback" not in values:
+        problems.add(
+            (*at, "webhook"),
+            "the gateway could not tell who calls the URL that it gives away",
+            "add callback with a secret",
         )

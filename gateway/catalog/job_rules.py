@@ -10,12 +10,12 @@ from gateway.catalog.route_rules import Finding
 from gateway.catalog.routes import AccountSource, JsonAmount, Policy, Protocol, Route, Source
 from gateway.catalog.sizes import shown
 
-OF_JOBS = frozenset({Protocol.JOB, Protocol.JOB_STATUS, Protocol.JOB_CANCEL})
-"""Protocols whose routes name the rule of their jobs."""
 ABOUT_ONE = frozenset({Protocol.JOB_STATUS, Protocol.JOB_CANCEL})
 """Protocols about the one job that the path names."""
+OF_JOBS = ABOUT_ONE | {Protocol.JOB, Protocol.CALLBACK}
+"""Protocols whose routes name the rule of their jobs."""
 
-_POLICIES = {protocol: Policy.PASS for protocol in ABOUT_ONE} | {Protocol.JOB: Policy.UPLOAD}
+_POLICIES = {protocol: Policy.PASS for protocol in OF_JOBS} | {Protocol.JOB: Policy.UPLOAD}
 
 
 def findings(
@@ -34,7 +34,9 @@ def findings(
         yield from _fits_the_policy(route)
     if "path" not in broken:
         yield from _names_its_job(route)
-    if not broken & {"account", "auth"}:
+    if route.protocol is Protocol.CALLBACK:
+        yield from _takes_callbacks(route, broken, rules)
+    elif not broken & {"account", "auth"}:
         yield from _belongs_to_its_account(route)
     if "reserve" not in broken:
         yield from _fits_the_amounts(route)
@@ -45,7 +47,7 @@ def _of_other_protocols(route: Route) -> Iterator[Finding]:
         yield Finding(
             ("jobs",),
             f"protocol {route.protocol.value} knows no jobs",
-            'make it protocol = "job", "job-status" or "job-cancel", or remove it',
+            'make it protocol = "job", "job-status", "job-cancel" or "callback", or remove it',
         )
     for meter, amount in route.reserve.items():
         if isinstance(amount, JsonAmount):
@@ -63,7 +65,7 @@ def _fits_the_amounts(route: Route) -> Iterator[Finding]:
             "a job that holds nothing cannot be followed",
             "reserve what it may use, or at least a count of jobs",
         )
-    if route.protocol in ABOUT_ONE and route.reserve:
+    if route.protocol is not Protocol.JOB and route.reserve:
         yield Finding(
             ("reserve",),
             f"protocol {route.protocol.value} reserves nothing",
@@ -117,6 +119,24 @@ def _belongs_to_its_account(route: Route) -> Iterator[Finding]:
     elif route.account is AccountSource.PATH and not route.auth:
         yield Finding(
             ("auth",), "anybody could open jobs and end them", "list where the API key is"
+        )
+
+
+def _takes_callbacks(
+    route: Route, broken: frozenset[str], rules: Mapping[str, JobRule]
+) -> Iterator[Finding]:
+    rule = rules.get(route.jobs or "")
+    if rule is not None and rule.callback is None:
+        yield Finding(
+            ("jobs",),
+            f"the jobs {shown(rule.name)} have no callback",
+            f"add [jobs.{rule.name}.callback] with a secret",
+        )
+    if not broken & {"account", "auth"} and (route.auth or route.account is not AccountSource.NONE):
+        yield Finding(
+            ("account",),
+            "callbacks carry no API key: their signature or their URL says whose they are",
+            'write auth = [] and account = "none"',
         )
 
 

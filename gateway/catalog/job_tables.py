@@ -3,18 +3,23 @@
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.catalog import patterns
+from gateway.catalog.addresses import NETWORKS
 from gateway.catalog.problems import Place, Problems
 from gateway.catalog.shapes import (
     Amount,
+    Flag,
     Key,
     ListOf,
     MapOf,
     Schema,
     Table,
     Text,
+    Written,
     duration,
     size,
 )
+from gateway.catalog.sizes import Unreadable
 from gateway.catalog.words import DAY_MS, MEMBER, METER, NAME, TEMPLATE
 
 CAP = "cap"
@@ -23,6 +28,45 @@ STATES = ListOf(
     Text("a word of up to 64 characters", r"^[^\u0000-\u001f]{1,64}$"),
     'a list of states such as ["completed"]',
 )
+
+HOSTS = ListOf(
+    Text(
+        'a host such as "hooks.example.com" or "*.example.com"',
+        r"^(\*\.)?[a-z0-9]([a-z0-9._-]*[a-z0-9])?$",
+    ),
+    'a list of hosts such as ["*.example.com"]',
+)
+HEADER = Text("the name of a header", r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
+
+
+def _secret(least: int, expects: str) -> Written:
+    """Printable text that no message ever quotes."""
+    pattern = rf"^[ -~]{{{least},4096}}$"
+
+    def parse(text: str) -> str | Unreadable:
+        fits = least <= len(text) <= 4_096 and text.isascii() and text.isprintable()
+        return text if fits else Unreadable("the secret is unfit", f"write {expects}")
+
+    return Written(parse, expects, pattern, secret=True)
+
+
+CALLBACK = Table((
+    Key("secret", _secret(16, "16 printable characters or more"), "what the upstream signs its "
+        "callbacks with, and the gateway the URLs that it gives away", required=True),
+    Key("id", MEMBER, "the member of a callback that names the job", into="id_from"),
+    Key("state", MEMBER, "the member of a callback that says how the job is", into="state_from"),
+    Key("window", duration(least_ms=1_000, most_ms=DAY_MS), "how old a signed callback may be",
+        into="window_s"),
+))  # fmt: skip
+
+WEBHOOK = Table((
+    Key("member", MEMBER, "the member of the request that names the client's own URL",
+        required=True),
+    Key("url", Text('a URL such as "https://gateway.example.com/_callbacks/downloads"',
+        r"^https?://[!-\"$->@-~]{1,1024}[!-\"$-.0->@-~]$"),
+        "where the upstream reaches the route of callbacks", required=True),
+    Key("hosts", HOSTS, "the hosts of clients that may be called; none: any public one"),
+))  # fmt: skip
 
 JOBS = Table((
     Key("upstream", NAME, "the upstream that does the work", required=True),
@@ -38,6 +82,20 @@ JOBS = Table((
     Key("asset", TEMPLATE, "the stored thing that a job makes, by its id {job}"),
     Key("charged_anyway", ListOf(METER, 'a list of meters such as ["jobs"]'), "meters that count "
         "also for jobs that failed or were cancelled"),
+    Key("status_path", Written(patterns.template_path, 'a path such as "/jobs/{job}"',
+        r"^/[^\s]*$"), "where the upstream is asked how the job {job} is"),
+    Key("status_headers", MapOf(HEADER, _secret(0, "printable text"), "a table of headers"),
+        "what it is asked with, such as an API key of the gateway's own"),
+    Key("poll_every", duration(least_ms=1_000, most_ms=30 * DAY_MS), "how often it is asked; else "
+        "when a lease nears its end", into="poll_every_s"),
+    Key("callback", CALLBACK, "how the upstream says by itself that a job has ended"),
+    Key("webhook", WEBHOOK, "calling the client's URL for the upstream"),
+    Key("size_url", MapOf(METER, MEMBER, "a table of meters and members"), "meter = the member "
+        "with a URL whose length was used, where no member says it"),
+    Key("size_hosts", HOSTS, "the hosts, besides upstreams, that are asked for lengths"),
+    Key("plain_http", Flag(), "let URLs of clients be http://, too"),
+    Key("private_networks", NETWORKS, "networks that URLs of others may lead to though they are "
+        "not public"),
     Key("lease", duration(least_ms=1_000, most_ms=30 * DAY_MS), "how long a job may show no life "
         "before what it holds is free again", into="lease_s"),
     Key("lifetime", duration(least_ms=1_000, most_ms=366 * DAY_MS), "how long a job may hold "

@@ -7,6 +7,7 @@ Members of JSON documents are named by their way from the top: `result.uid`, `jo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 
 DAY_S = 86_400.0
 
@@ -18,12 +19,40 @@ class JobEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Callback:
+    """How the upstream calls back: signed with `secret`, at most `window_s` ago. `id_from` and
+    `state_from` are members of what it says; None: as in its other answers."""
+
+    secret: str = field(repr=False)
+    id_from: str | None = None
+    state_from: str | None = None
+    window_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """`member` of the request names the URL that the client wants to be called at. The upstream is
+    given one below `url` instead, the gateway's own, and the client's is called by the gateway.
+    `hosts` are those that may be called, `*.example.com` all below; none named: any public one."""
+
+    member: str
+    url: str
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class JobRule:
     """`id_from` is the member of the answer to an opening that names the job. `state_from` is the
     member of a status answer that says how the job is, `ends` which of its words mean an end.
     `actual` maps a meter to the member that says what was used of it; what no member says was used
     as it was reserved. `asset` is a template over `{job}`. `charged_anyway` are meters that count
     also for a job that failed or was cancelled.
+
+    `status_path`, a template over `{job}`, is where the upstream is asked how a job is, with
+    `status_headers`, every `poll_every_s` (None: when its lease nears its end). `size_url` maps a
+    meter to the member with a URL whose length is what was used, if no member says it; it has to
+    be of an upstream or of `size_hosts`. `plain_http` and `private_networks` are what URLs that
+    others chose may be besides https and public.
 
     `lease_s` is how long a job may show no life before what it holds is free again, `lifetime_s`
     how long it may hold anything at all, `keep_s` how long it is known after that.
@@ -37,6 +66,15 @@ class JobRule:
     actual: Mapping[str, str] = field(default_factory=dict)
     asset: str | None = None
     charged_anyway: tuple[str, ...] = ()
+    status_path: str | None = None
+    status_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    poll_every_s: float | None = None
+    callback: Callback | None = None
+    webhook: Webhook | None = None
+    size_url: Mapping[str, str] = field(default_factory=dict)
+    size_hosts: tuple[str, ...] = ()
+    plain_http: bool = False
+    private_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     lease_s: float = DAY_S
     lifetime_s: float = 30 * DAY_S
     keep_s: float = 30 * DAY_S

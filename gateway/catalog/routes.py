@@ -29,6 +29,8 @@ class Protocol(StrEnum):
     """Asks how the job `{job}` of the path is."""
     JOB_CANCEL = "job-cancel"
     """Calls off the job `{job}` of the path."""
+    CALLBACK = "callback"
+    """The upstream says how a job is: signed, or at the URL of the `{token}` that it was given."""
     S3 = "s3"
     """All of an S3 API: what a request does is judged by its method, path and query."""
 

@@ -6,6 +6,7 @@ moves first and the row after it; who dies in between leaves a row that the next
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -23,9 +24,13 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Adjusted, Refused, Settled
 from gateway.ledger.reservation import State
 from gateway.proxy.call import Books
+from gateway.proxy.job_questions import JobQuestions
 from gateway.proxy.live import Live
 from gateway.proxy.recall import Recall
 from gateway.records.jobs import Ended, Job, Jobs, Naming, NewJob, Outcome
+
+SPARE_MS = 10_000
+"""Of a lease, for an upstream that does not answer at once."""
 
 _OUTCOMES = {
     State.COMMITTED: Outcome.COMMITTED,
@@ -40,14 +45,24 @@ class By(StrEnum):
     OPENING = "opening"
     STATUS = "status"
     CANCELLATION = "cancellation"
+    CALLBACK = "callback"
+    WATCHER = "watcher"
 
 
 class JobBooks:
     """Everything raises StoreError. Then nothing is lost: the row is open, and whoever learns of
     the end next comes again."""
 
-    def __init__(self, books: Books, jobs: Jobs, recall: Recall, live: Callable[[], Live]) -> None:
+    def __init__(
+        self,
+        books: Books,
+        jobs: Jobs,
+        questions: JobQuestions,
+        recall: Recall,
+        live: Callable[[], Live],
+    ) -> None:
         self.jobs = jobs
+        self.questions = questions
         self._ledger = books.ledger
         self._settler = books.settler
         self._clock = books.clock
@@ -60,6 +75,7 @@ class JobBooks:
         lease_ms = _ms(min(rule.lease_s, rule.lifetime_s))
         keep_ms = _ms(rule.lifetime_s + rule.keep_s)
         await self.jobs.open(new, lease_ms=lease_ms, keep_ms=keep_ms)
+        await self.jobs.watch(new.account, new.reservation, first_look_ms(rule))
         if await self._ledger.extend(new.account, (new.reservation,), lease_ms):
             raise StoreError(STORE_UNAVAILABLE, "the store took too long", transient=True)
 
@@ -79,21 +95,32 @@ class JobBooks:
         await self.jobs.name(naming, keep_ms=keep_ms, instead_of=holder)
         return await self.jobs.get(account, reservation)
 
-    async def heed(self, job: Job, document: Any, by: By) -> Job:
+    async def name_late(self, job: Job, rule: JobRule, job_id: str) -> Job:
+        """The job, named by what the upstream called back with."""
+        naming = Naming(job.account, job.reservation, rule.name, job_id)
+        return await self.name(naming, rule) or job
+
+    def rule_of(self, job: Job) -> JobRule | None:
+        """None: the configuration does not have it any more."""
+        return self._live().catalog.jobs.get(job.rule)
+
+    async def heed(self, job: Job, document: Any, by: By, *, state_from: str | None = None) -> Job:
         """Settle or extend by what the upstream says of a job; the job as it is then."""
-        rule = self._live().catalog.jobs.get(job.rule)
-        heard = None if rule is None else completion.heard(rule, document)
-        if rule is None or heard is None:
+        rule = self.rule_of(job)
+        if rule is None or job.ended is not None:
+            return job
+        heard = completion.heard(rule, document, state_from)
+        if heard is None:
             return job
         if heard.end is None:
-            await self._alive(job, rule)
-            return job
-        return await self.end(job, heard.end, heard.actual, by=by)
+            return await self._alive(job, rule)
+        sizes = {meter: await self.questions.size(url, rule) for meter, url in heard.urls.items()}
+        known = {meter: size for meter, size in sizes.items() if size is not None}
+        return await self.end(job, heard.end, {**heard.actual, **known}, by=by)
 
     async def end(self, job: Job, end: JobEnd, actual: Mapping[str, int], *, by: By) -> Job:
         """The job as it has ended, by this or before."""
-        live = self._live()
-        rule = live.catalog.jobs.get(job.rule)
+        rule = self.rule_of(job)
         if job.ended is not None or rule is None:
             return job
         terms = await self._recall.terms(job.account, job.key_id, job.subject)
@@ -105,23 +132,25 @@ class JobBooks:
         used: Mapping[str, int] = {}
         if outcome is Outcome.COMMITTED and isinstance(decided, ChargeIt):
             used = decided.actual
-            if asset is not None and live.owners_matter:
+            if asset is not None and self._live().owners_matter:
                 await self._settler.own(terms, asset)
         job, first = await self.jobs.end(job, Ended(end.value, by.value, outcome, late, used))
         if first:
             self._metrics.job_ended(job.rule, end.value, by.value)
+        await self.jobs.unwatch(job)
         return job
 
-    async def _alive(self, job: Job, rule: JobRule) -> None:
+    async def _alive(self, job: Job, rule: JobRule) -> Job:
         """It shows life: extend its lease once half of it is over, within its lifetime."""
         now_ms = self._clock.now_ms()
         left_ms = job.opened_ms + _ms(rule.lifetime_s) - now_ms
         lease_ms = min(_ms(rule.lease_s), left_ms)
-        fresh = now_ms + lease_ms // 2 < job.lease_end_ms
-        if job.ended is not None or fresh or lease_ms <= 0:
-            return
-        if not await self._ledger.extend(job.account, (job.reservation,), lease_ms):
-            await self.jobs.extended(job, lease_ms)
+        if now_ms + lease_ms // 2 < job.lease_end_ms or lease_ms <= 0:
+            return job
+        if await self._ledger.extend(job.account, (job.reservation,), lease_ms):
+            return job
+        await self.jobs.extended(job, lease_ms)
+        return replace(job, lease_end_ms=now_ms + lease_ms)
 
     async def _settle(
         self, job: Job, terms: Terms, decided: ChargeIt | FreeIt, asset: str | None
@@ -151,6 +180,20 @@ class JobBooks:
             case Refused(error=error) if error is UNKNOWN_RESERVATION:
                 return Outcome.EXPIRED, False
         raise GatewayError(settled.error, settled.detail)
+
+
+def first_look_ms(rule: JobRule) -> int:
+    """When the watcher looks at a job that has just been opened: in time to extend its lease, where
+    it can ask; else when that is over."""
+    lease_ms = _ms(min(rule.lease_s, rule.lifetime_s))
+    if rule.status_path is None:
+        return lease_ms
+    return near_the_end_ms(lease_ms) if rule.poll_every_s is None else _ms(rule.poll_every_s)
+
+
+def near_the_end_ms(left_ms: int) -> int:
+    """When to ask about a job whose lease runs so long: with time left to ask again."""
+    return max(left_ms // 2, min(left_ms * 3 // 4, left_ms - SPARE_MS))
 
 
 def _asset(rule: JobRule, job: Job) -> str | None:

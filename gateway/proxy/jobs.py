@@ -2,7 +2,7 @@
 
     open     take the JSON → reserve → row → long lease → forward → name the row → relay
     status   find the row → forward → settle or extend by what the upstream says → relay
-    cancel   find the row → forward → settle → relay
+    cancel   find the row → ask how it is → forward → settle → relay
 
 The ledger moves before the client hears. A gateway that dies before the long lease leaves nothing
 that outlives the short one; after it, the row tells what is open. An upstream that accepted a job
@@ -13,7 +13,7 @@ its lease.
 import logging
 from typing import Any
 
-from gateway.admission import completion, json_fields, opening, settle
+from gateway.admission import callback, completion, json_fields, opening, settle
 from gateway.admission.estimate import Estimate
 from gateway.admission.measure import BodyCount
 from gateway.admission.opening import Opening
@@ -71,7 +71,7 @@ class JobOpenings:
         body = await carriage.transfer.take_body(rule.body_max)
         if body is None:
             raise RefusedError(opening.too_long(rule))
-        wanted = opening.judge(body, carriage.route, terms.plan)
+        wanted = opening.judge(body, carriage.route, terms.plan, rule)
         if isinstance(wanted, Refusal):
             raise RefusedError(wanted)
         return wanted
@@ -80,11 +80,20 @@ class JobOpenings:
         terms, rule = carriage.terms, carriage.rule
         name = carriage.call.exchange.reservation_id
         try:
+            body = _going_up(carriage, wanted)
             await self._job_books.open(
-                NewJob(name, terms.account, rule.name, wanted.amounts, terms.key_id, terms.subject),
+                NewJob(
+                    name,
+                    terms.account,
+                    rule.name,
+                    wanted.amounts,
+                    terms.key_id,
+                    terms.subject,
+                    wanted.webhook,
+                ),
                 rule,
             )
-            return await carriage.request(wanted.body)
+            return await carriage.request(body)
         except BaseException as failure:
             # Also when cancelled: what was set aside is free again, or known to be in doubt.
             carriage.transfer.abandon()
@@ -136,6 +145,18 @@ class JobOpenings:
             self._books.metrics.store_error(failure.error)
 
 
+def _going_up(carriage: "Carriage", wanted: Opening) -> bytes:
+    """The JSON that goes upstream: the client's own, but for a URL that is called."""
+    rule, name = carriage.rule, carriage.call.exchange.reservation_id
+    if rule.webhook is None or rule.callback is None:
+        return wanted.body
+    token = callback.token(rule.callback.secret, rule.name, carriage.terms.account, name)
+    changed = wanted.calling_back(rule.webhook.member, f"{rule.webhook.url}/{token}")
+    if isinstance(changed, Refusal):
+        raise RefusedError(changed)
+    return changed
+
+
 class JobStatuses:
     """Serves the requests that ask how a job is."""
 
@@ -169,10 +190,17 @@ class JobCancels:
         carriage = Carriage(call, self._books)
         job = await known(carriage, self._job_books)
         async with carriage:
+            await self._ask_first(carriage, job)
             answer = await carriage.request(None)
             if 200 <= answer.status < 300:
                 await self._called_off(carriage, job, answer)
             return await carriage.relay(answer)
+
+    async def _ask_first(self, carriage: "Carriage", job: Job) -> None:
+        """What is done already is charged, and is not made undone by being called off."""
+        if job.ended is None:
+            document = await self._job_books.questions.status(job, carriage.rule)
+            await self._job_books.heed(job, document, By.CANCELLATION)
 
     async def _called_off(self, carriage: "Carriage", job: Job, answer: AnswerHead) -> None:
         """The upstream may say how the job is now; else it is called off, unless (202) that is

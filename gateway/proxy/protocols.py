@@ -1,33 +1,27 @@
 """Protocols: for each way a request and its reservation go together, who serves it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from gateway.catalog.routes import Protocol
 from gateway.proxy.call import Books, Server
 from gateway.proxy.forward import Plain
 from gateway.proxy.gate import Gate
-from gateway.proxy.job_books import JobBooks
-from gateway.proxy.jobs import JobCancels, JobOpenings, JobStatuses
-from gateway.proxy.live import Live
+from gateway.proxy.job_work import JobWork
 from gateway.proxy.recall import Recall
 from gateway.proxy.s3 import S3
 from gateway.proxy.tus import Tus
 from gateway.proxy.upload_books import UploadBooks
-from gateway.records.jobs import Jobs
 from gateway.records.rows import RedisClient
 from gateway.records.uploads import Uploads
 
 
 def protocols(
-    gate: Gate, books: Books, client: RedisClient, recall: Recall, live: Callable[[], Live]
+    gate: Gate, books: Books, client: RedisClient, recall: Recall, jobs: JobWork
 ) -> Mapping[Protocol, Server]:
     upload_books = UploadBooks(books, Uploads(client), recall)
-    job_books = JobBooks(books, Jobs(client), recall, live)
     return {
         Protocol.PLAIN: Plain(gate, books),
         Protocol.S3: S3(gate, books, client, recall),
         Protocol.TUS: Tus(gate, books, upload_books),
-        Protocol.JOB: JobOpenings(gate, books, job_books),
-        Protocol.JOB_STATUS: JobStatuses(books, job_books),
-        Protocol.JOB_CANCEL: JobCancels(books, job_books),
+        **jobs.servers(gate),
     }

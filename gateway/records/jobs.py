@@ -14,8 +14,11 @@ from enum import StrEnum
 
 import orjson
 
+from gateway.records.due import DueList
 from gateway.records.failures import asked
 from gateway.records.rows import RedisClient, Row, text
+
+DUE = "qg:jobs:due"
 
 _NOW = """
 local time = redis.call('TIME')
@@ -50,6 +53,7 @@ local first = 0
 if redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], 'end') == 0 then
   first = 1
   redis.call('HSET', KEYS[1], unpack(ARGV))
+  redis.call('HDEL', KEYS[1], 'missing')
 end
 return {first, redis.call('HGETALL', KEYS[1])}
 """
@@ -60,6 +64,15 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 {_NOW}
 redis.call('HSET', KEYS[1], 'lease_end_ms', string.format('%.0f', now + ARGV[1]))
 return 1
+"""
+
+
+# Notes that a job is missing, once. KEYS: row
+_MISS = """
+if redis.call('EXISTS', KEYS[1]) == 0 or redis.call('HEXISTS', KEYS[1], 'end') == 1 then
+  return 0
+end
+return redis.call('HSETNX', KEYS[1], 'missing', '1')
 """
 
 
@@ -82,6 +95,7 @@ class NewJob:
     reserved: Mapping[str, int]
     key_id: str | None = None
     subject: tuple[str, str] | None = None
+    webhook: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +121,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`id` None: the upstream has not named it (yet). Instants are by the store's clock."""
+    """`id` None: the upstream has not named it (yet). Instants are by the store's clock. `missing`:
+    its lease is over and nobody has told of its end."""
 
     reservation: str
     account: str
@@ -119,15 +134,18 @@ class Job:
     lease_end_ms: int
     id: str | None = None
     ended: Ended | None = None
+    webhook: str | None = None
+    missing: bool = False
 
 
 class Jobs:
     """The rows of jobs. Everything raises StoreError."""
 
-    __slots__ = ("_client",)
+    __slots__ = ("_client", "_due")
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
+        self._due = DueList(client, DUE)
 
     async def open(self, new: NewJob, *, lease_ms: int, keep_ms: int) -> None:
         """Record a job that is about to be opened; forgotten after `keep_ms`."""
@@ -139,6 +157,8 @@ class Jobs:
             fields["key_id"] = new.key_id
         if new.subject is not None:
             fields["subject"] = orjson.dumps(new.subject).decode()
+        if new.webhook is not None:
+            fields["webhook"] = new.webhook
         keys = (_row_key(new.account, new.reservation), _index_key(new.account))
         flat = (part for pair in fields.items() for part in pair)
         call = self._client.eval(
@@ -150,11 +170,15 @@ class Jobs:
         """Forget a job that was not opened after all."""
         await asked(self._client.delete(_row_key(account, reservation)), writes=True)
         await asked(self._client.zrem(_index_key(account), reservation), writes=True)
+        await self._due.drop(f"{account}/{reservation}")
 
     async def name(self, naming: Naming, *, keep_ms: int, instead_of: str = "") -> str:
         """Record the upstream's name of a job. Returns the reservation that has it: an earlier one
         (unless it is to be taken from that) where the upstream answered with a job it had."""
         account, reservation = naming.account, naming.reservation
+        anywhere = _anywhere_key(naming.rule, naming.job)
+        await asked(self._client.sadd(anywhere, account), writes=True)
+        await asked(self._client.pexpire(anywhere, keep_ms), writes=True)
         keys = (_row_key(account, reservation), _name_key(account, naming.rule, naming.job))
         call = self._client.eval(_NAME, 2, *keys, reservation, naming.job, keep_ms, instead_of)
         return text(await asked(call, writes=True))
@@ -163,6 +187,12 @@ class Jobs:
         """The account's job of that name; None: it has none."""
         found = await asked(self._client.get(_name_key(account, rule, job)))
         return None if found is None else await self.get(account, text(found))
+
+    async def find_anywhere(self, rule: str, job: str) -> tuple[Job, ...]:
+        """The jobs of that name, whosever they are: what the upstream itself speaks of."""
+        accounts = await asked(self._client.smembers(_anywhere_key(rule, job)))
+        found = [await self.find(text(account), rule, job) for account in accounts]
+        return tuple(job for job in found if job is not None)
 
     async def get(self, account: str, reservation: str) -> Job | None:
         found = await asked(self._client.hgetall(_row_key(account, reservation)))
@@ -184,6 +214,33 @@ class Jobs:
         parts = [text(part) for part in found]
         row = dict(zip(parts[::2], parts[1::2], strict=True))
         return (_job(job.account, job.reservation, row) if row else job), bool(first)
+
+    # -- watching ---------------------------------------------------------------------------------
+
+    async def watch(self, account: str, reservation: str, after_ms: int) -> None:
+        """Let somebody look at the job in a while."""
+        await self._due.put(f"{account}/{reservation}", after_ms)
+
+    async def unwatch(self, job: Job) -> None:
+        await self._due.drop(f"{job.account}/{job.reservation}")
+
+    async def claim(self, count: int, *, claim_ms: int) -> tuple[int, tuple[Job, ...]]:
+        """The store's time, and up to `count` jobs that are due for a look."""
+        now_ms, members = await self._due.claim(count, claim_ms=claim_ms)
+        found: list[Job] = []
+        for member in members:
+            account, _, reservation = member.partition("/")
+            job = await self.get(account, reservation)
+            if job is None:
+                await self._due.drop(member)
+            else:
+                found.append(job)
+        return now_ms, tuple(found)
+
+    async def miss(self, job: Job) -> bool:
+        """Note that its lease is over without a word of its end; False if that was noted before."""
+        call = self._client.eval(_MISS, 1, _row_key(job.account, job.reservation))
+        return bool(await asked(call, writes=True))
 
     async def extended(self, job: Job, lease_ms: int) -> None:
         call = self._client.eval(_EXTENDED, 1, _row_key(job.account, job.reservation), lease_ms)
@@ -212,6 +269,8 @@ def _job(account: str, reservation: str, row: Row) -> Job:
         lease_end_ms=int(row["lease_end_ms"]),
         id=row.get("job"),
         ended=ended,
+        webhook=row.get("webhook"),
+        missing="missing" in row,
     )
 
 
@@ -225,3 +284,7 @@ def _name_key(account: str, rule: str, job: str) -> str:
 
 def _index_key(account: str) -> str:
     return f"qg:{{{account}}}:jobs"
+
+
+def _anywhere_key(rule: str, job: str) -> str:
+    return f"qg:job:{rule}/{job}"

@@ -100,6 +100,16 @@ JOBS_UNNAMED = Name(
     "Requests for jobs that an upstream may have accepted without our learning the job's id.",
     ("rule",),
 )
+JOB_POLLS = Name(
+    "job_polls_total",
+    "Questions of the watcher about jobs, by whether the upstream answered.",
+    ("rule", "result"),
+)
+WEBHOOKS = Name(
+    "webhooks_total",
+    "Calls of clients' URLs in an upstream's place: told, failed, or forbidden.",
+    ("rule", "result"),
+)
 # -- the store ------------------------------------------------------------------------------------
 LEDGER_SECONDS = Name(
     "ledger_call_seconds", "Round trips of the ledger's scripts.", ("verb",), CALL_BUCKETS
@@ -129,6 +139,7 @@ NAMES = (
     REQUESTS, REQUEST_SECONDS, BODY_BYTES, ANSWER_BYTES, IN_FLIGHT, REFUSALS,
     RESERVATIONS, DENIALS, SETTLEMENTS, SETTLEMENT_REFUSALS, OVERAGE, EXPIRED, OPEN_LEASES,
     PENDING, FAIL_OPEN_BYTES, DOUBTS, DOUBTS_RESOLVED, SIZE_MISMATCHES, JOB_ENDS, JOBS_UNNAMED,
+    JOB_POLLS, WEBHOOKS,
     LEDGER_SECONDS, LEDGER_FAILURES, STORE_ERRORS, STORE_UP, DRIFT,
     CONNECTIONS, UPSTREAM_FAILURES, LOOP_LAG, RELOADS, BUILD,
 )  # fmt: skip
@@ -148,6 +159,8 @@ REASONS = frozenset({
 JOB_END_WORDS = frozenset({"completed", "failed", "cancelled", "missing"})
 LEARNED = frozenset({"opening", "status", "cancellation", "callback", "watcher", "operator"})
 """How the end of a job was learned."""
+ASKED = frozenset({"answered", "failed"})
+CALLED = frozenset({"told", "failed", "forbidden"})
 DOUBT_OUTCOMES = frozenset({"found", "not-found", "committed", "released"})
 VERBS = frozenset({
     "reserve", "grow", "extend", "commit", "release", "expire", "adjust", "remove", "snapshot",
@@ -200,6 +213,8 @@ class Metrics:
         self._size_mismatches = counts(SIZE_MISMATCHES)
         self._job_ends = counts(JOB_ENDS)
         self._jobs_unnamed = counts(JOBS_UNNAMED)
+        self._job_polls = counts(JOB_POLLS)
+        self._webhooks = counts(WEBHOOKS)
         self._ledger_seconds = spreads(LEDGER_SECONDS)
         self._ledger_failures = counts(LEDGER_FAILURES)
         self._store_errors = counts(STORE_ERRORS)
@@ -286,6 +301,14 @@ class Metrics:
 
     def job_unnamed(self, rule: str) -> None:
         self._jobs_unnamed.of(self._one("rule", rule)).value += 1
+
+    def job_asked(self, rule: str, result: str) -> None:
+        result = result if result in ASKED else OTHER
+        self._job_polls.of(self._one("rule", rule), result).value += 1
+
+    def webhook_called(self, rule: str, result: str) -> None:
+        result = result if result in CALLED else OTHER
+        self._webhooks.of(self._one("rule", rule), result).value += 1
 
     # -- the store, upstreams and the process -----------------------------------------------------
 

@@ -1,5 +1,6 @@
 """How a job ends, from what its upstream says."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,24 @@ RESERVED = {"storage_bytes": 100, "jobs": 1}
 )
 def test_what_an_upstream_says(document: Any, said: Heard | None) -> None:
     assert heard(RULE, document) == said
+
+
+def test_a_url_may_tell_what_no_member_says() -> None:
+    rule = replace(RULE, size_url={"storage_bytes": "url", "seconds": "none"})
+    assert heard(rule, {"status": "done", "url": "http://x"}) == Heard(
+        JobEnd.COMPLETED, {}, {"storage_bytes": "http://x"}
+    )
+    assert heard(rule, {"status": "done", "url": 7}) == Heard(JobEnd.COMPLETED)
+    assert heard(rule, {"status": "done", "url": "http://x", "size": 1}) == Heard(
+        JobEnd.COMPLETED, {"storage_bytes": 1}
+    )
+
+
+def test_only_a_completion_without_its_figures_is_worth_a_question() -> None:
+    assert Heard(None).is_whole(RULE)
+    assert Heard(JobEnd.FAILED).is_whole(RULE)
+    assert not Heard(JobEnd.COMPLETED, {"storage_bytes": 1}).is_whole(RULE)
+    assert Heard(JobEnd.COMPLETED, {"storage_bytes": 1, "seconds": 1}).is_whole(RULE)
 
 
 def test_a_callback_may_say_it_elsewhere() -> None:

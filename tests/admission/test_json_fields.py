@@ -85,7 +85,11 @@ def test_where_no_object_is_nothing_can_be_put(text: str, path: str) -> None:
 
 _KEYS = st.sampled_from(["a", "b", "c", "ü", 'q"', "\\"])
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
     max_leaves=10,
 )

@@ -1,11 +1,12 @@
 """What a job may use, by the JSON that opens it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from gateway.admission.opening import Opening, judge, judge_head
-from gateway.catalog.jobs import JobRule
+from gateway.catalog.jobs import JobRule, Webhook
 from gateway.catalog.plans import Caps, Plan
 from gateway.catalog.routes import Amount, JsonAmount, PlanDefault
 from gateway.errors import BAD_REQUEST, FILE_TOO_LARGE, INVALID_AMOUNT, Error, Refusal
@@ -19,7 +20,7 @@ def opening(
     body: bytes, reserve: Mapping[str, Amount] | None = None, cap: int | None = None
 ) -> Opening | Refusal:
     plan = Plan("p", caps=Caps(cap))
-    return judge(body, route(reserve=SIZED if reserve is None else reserve), plan)
+    return judge(body, route(reserve=SIZED if reserve is None else reserve), plan, RULE)
 
 
 def amounts(
@@ -90,3 +91,54 @@ def test_a_body_that_cannot_be_read_is_not_read(
 ) -> None:
     judged = judge_head(head("POST", "/jobs", *headers), RULE)
     assert refused is (None if judged is None else judged.error)
+
+
+HOOKED = replace(RULE, webhook=Webhook("hook.url", "https://gw.example/_callbacks"))
+
+
+def hooked(body: bytes, rule: JobRule = HOOKED) -> Opening | Refusal:
+    return judge(body, route(reserve={"jobs": 1}), Plan("p"), rule)
+
+
+def test_the_clients_own_url_is_kept_and_ours_goes_up() -> None:
+    judged = hooked(b'{"hook": {"url": "https://client.example/x"}, "a": 1.50}')
+    assert isinstance(judged, Opening)
+    assert judged.webhook == "https://client.example/x"
+    sent = judged.calling_back("hook.url", "https://gw.example/_callbacks/t")
+    assert sent == b'{"hook": {"url": "https://gw.example/_callbacks/t"}, "a": 1.50}'
+
+
+def test_without_a_url_of_its_own_ours_goes_up_all_the_same() -> None:
+    judged = hooked(b"{}")
+    assert isinstance(judged, Opening)
+    assert judged.webhook is None
+    assert judged.calling_back("hook.url", "U") == b'{"hook":{"url": "U"}}'
+
+
+def test_where_no_url_can_stand_nothing_goes_up() -> None:
+    judged = hooked(b"[]")
+    assert isinstance(judged, Opening)
+    assert error(judged.calling_back("hook.url", "U")) is BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    "url",
+    ['"http://client.example/"', '"https://u@client.example/"', '"x"', '""', "7", "{}", "[]"],
+)
+def test_a_url_that_may_not_be_called_is_refused(url: str) -> None:
+    """failure row 65"""
+    assert error(hooked(f'{{"hook": {{"url": {url}}}}}'.encode())) is BAD_REQUEST
+
+
+def test_plain_http_and_hosts_are_as_configured() -> None:
+    assert isinstance(
+        hooked(b'{"hook": {"url": "http://c.example/"}}', replace(HOOKED, plain_http=True)), Opening
+    )
+    assert HOOKED.webhook is not None
+    listing = replace(HOOKED, webhook=replace(HOOKED.webhook, hosts=("*.c.example",)))
+    assert isinstance(hooked(b'{"hook": {"url": "https://a.c.example/"}}', listing), Opening)
+    assert error(hooked(b'{"hook": {"url": "https://evil.example/"}}', listing)) is BAD_REQUEST
+
+
+def test_a_name_in_another_case_is_no_way_around() -> None:
+    assert error(hooked(b'{"Hook": {"url": "https://c.example/"}}')) is BAD_REQUEST

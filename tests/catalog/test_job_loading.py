@@ -1,6 +1,8 @@
 """Rules of jobs and the routes about them: what loads, and everything that is wrong with one."""
 
-from gateway.catalog.jobs import JobEnd, JobRule
+from ipaddress import ip_network
+
+from gateway.catalog.jobs import Callback, JobEnd, JobRule, Webhook
 from gateway.catalog.routes import JsonAmount, PlanDefault, Protocol
 from tests.catalog.documents import SMALL, catalog, problems
 
@@ -57,6 +59,24 @@ lease = "2h"
 lifetime = "3d"
 keep = "7d"
 body_max = "4KiB"
+status_path = "/v1/jobs/{job}"
+status_headers = { X-API-Key = "k", Authorization = "Bearer t" }
+poll_every = "5m"
+size_url = { storage_bytes = "result.url" }
+size_hosts = ["*.s3.example.com", "cdn.example.com"]
+plain_http = true
+private_networks = ["10.0.0.0/8"]
+
+[jobs.work.callback]
+secret = "0123456789abcdef"
+id = "data.id"
+state = "data.state"
+window = "1m"
+
+[jobs.work.webhook]
+member = "notify.url"
+url = "https://gw.example.com/_callbacks/work"
+hosts = ["*.example.com"]
 """
     ends = {
         "done": JobEnd.COMPLETED,
@@ -77,6 +97,15 @@ body_max = "4KiB"
         lifetime_s=3 * 86_400.0,
         keep_s=7 * 86_400.0,
         body_max=4_096,
+        status_path="/v1/jobs/{job}",
+        status_headers={"X-API-Key": "k", "Authorization": "Bearer t"},
+        poll_every_s=300.0,
+        size_url={"storage_bytes": "result.url"},
+        size_hosts=("*.s3.example.com", "cdn.example.com"),
+        plain_http=True,
+        private_networks=(ip_network("10.0.0.0/8"),),
+        callback=Callback("0123456789abcdef", "data.id", "data.state", 60.0),
+        webhook=Webhook("notify.url", "https://gw.example.com/_callbacks/work", ("*.example.com",)),
     )
 
 
@@ -124,7 +153,7 @@ def test_what_is_wrong_with_a_rule() -> None:
         'jobs.work.charged_anyway[0]: "lost" is not a meter'
     ]
     assert problems(rule('asset = "videos/{id}"')) == [
-        'jobs.work.asset: "videos/{id}" does not name the thing by its job alone'
+        'jobs.work.asset: "videos/{id}" is not named by the job alone'
     ]
     elsewhere = rule("").replace('upstream = "files"', 'upstream = "elsewhere"')
     assert problems(elsewhere) == ['jobs.work.upstream: "elsewhere" is not an upstream']

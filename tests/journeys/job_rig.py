@@ -1,7 +1,11 @@
 """A whole gateway before a job upstream, with the routes that open jobs, ask and call off."""
 
+import asyncio
 import contextlib
+import hashlib
+import hmac
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +15,47 @@ from gateway.ledger.store import Store
 from gateway.records.jobs import Job, Jobs
 from tests.job_upstream import JobUpstream
 from tests.journeys.rig import ACCOUNT, Rig, Wishes, running
+
+SECRET = "a-secret-of-callbacks"
+
+CALLBACK = f"""
+[jobs.downloads.callback]
+secret = "{SECRET}"
+state = "status"
+"""
+WEBHOOK = """
+[jobs.downloads.webhook]
+member = "webhook_url"
+url = "https://gateway.example.com/_callbacks/downloads"
+"""
+"""Goes after CALLBACK."""
+AT_HOME = 'plain_http = true\nprivate_networks = ["127.0.0.0/8"]\n'
+"""Clients of these tests listen on this machine."""
+POLLED = 'status_path = "/jobs/{job}"\n'
+
+CALLBACK_ROUTES = """
+[[routes]]
+name = "callback"
+methods = ["POST"]
+path = "/_callbacks/downloads"
+upstream = "videos"
+policy = "pass"
+protocol = "callback"
+jobs = "downloads"
+auth = []
+account = "none"
+
+[[routes]]
+name = "callback-url"
+methods = ["POST"]
+path = "/_callbacks/downloads/{token}"
+upstream = "videos"
+policy = "pass"
+protocol = "callback"
+jobs = "downloads"
+auth = []
+account = "none"
+"""
 
 JOBS = """
 [meters.jobs]
@@ -99,6 +144,44 @@ class JobRig:
         assert status == 201, told
         assert isinstance(told["job_id"], str)
         return told["job_id"]
+
+    async def call_back(
+        self, document: Any, *, token: str = "", secret: str = SECRET, age_s: int = 0, at: str = ""
+    ) -> tuple[int, Any]:
+        """As the upstream would: at the URL it was given, else signed with its secret."""
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        path = at or ("/_callbacks/downloads" + (f"/{token}" if token else ""))
+        headers = {"Content-Type": "application/json"}
+        if not token:
+            timestamp = str(int(time.time()) - age_s).encode()  # noqa: TID251 - an upstream's clock
+            signed = hmac.new(secret.encode(), timestamp + b"." + body, hashlib.sha256)
+            headers |= {
+                "X-Callback-Timestamp": timestamp.decode(),
+                "X-Callback-Signature": f"sha256={signed.hexdigest()}",
+            }
+        async with self.rig.session.post(
+            f"{self.rig.url}{path}", data=body, headers=headers
+        ) as answer:
+            text = await answer.read()
+            return answer.status, json.loads(text) if text else None
+
+    async def counted(self, series: str, least: int = 1, within_s: float = 10.0) -> None:
+        """Wait until this series of the metrics has counted so much; no event tells."""
+        async with asyncio.timeout(within_s):
+            while self.count(series) < least:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    def count(self, series: str) -> float:
+        text = self.rig.gateway.metrics.exposition()[0].decode()
+        for line in text.splitlines():
+            if line.startswith(f"quota_gateway_{series} "):
+                return float(line.rpartition(" ")[2])
+        return 0
+
+    def token(self, job_id: str) -> str:
+        """The last segment of the URL that the upstream was given for a job."""
+        url: str = self.upstream.jobs[job_id].asked["webhook_url"]
+        return url.rpartition("/")[2]
 
     async def standing(self, meter: str = "storage_bytes") -> tuple[int, int]:
         return await self.rig.standing(meter)

@@ -1,0 +1,76 @@
+"""Job questions: what the gateway asks by itself to learn how a job is and what it used.
+
+An answer that does not come, or says nothing, is no answer: whoever asked decides what then.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.admission import completion, json_fields
+from gateway.admission.destinations import destination, is_listed
+from gateway.catalog.jobs import JobRule
+from gateway.catalog.meters import is_amount
+from gateway.errors import Refusal, UpstreamError
+from gateway.proxy.asking import Question, Told, ask_upstream
+from gateway.proxy.live import Live
+from gateway.proxy.outside import Outside
+from gateway.proxy.pool import UpstreamPool
+from gateway.records.jobs import Job
+
+log = logging.getLogger(__name__)
+
+
+class JobQuestions:
+    def __init__(self, live: Callable[[], Live], outside: Outside) -> None:
+        self._live = live
+        self._outside = outside
+
+    async def status(self, job: Job, rule: JobRule) -> Any:
+        """The upstream's status answer; None if there is none to be had."""
+        if rule.status_path is None or job.id is None:
+            return None
+        pool = self._live().pools[rule.upstream]
+        target = rule.status_path.replace("{job}", completion.as_written_in_a_path(job.id))
+        fields = [(n.encode(), v.encode()) for n, v in rule.status_headers.items()]
+        question = Question(
+            "GET", target, pool.address.authority, [(b"Accept", b"application/json"), *fields]
+        )
+        try:
+            told = await ask_upstream(pool, question)
+        except UpstreamError as failure:
+            log.info("a question about a job was not answered: %s", failure)
+            return None
+        return json_fields.told(told.body) if 200 <= told.status < 300 else None
+
+    async def size(self, url: str, rule: JobRule) -> int | None:
+        """The length of what is at a URL that the upstream named; None if it cannot be known."""
+        try:
+            told = await self._head(url, rule)
+        except UpstreamError as failure:
+            log.info("a size was not told: %s", failure)
+            return None
+        if told is None or not 200 <= told.status < 300 or not is_amount(told.length):
+            return None
+        return told.length
+
+    async def _head(self, url: str, rule: JobRule) -> Told | None:
+        """None: the URL is neither of an upstream nor of a host that may be asked."""
+        there = destination(url, plain_http=True)
+        if isinstance(there, Refusal):
+            return None
+        pool = self._upstream_of(url)
+        if pool is not None:
+            question = Question("HEAD", there.target, pool.address.authority)
+            return await ask_upstream(pool, question)
+        if not is_listed(there.host, rule.size_hosts) or not (there.tls or rule.plain_http):
+            log.warning("the jobs %s name sizes at %s, which is not asked", rule.name, there.host)
+            return None
+        return await self._outside.ask("HEAD", there, rule.private_networks)
+
+    def _upstream_of(self, url: str) -> UpstreamPool | None:
+        origin = urlsplit(url)
+        wanted = f"{origin.scheme}://{origin.netloc}".lower()
+        pools = self._live().pools.values()
+        return next((pool for pool in pools if pool.upstream.url.lower() == wanted), None)

@@ -1,0 +1,48 @@
+"""Job work: everything about jobs that goes on beside the requests, put together."""
+
+from collections.abc import Callable, Mapping
+
+from gateway.catalog.routes import Protocol
+from gateway.proxy.call import Books, Server
+from gateway.proxy.callbacks import Callbacks
+from gateway.proxy.gate import Gate
+from gateway.proxy.job_books import JobBooks
+from gateway.proxy.job_questions import JobQuestions
+from gateway.proxy.jobs import JobCancels, JobOpenings, JobStatuses
+from gateway.proxy.live import Live
+from gateway.proxy.outside import Outside
+from gateway.proxy.recall import Recall
+from gateway.proxy.watcher import Watcher
+from gateway.proxy.webhooks import WebhookCaller
+from gateway.records.jobs import Jobs
+from gateway.records.rows import RedisClient
+from gateway.records.webhooks import Webhooks
+
+
+class JobWork:
+    def __init__(
+        self, books: Books, client: RedisClient, recall: Recall, live: Callable[[], Live]
+    ) -> None:
+        outside = Outside()
+        questions = JobQuestions(live, outside)
+        self._books = books
+        self._job_books = JobBooks(books, Jobs(client), questions, recall, live)
+        self._webhooks = Webhooks(client)
+        self.watcher = Watcher(self._job_books, books.metrics)
+        self.caller = WebhookCaller(self._webhooks, outside, live, books.metrics)
+
+    def servers(self, gate: Gate) -> Mapping[Protocol, Server]:
+        return {
+            Protocol.JOB: JobOpenings(gate, self._books, self._job_books),
+            Protocol.JOB_STATUS: JobStatuses(self._books, self._job_books),
+            Protocol.JOB_CANCEL: JobCancels(self._books, self._job_books),
+            Protocol.CALLBACK: Callbacks(self._books, self._job_books, self._webhooks),
+        }
+
+    def start(self) -> None:
+        self.watcher.start()
+        self.caller.start()
+
+    async def stop(self) -> None:
+        await self.watcher.stop()
+        await self.caller.stop()

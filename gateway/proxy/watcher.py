@@ -1,0 +1,99 @@
+"""Watcher: asks upstreams about jobs of which nobody has told the end.
+
+    claim what is due → ask → settle, or extend the lease and look again later
+                          lease over and no word → note that the job is missing
+
+Every gateway takes part; what one has claimed is not due for the others. A gateway asks about
+`CLAIMS_MAX` jobs in a round at most, `ABREAST` at a time. What a missing job held is free again; if
+its end is told after all, it is charged late.
+"""
+
+import asyncio
+import logging
+
+from gateway.catalog.jobs import JobRule
+from gateway.errors import GatewayError, StoreError
+from gateway.proxy.job_books import By, JobBooks, near_the_end_ms
+from gateway.records.jobs import Job
+from gateway.tasks import TaskSet
+from gateway.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+ROUND_S = 1.0
+CLAIM_MS = 120_000
+CLAIMS_MAX = 64
+ABREAST = 8
+LEAST_MS = 500
+AGAIN_MOST_MS = 30_000
+"""Between two questions that were not answered."""
+
+
+class Watcher:
+    def __init__(self, job_books: JobBooks, metrics: Metrics) -> None:
+        self._job_books = job_books
+        self._metrics = metrics
+        self._tasks = TaskSet()
+
+    def start(self) -> None:
+        self._tasks.start(self._run(), name="watcher of jobs")
+
+    async def stop(self) -> None:
+        await self._tasks.stop()
+
+    async def round(self) -> int:
+        """Look at what is due; how many that was. Raises StoreError."""
+        now_ms, due = await self._job_books.jobs.claim(CLAIMS_MAX, claim_ms=CLAIM_MS)
+        for start in range(0, len(due), ABREAST):
+            looks = (self._look(job, now_ms) for job in due[start : start + ABREAST])
+            for failure in await asyncio.gather(*looks, return_exceptions=True):
+                if isinstance(failure, GatewayError):
+                    log.warning("a job could not be looked at: %s", failure)
+                elif isinstance(failure, BaseException):
+                    raise failure
+        return len(due)
+
+    async def _look(self, job: Job, now_ms: int) -> None:
+        rule = self._job_books.rule_of(job)
+        if rule is None or job.ended is not None:
+            await self._job_books.jobs.unwatch(job)
+            return
+        document = await self._job_books.questions.status(job, rule)
+        if rule.status_path is not None and job.id is not None:
+            self._metrics.job_asked(job.rule, "answered" if document is not None else "failed")
+        after = await self._job_books.heed(job, document, By.WATCHER)
+        if after.ended is not None:
+            return
+        left_ms = after.lease_end_ms - now_ms
+        if left_ms <= 0:
+            await self._miss(after)
+        else:
+            again_ms = _again_ms(rule, left_ms, answered=document is not None)
+            await self._job_books.jobs.watch(job.account, job.reservation, again_ms)
+
+    async def _miss(self, job: Job) -> None:
+        if await self._job_books.jobs.miss(job):
+            self._metrics.job_ended(job.rule, "missing", By.WATCHER.value)
+            log.warning("job %s of %s is missing: its lease is over", job.id, job.account)
+        await self._job_books.jobs.unwatch(job)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                if await self.round() == CLAIMS_MAX:
+                    continue
+            except StoreError as failure:
+                log.warning("jobs could not be looked at: %s", failure)
+            await asyncio.sleep(ROUND_S)
+
+
+def _again_ms(rule: JobRule, left_ms: int, *, answered: bool) -> int:
+    """When to look again, given how long the lease still runs."""
+    if rule.status_path is None:
+        return left_ms
+    if answered:
+        every_ms = near_the_end_ms(left_ms)
+        if rule.poll_every_s is not None:
+            every_ms = round(rule.poll_every_s * 1_000)
+        return max(LEAST_MS, min(every_ms, left_ms))
+    return max(LEAST_MS, min(left_ms // 4, AGAIN_MOST_MS))
