@@ -77,10 +77,8 @@ class Tus:
         await advance.prepare()
         if wanted.named is not None:
             # From here on the upstream may know it: whoever hears of the last byte has to as well.
-            upload = replace(upload, length=wanted.named)
-            await self._uploads.rows.learn(
-                account, upload.path, lease_ms_of(call), length=wanted.named
-            )
+            upload = replace(upload, length=wanted.named, offset=None)
+            await self._uploads.rows.learn(account, upload, lease_ms_of(call))
         answer = await passage.forward(advance.cover if head.has_body else None)
         passage.quotas = await self._heed(call, terms, upload, answer) or passage.quotas
         return answer
@@ -109,10 +107,10 @@ class Tus:
         if length is not None and not upload.partial:
             return await self._uploads.complete(call, terms, upload, length)
         if _is_success(answer):
-            state = UploadState.OPEN if length is None else UploadState.WHOLE
-            told = replace(upload, length=upload.length if length is None else length)
-            offset = tus.told(answer.headers).offset
-            await self._uploads.goes_on(call, told, offset, state)
+            told = replace(upload, offset=tus.told(answer.headers).offset)
+            if length is not None:
+                told = replace(told, length=length, state=UploadState.WHOLE)
+            await self._uploads.goes_on(call, told)
         return ()
 
     async def _terminate(self, call: Call, passage: Passage) -> AnswerHead:

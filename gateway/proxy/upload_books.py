@@ -72,21 +72,13 @@ class UploadBooks:
         gone = await self._books.ledger.extend(account, [upload.reservation_id], lease_ms)
         return not gone
 
-    async def goes_on(
-        self,
-        call: Call,
-        upload: Upload,
-        offset: int | None,
-        state: UploadState = UploadState.OPEN,
-    ) -> None:
-        """What an answer has told of an upload that is not to be charged yet. A store that is away
-        just now makes no difference: the lease was extended before the bytes, and offsets can be
-        asked for again."""
+    async def goes_on(self, call: Call, upload: Upload) -> None:
+        """An answer has told of an upload that is not to be charged yet. A store that is away just
+        now makes no difference: the lease was extended before the bytes, and offsets can be asked
+        for again."""
         account, lease_ms = account_of(call), lease_ms_of(call)
         try:
-            await self.rows.learn(
-                account, upload.path, lease_ms, offset=offset, length=upload.length, state=state
-            )
+            await self.rows.learn(account, upload, lease_ms)
             await self.is_open(account, upload, lease_ms)
         except StoreError as failure:
             self._books.metrics.store_error(failure.error)
@@ -108,7 +100,7 @@ class UploadBooks:
         for path, name in upload.parts.items():
             await settler.release(account, name, reason=Reason.JOINED)
             with suppress(StoreError):
-                await self.rows.learn(account, path, lease_ms_of(call), state=UploadState.JOINED)
+                await self.rows.mark(account, path, lease_ms_of(call), UploadState.JOINED)
         return outcome.quotas if isinstance(outcome, Settled) else ()
 
     async def end(self, call: Call, terms: Terms, upload: Upload, reason: Reason) -> None:

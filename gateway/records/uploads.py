@@ -79,7 +79,7 @@ return row
 
 # Changes fields of a row that exists. KEYS: row. ARGV: keep_ms, field, value, ... Reply: 1 if it
 # exists.
-_LEARN = """
+_CHANGE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
@@ -140,20 +140,19 @@ class Uploads:
         row = dict(zip(words[::2], words[1::2], strict=True))
         return _upload(path, row) if row else None
 
-    async def learn(
-        self,
-        account: str,
-        path: str,
-        lease_ms: int,
-        *,
-        offset: int | None = None,
-        length: int | None = None,
-        state: UploadState = UploadState.OPEN,
-    ) -> None:
-        """What the upstream has told; None: it has not told that, or it is not known any more."""
-        fields = ("offset", _number(offset), "length", _number(length), "state", state.value)
-        keep = str(lease_ms + KEEP_MS)
-        await asked(self._client.eval(_LEARN, 1, _key(account, path), keep, *fields), writes=True)
+    async def learn(self, account: str, upload: Upload, lease_ms: int) -> None:
+        """Its offset, length and state as the upstream has told them."""
+        await self._change(
+            account,
+            upload.path,
+            lease_ms,
+            offset=_number(upload.offset),
+            length=_number(upload.length),
+            state=upload.state.value,
+        )
+
+    async def mark(self, account: str, path: str, lease_ms: int, state: UploadState) -> None:
+        await self._change(account, path, lease_ms, state=state.value)
 
     async def claim(
         self, account: str, paths: Sequence[str], claimant: str, for_ms: int
@@ -174,6 +173,11 @@ class Uploads:
     async def charged(self, account: str, asset: str) -> bool:
         """Whether something of that name is stored and on the account's books."""
         return bool(await asked(self._client.hexists(f"qg:{{{account}}}:assets", asset)))
+
+    async def _change(self, account: str, path: str, lease_ms: int, **fields: str) -> None:
+        words = [word for field in fields.items() for word in field]
+        call = self._client.eval(_CHANGE, 1, _key(account, path), str(lease_ms + KEEP_MS), *words)
+        await asked(call, writes=True)
 
 
 def _key(account: str, path: str) -> str:

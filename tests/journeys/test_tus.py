@@ -1,5 +1,6 @@
 """tus uploads through the whole gateway: created, resumed, ended; the books always balance."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -500,3 +501,138 @@ async def test_usage_is_attributed_to_the_subject_of_the_creation(
         assert (await tus.create(101, "/by/ann")).status == 403
         assert await tus.delete(path) == 204
         assert await rig.standing() == (0, 0)
+
+
+# -- concatenation --------------------------------------------------------------------------------
+
+
+async def parts_of(tus: TusClient, *sizes: int, filled: bool = True) -> list[str]:
+    paths = [await tus.created(size, Upload_Concat="partial") for size in sizes]
+    for path, size in zip(paths, sizes, strict=True):
+        if filled:
+            await tus.patch(path, 0, path[-1:].encode() * size)
+    return paths
+
+
+async def join(tus: TusClient, *paths: str) -> Heard:
+    return await tus.ask("POST", "/uploads", Upload_Concat="final;" + " ".join(paths))
+
+
+async def test_each_byte_of_a_concatenation_counts_once(rig: Rig, server: TusServer) -> None:
+    tus = TusClient.of(rig)
+    parts = await parts_of(tus, 400_000, 200_000)
+    assert await rig.standing() == (0, 600_000)
+    assert await rig.standing("uploads") == (0, 0)
+    assert (await tus.patch(parts[0], 400_000, b"x")).status == 409
+    final = await join(tus, *parts)
+    assert final.status == 201
+    path = final.headers["Location"]
+    assert bytes(server.of(path).data) == b"1" * 400_000 + b"2" * 200_000
+    assert await rig.standing() == (600_000, 0)
+    assert await rig.standing("uploads") == (1, 0)
+    assert (await tus.head(parts[0])).offset == 400_000
+    assert (await tus.head(path)).offset == 600_000
+    for part in parts:
+        assert await tus.delete(part) == 204
+    assert await rig.standing() == (600_000, 0)
+    assert await tus.delete(path) == 204
+    assert await rig.standing() == (0, 0)
+
+
+async def test_parts_that_fill_the_account_can_still_be_joined(quick: Rig) -> None:
+    tus = TusClient.of(quick)
+    parts = await parts_of(tus, 600_000, 400_000)
+    assert (await tus.create(1)).status == 403
+    assert (await join(tus, *parts)).status == 201
+    assert await quick.standing() == (1_000_000, 0)
+
+
+async def test_a_part_that_is_used_again_counts_again(quick: Rig) -> None:
+    tus = TusClient.of(quick)
+    (part,) = await parts_of(tus, 300_000)
+    assert (await join(tus, part, part)).status == 201
+    assert await quick.standing() == (600_000, 0)
+    assert (await join(tus, part)).status == 201
+    assert await quick.standing() == (900_000, 0)
+    assert (await join(tus, part)).status == 403
+    assert await quick.standing() == (900_000, 0)
+
+
+async def test_parts_are_joined_before_they_are_whole(quick: Rig, server: TusServer) -> None:
+    """concatenation-unfinished: the final upload is whole when asking for it says so"""
+    tus = TusClient.of(quick)
+    parts = await parts_of(tus, 100, 200, filled=False)
+    final = (await join(tus, *parts)).headers["Location"]
+    assert await quick.standing() == (0, 300)
+    server.of(final).length = 300
+    assert (await tus.head(final)).offset == 0
+    for part, size in zip(parts, (100, 200), strict=True):
+        await tus.patch(part, 0, b"x" * size)
+    assert await quick.standing() == (0, 300)
+    server.of(final).data[:] = b"x" * 300
+    assert (await tus.head(final)).offset == 300
+    assert await quick.standing() == (300, 0)
+    assert await quick.standing("uploads") == (1, 0)
+
+
+async def test_a_final_upload_that_is_refused_leaves_its_parts(
+    quick: Rig, server: TusServer
+) -> None:
+    tus = TusClient.of(quick)
+    parts = await parts_of(tus, 400_000, 200_000)
+    server.refuse = 400
+    assert (await join(tus, *parts)).status == 400
+    server.refuse = None
+    server.mute = b"POST"
+    assert (await join(tus, *parts)).status == 502
+    assert await quick.standing() == (0, 600_000)
+    assert (await join(tus, *parts)).status == 201
+    assert await quick.standing() == (600_000, 0)
+
+
+async def test_only_parts_of_the_account_are_joined(quick: Rig) -> None:
+    tus, other = TusClient.of(quick), await stranger(quick)
+    (part,) = await parts_of(tus, 100)
+    whole = await tus.created(50)
+    requests = len(quick.upstream.requests)
+    for paths in (
+        (part, "/uploads/nothing"),
+        (part, whole),
+        ("https://storage.example" + part,),
+        ("/files/a",),
+    ):
+        assert (await join(tus, *paths)).status == 404
+    assert (await join(other, part)).status == 404
+    assert (await join(tus)).status == 400
+    unknown = await tus.created(None, Upload_Concat="partial")
+    assert (await join(tus, unknown)).status == 400
+    assert len(quick.upstream.requests) == requests + 1
+    assert (await join(tus, f"http://t{part}")).status == 404
+    assert (await join(tus, quick.url + part)).status == 201
+    for path in (whole, unknown):
+        assert await tus.delete(path) == 204
+
+
+async def test_two_final_uploads_never_count_on_the_same_reservation(
+    quick: Rig, server: TusServer
+) -> None:
+    """failure row 52 (parts of uploads)"""
+    tus = TusClient.of(quick)
+    (part,) = await parts_of(tus, 600_000)
+    heard = await asyncio.gather(*(join(tus, part) for _ in range(5)))
+    assert sorted(each.status for each in heard) == [201, 403, 403, 403, 403]
+    assert await quick.standing() == (600_000, 0)
+
+
+async def test_a_part_that_nobody_joins_expires(
+    fake: Store, tmp_path: Path, server: TusServer
+) -> None:
+    wishes = Wishes(extra=ROUTES.replace('"64KiB"', '"64KiB"\nlease = "1s"'))
+    async with running(fake, tmp_path, [server], wishes=wishes) as rig:
+        tus = TusClient.of(rig)
+        parts = await parts_of(tus, 500_000, 400_000)
+        await rig.settled()
+        assert (await tus.head(parts[0])).status == 410
+        assert (await join(tus, *parts)).status == 201
+        assert await rig.standing() == (900_000, 0)
+        assert (await join(tus, *parts)).status == 403
