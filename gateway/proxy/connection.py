@@ -38,6 +38,7 @@ class ConnectionLimits:
     connections_max: int = 10_000
     header_line_max: int = 8_190
     headers_max: int = 128
+    head_bytes_max: int = 48 * 1024
 
 
 class Written(web.StreamResponse):
@@ -141,7 +142,11 @@ class Connection(web.RequestHandler):
         self._limits = limits
         self._refuse = refuse
         self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        """Of a head that is not complete, as far as they are surely its own."""
         self._arrival: Arrival | None = None
+        self._body: StreamReader | None = None
+        """That of the last request, whether answered or not."""
         self._counted = False
         self.peer = ""
         """The other end's IP address; empty on a unix socket."""
@@ -178,15 +183,21 @@ class Connection(web.RequestHandler):
             arrival.on_client_gone()
 
     def data_received(self, data: bytes) -> None:
-        if self._arrival is None and self._head_timer is None and data:
+        within_head = self._between_requests
+        if within_head and self._arrival is None and self._head_timer is None and data:
             self._expect_head()
         super().data_received(data)
         self._heed_the_parser()
+        if within_head and self._between_requests:
+            self._head_goes_on(len(data))
+        else:
+            self._head_bytes = 0
 
     def begin(self, arrival: Arrival) -> None:
         """The head of a request is complete."""
         self._head_arrived()
         self._arrival = arrival
+        self._body = arrival.content
         self._heed_the_parser()
 
     def end(self) -> None:
@@ -195,11 +206,28 @@ class Connection(web.RequestHandler):
         if arrival is not None and arrival.content.exception() is not None:
             self._lingering_time = 0.0  # There is no rest of this body to be read.
 
+    @property
+    def _between_requests(self) -> bool:
+        """What comes now belongs to the head of a further request."""
+        ended = self._body is None or self._body.is_eof()
+        return ended and not self._messages and self._payload_parser is None
+
+    def _head_goes_on(self, more: int) -> None:
+        """aiohttp bounds the lines of a head and their number, but not all of them together."""
+        self._head_bytes += more
+        if self._head_bytes <= self._limits.head_bytes_max:
+            return
+        if self._arrival is not None:
+            self.close()  # once the request before it is answered
+            return
+        self._answer(Refusal(HEADERS_TOO_LARGE, "the request head is too large"))
+        self.force_close()
+
     def _heed_the_parser(self) -> None:
         """What comes behind a body that has not ended can only be word that it is broken; aiohttp
         would pass that on once somebody had waited in vain for the rest."""
-        body = None if self._arrival is None else self._arrival.content
-        if self._messages and body is not None and not body.is_eof():
+        body = self._body
+        if self._arrival is not None and self._messages and body is not None and not body.is_eof():
             body.set_exception(web.RequestPayloadError("the body's chunks are malformed"))
 
     def break_off(self) -> None:

@@ -22,4 +22,5 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
         connections_max=settings.connections_max,
         header_line_max=settings.header_line_max,
         headers_max=settings.headers_max,
+        head_bytes_max=settings.header_bytes_max + settings.target_max + 4 * settings.headers_max,
     )

@@ -1,11 +1,23 @@
 """Clients that bend the protocol or starve the gateway: each costs little, and ends soon."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
+
+import pytest
 
 from gateway.ledger.store import Store
 from tests.journeys.rig import Rig, running
 from tests.upstreams import Answer, Linger, Repeat, Request
+
+
+@pytest.fixture
+async def rig(fake: Store, tmp_path: Path) -> AsyncIterator[Rig]:
+    """The store is not the subject here."""
+    async with running(fake, tmp_path) as running_rig:
+        yield running_rig
+
 
 OK = [Repeat([Request(), Answer(200, body=b"ok")])]
 
@@ -62,3 +74,33 @@ async def test_chunks_that_break_behind_a_head_are_refused_before_the_body_is_as
             async with asyncio.timeout(5):
                 assert (await reader.read()).startswith(b"HTTP/1.1 400")
             writer.close()
+
+
+async def test_a_head_that_goes_on_and_on_is_not_collected(rig: Rig) -> None:
+    """failure row 63: each of its lines, and their number, would be in order."""
+    for before in (b"", asks(rig, "GET /pass/x")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(before + b"GET / HTTP/1.1\r\nHost: here\r\n")
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(5):
+                while not reader.at_eof():
+                    writer.write(b"X-%d: %b\r\n" % (sent, b"x" * 6_000))
+                    sent += 1
+                    await writer.drain()
+                    await asyncio.sleep(0)
+        assert sent < 100
+        writer.close()
+
+
+async def test_a_head_that_comes_in_pieces_may_be_as_long_as_is_allowed(rig: Rig) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    lines = [f"X-{number}: {'x' * 8_000}" for number in range(4)]
+    for _ in range(2):
+        head = asks(rig, "PUT /files/a", "Content-Length: 400000", *lines)
+        for start in range(0, len(head), 3_000):
+            writer.write(head[start : start + 3_000])
+            await asyncio.sleep(0)
+        writer.write(b"x" * 400_000)
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 201")
+    writer.close()
