@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.admission.routing import Match, Router, canonical
-from gateway.catalog.routes import AccountSource, Route
+from gateway.catalog.routes import AccountSource, Protocol, Route
 from gateway.errors import (
     BAD_PATH,
     METHOD_NOT_ALLOWED,
@@ -261,3 +261,31 @@ def test_upgrades_are_for_routes_that_allow_them() -> None:
     asking = head("GET", "/a", (b"Upgrade", b"websocket"), (b"Connection", b"upgrade"))
     assert error(Router([route("/a")]).match(asking)) is UPGRADE_REFUSED
     assert isinstance(Router([route("/a", upgrade=True)]).match(asking), Match)
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "rest"),
+    [
+        ("/{key...}", "/", ""),
+        ("/{key...}", "/bucket", "bucket"),
+        ("/{key...}", "/bucket//a%2Fb", "bucket//a%2Fb"),
+        ("/bucket/{key...}", "/bucket", ""),
+        ("/bucket/{key...}", "/bucket/", ""),
+        ("/bucket/{key...}", "/bucket/k", "k"),
+    ],
+)
+def test_a_route_of_s3_has_the_bucket_itself_too(path: str, target: str, rest: str) -> None:
+    routes = [route(path, opaque=True, protocol=Protocol.S3, name="s3")]
+    assert matched(routes, "GET", target).params == {"key": rest}
+
+
+def test_a_bucket_is_not_another_one_with_a_longer_name() -> None:
+    routes = [
+        route("/bucket/{key...}", opaque=True, protocol=Protocol.S3, name="s3"),
+        route("/bucket/{key...}", "DELETE", opaque=True, name="plain"),
+        route("/{any}", name="other"),
+    ]
+    assert matched(routes, "GET", "/bucket2").route.name == "other"
+    assert matched(routes, "GET", "/bucket").route.name == "s3"
+    assert matched(routes, "DELETE", "/bucket/k").route.name == "plain"
+    assert refused(routes, "DELETE", "/bucket").error is METHOD_NOT_ALLOWED
