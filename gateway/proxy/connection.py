@@ -8,7 +8,6 @@ Answers are written as bytes by the data path; aiohttp only learns whether the c
 
 import array
 import asyncio
-import contextlib
 import fcntl
 import socket
 import struct
@@ -103,12 +102,7 @@ class Arrival(web.BaseRequest):
     def unsent(self) -> int:
         """Bytes of the answer that the client has not acknowledged: ours and the system's."""
         transport = self.connection.transport
-        if transport is None:
-            return 0
-        queued = array.array("i", [0])
-        with contextlib.suppress(OSError):  # a kind of socket that does not say
-            fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
-        return transport.get_write_buffer_size() + queued[0]
+        return 0 if transport is None else _unsent(transport)
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was written."""
@@ -116,6 +110,13 @@ class Arrival(web.BaseRequest):
             await self._writer.drain()
         except ConnectionError as failure:
             raise ClientGoneError from failure
+
+
+def _unsent(transport: asyncio.Transport) -> int:
+    queued = array.array("i", [0])
+    with suppress(OSError):  # a kind of socket that does not say
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+    return transport.get_write_buffer_size() + queued[0]
 
 
 class Connection(web.RequestHandler):
@@ -142,6 +143,7 @@ class Connection(web.RequestHandler):
         self._limits = limits
         self._refuse = refuse
         self._head_timer: asyncio.TimerHandle | None = None
+        self._taking_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         """Of a head that is not complete, as far as they are surely its own."""
         self._arrival: Arrival | None = None
@@ -174,6 +176,7 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_arrived()
+        self._stop_expecting_taking()
         if self._counted:
             self._counted = False
             self._server.open_connections -= 1
@@ -196,12 +199,14 @@ class Connection(web.RequestHandler):
     def begin(self, arrival: Arrival) -> None:
         """The head of a request is complete."""
         self._head_arrived()
+        self._stop_expecting_taking()
         self._arrival = arrival
         self._body = arrival.content
         self._heed_the_parser()
 
     def end(self) -> None:
         """The request is answered."""
+        self._expect_taking()
         arrival, self._arrival = self._arrival, None
         if arrival is not None and arrival.content.exception() is not None:
             self._lingering_time = 0.0  # There is no rest of this body to be read.
@@ -267,6 +272,30 @@ class Connection(web.RequestHandler):
     def _answer(self, refusal: Refusal) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(self._refuse(refusal))
+            self._expect_taking()
+
+    def _expect_taking(self) -> None:
+        """Break off, unless the client takes more of what was written: a transport that is closed
+        waits for that for ever."""
+        self._stop_expecting_taking()
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self._look_after(self.transport, _unsent(self.transport))
+
+    def _look_after(self, transport: asyncio.Transport, left: int) -> None:
+        def look() -> None:
+            self._taking_timer = None
+            left_now = _unsent(transport)
+            if left_now >= left:
+                transport.abort()
+            elif transport.get_write_buffer_size():
+                self._look_after(transport, left_now)
+
+        self._taking_timer = self._loop.call_later(self._limits.keepalive_s, look)
+
+    def _stop_expecting_taking(self) -> None:
+        if self._taking_timer is not None:
+            self._taking_timer.cancel()
+            self._taking_timer = None
 
 
 Refuse = Callable[[Refusal], bytes]
@@ -316,6 +345,11 @@ class PublicServer(web.Server):
     async def _serve(self, arrival: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(arrival, Arrival)
         try:
-            return await self._handle(arrival)
+            answer = await self._handle(arrival)
         finally:
             arrival.connection.end()
+        if arrival.congested:
+            # Further requests wait: else their answers would pile up for a client that reads none.
+            with suppress(ClientGoneError):
+                await arrival.drain()
+        return answer

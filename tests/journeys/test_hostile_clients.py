@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from gateway.ledger.store import Store
-from tests.journeys.rig import Rig, running
+from gateway.proxy.connection import PublicServer
+from tests.journeys.rig import Rig, Wishes, running
 from tests.upstreams import Answer, Linger, Repeat, Request
 
 
@@ -74,6 +77,97 @@ async def test_chunks_that_break_behind_a_head_are_refused_before_the_body_is_as
             async with asyncio.timeout(5):
                 assert (await reader.read()).startswith(b"HTTP/1.1 400")
             writer.close()
+
+
+class Deaf:
+    """A client that asks and reads nothing, in front of small buffers of the system."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    async def __aenter__(self) -> Self:
+        self.socket.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(self.socket, ("127.0.0.1", self._rig.port))
+        async with asyncio.timeout(5):
+            while not self._server.connections:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        there: socket.socket = self._transport.get_extra_info("socket")
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.socket.close()
+
+    @property
+    def _server(self) -> PublicServer:
+        server = self._rig.gateway._server
+        assert server is not None
+        return server
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        transport = self._server.connections[0].transport
+        assert transport is not None
+        return transport
+
+    @property
+    def unread(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def answered(self) -> int:
+        return self._server.requests_count
+
+    async def ask(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    async def gone(self) -> None:
+        async with asyncio.timeout(5):
+            while self._server.open_connections:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+async def test_answers_do_not_pile_up_for_a_client_that_reads_none(rig: Rig) -> None:
+    """failure row 63"""
+    async with Deaf(rig) as deaf:
+        await deaf.ask(asks(rig, "GET /nowhere") * 1_000)
+        async with asyncio.timeout(5):
+            while not deaf.unread:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        answered = -1
+        while answered != deaf.answered:
+            answered = deaf.answered
+            await asyncio.sleep(0.1)
+        assert answered < 500
+        assert deaf.unread < 128 * 1024
+
+
+@pytest.mark.parametrize("ending", ["", "Connection: close"])
+async def test_a_client_that_takes_no_answer_is_not_kept_for_ever(
+    fake: Store, tmp_path: Path, ending: str
+) -> None:
+    """failure row 32: closing a connection waits until what was written is taken."""
+    large = [Repeat([Request(), Answer(200, body=b"x" * 60_000)])]
+    wishes = Wishes(server='keepalive = "300ms"')
+    async with running(fake, tmp_path, large, wishes=wishes) as rig, Deaf(rig) as deaf:
+        await deaf.ask(asks(rig, "GET /pass/x", ending or "Accept: */*"))
+        await deaf.gone()
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_its_answer(
+    fake: Store, tmp_path: Path
+) -> None:
+    large = [Repeat([Request(), Answer(200, body=b"x" * 60_000)])]
+    wishes = Wishes(server='keepalive = "200ms"')
+    async with running(fake, tmp_path, large, wishes=wishes) as rig, Deaf(rig) as slow:
+        await slow.ask(asks(rig, "GET /pass/x", "Connection: close"))
+        answer = b""
+        while data := await asyncio.get_running_loop().sock_recv(slow.socket, 4_096):
+            answer += data
+            await asyncio.sleep(0.04)
+        assert answer.endswith(b"x" * 60_000)
 
 
 async def test_a_head_that_goes_on_and_on_is_not_collected(rig: Rig) -> None:
