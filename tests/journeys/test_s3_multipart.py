@@ -411,3 +411,29 @@ async def test_copied_parts_are_as_large_as_their_source(fake: Store, tmp_path: 
         assert (unknown.status, unknown.code) == (403, "AccessDenied")
         assert (await it.complete(1, 2, 3)).status == 200
         assert await it.standing() == (700, 0)  # What may have been copied counts.
+
+
+async def test_an_abort_without_an_answer_gives_nothing_back_yet(
+    fake: Store, tmp_path: Path
+) -> None:
+    steps = (created(), ok(), Hang(), GONE)
+    async with s3_running(fake, tmp_path, *steps, answer_timeout="200ms") as it:
+        await it.create()
+        await it.part(1, 1_000)
+        assert (await it.abort()).status == 504
+        assert await it.standing() == (0, 1_000)
+        assert (await it.abort()).code == "NoSuchUpload"
+        assert await it.standing() == (0, 0)
+
+
+async def test_where_only_objects_are_counted_parts_need_no_room(
+    fake: Store, tmp_path: Path
+) -> None:
+    steps = (created(), ok(), completed())
+    async with s3_running(fake, tmp_path, *steps, reserve="reserve = { uploads = 1 }") as it:
+        await it.create()
+        assert (await it.part(1, 2_000)).status == 200
+        assert await it.uploads() == (0, 1)
+        await it.complete(1)
+        assert await it.uploads() == (1, 0)
+        assert await it.standing() == (0, 0)

@@ -1,6 +1,7 @@
 """Objects through one S3 route: versions, copies, deletes of many, and what is refused."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 
@@ -9,7 +10,17 @@ import pytest
 from gateway.ledger.store import Store
 from gateway.proxy import doubts
 from gateway.records.accounts import Accounts
-from tests.journeys.s3_rig import DECLARED, Head, failed, ok, s3_running, source, version, xml
+from tests.journeys.s3_rig import (
+    DECLARED,
+    Head,
+    created,
+    failed,
+    ok,
+    s3_running,
+    source,
+    version,
+    xml,
+)
 from tests.upstreams import Answer, Hang, Reset
 
 COPIED = xml("<CopyObjectResult><ETag>e</ETag></CopyObjectResult>")
@@ -267,3 +278,57 @@ async def test_a_route_that_counts_nothing_stored_lets_it_pass(fake: Store, tmp_
         await it.ask("GET", "/bucket/k")
         assert await it.standing() == (0, 0)
         assert await it.rig.standing("egress_bytes") == (5, 0)
+
+
+PUBLIC = """
+[[routes]]
+name = "public"
+methods = ["GET"]
+path = "/public/{name...}"
+upstream = "files"
+policy = "download"
+auth = []
+account = "asset"
+asset = "s3/{name}"
+reserve = { egress_bytes = "response" }
+"""
+
+
+async def test_objects_have_owners_where_downloads_are_charged_to_them(
+    fake: Store, tmp_path: Path
+) -> None:
+    made = xml("<CompleteMultipartUploadResult/>")
+    read = Answer(200, body=b"d" * 7)
+    steps = (
+        *(ok(), COPIED, created(), ok(), made, read, read, read),
+        result(gone("a"), gone("b")),
+        ok(status=204),
+    )
+    async with s3_running(fake, tmp_path, *steps, more=PUBLIC) as it:
+        await it.ask("PUT", "/bucket/a", body=b"x")
+        await it.ask("PUT", "/bucket/b", source("/bucket/a"))
+        await it.create()
+        await it.part(1, 10)
+        await it.complete(1)
+        for name in ("a", "b", "k"):
+            assert (await it.ask("GET", f"/public/bucket/{name}")).status == 200
+        assert await it.rig.standing("egress_bytes") == (21, 0)
+        await it.ask("POST", "/bucket?delete", body=deleting("a", "b"))
+        await it.ask("DELETE", "/bucket/k")
+        for name in ("a", "b", "k"):
+            assert (await it.ask("GET", f"/public/bucket/{name}")).status == 404
+        assert await it.standing() == (0, 0)
+
+
+async def test_a_body_without_a_length_is_for_objects_only(fake: Store, tmp_path: Path) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x" * 300_000
+        yield b"x" * 300_000
+
+    async with s3_running(fake, tmp_path, ok()) as it:
+        setting = await it.ask("PUT", "/bucket/k?tagging", body=pieces())
+        assert (setting.status, setting.code) == (411, "MissingContentLength")
+        assert (await it.ask("PUT", "/bucket/k", body=pieces())).status == 200
+        assert await it.standing() == (600_000, 0)
+        denied = await it.ask("PUT", "/bucket/l", body=pieces())
+        assert (denied.status, denied.code) == (403, "QuotaExceeded")
