@@ -86,7 +86,8 @@ class Forwarder:
                 self._asset = self._asset_of(answer)
             if answer.upgrade:
                 return await self._switch(answer)
-            if self._route.policy is Policy.DOWNLOAD:
+            commits = settle.commits(self._route, answer.status)
+            if self._route.policy is Policy.DOWNLOAD and commits:
                 return await self._deliver(answer)
             return await self._return(answer)
         except BaseException as failure:
@@ -105,8 +106,7 @@ class Forwarder:
 
     async def _deliver(self, answer: AnswerHead) -> bool:
         """The answer is what is charged: all of its length is held before its head goes out."""
-        if settle.commits(self._route, answer.status):
-            await self._hold.expect_answer(answer)
+        await self._hold.expect_answer(answer)
         keep = await self._relay(answer, self._hold.quotas, charged=True)
         await self._settle(None)
         return keep

@@ -143,6 +143,17 @@ async def test_a_missing_file_costs_nothing(rig: Rig) -> None:
     assert await rig.standing("egress_bytes") == (0, 0)
 
 
+async def test_what_is_said_of_a_missing_file_needs_no_room(fake: Store, tmp_path: Path) -> None:
+    """It is not charged, so it is relayed whole where a file of that size would be denied."""
+    missing = Answer(404, body=[b"x" * 100_000] * 2, chunked=True)
+    script = [Request(), whole(1_950_000), Request(), missing]
+    async with running(fake, tmp_path, script) as rig:
+        assert (await rig.get("most"))[0] == 200
+        await rig.settled()
+        assert await rig.get("nowhere") == (404, b"x" * 200_000)
+        assert await rig.standing("egress_bytes") == (1_950_000, 0)
+
+
 async def test_a_public_download_is_charged_to_the_account_of_its_path(
     fake: Store, tmp_path: Path
 ) -> None:
