@@ -284,7 +284,11 @@ class UpstreamConnection(asyncio.Protocol):
     def _error(self) -> UpstreamError:
         assert self._failure is not None
         error, message = self._failure
-        return UpstreamError(error, message, before_bytes=self.reused and not self._received)
+        # Closed, that is: one that is only slow may be doing what it was asked to.
+        closed = error is not UPSTREAM_TIMEOUT
+        return UpstreamError(
+            error, message, before_bytes=closed and self.reused and not self._received
+        )
 
     def _salvage(self, exc: Exception) -> None:
         """Read what had arrived when a write failed.

@@ -7,10 +7,19 @@ import pytest
 from gateway.errors import (
     UPSTREAM_FAILED,
     UPSTREAM_MALFORMED,
+    UPSTREAM_TIMEOUT,
     Error,
 )
 from gateway.proxy.answer import Headers
-from tests.proxy.exchanges import PATIENCE_S, ask, body_of, how_it_breaks, request, serving
+from tests.proxy.exchanges import (
+    PATIENCE_S,
+    ask,
+    body_of,
+    failure_of,
+    how_it_breaks,
+    request,
+    serving,
+)
 from tests.upstreams import (
     SWITCH,
     Answer,
@@ -18,6 +27,7 @@ from tests.upstreams import (
     Close,
     Drip,
     Echo,
+    Hang,
     Head,
     Repeat,
     Request,
@@ -193,6 +203,20 @@ async def test_a_kept_connection_that_dies_after_a_byte_is_no_case_for_another_t
         failure = await how_it_breaks(await ask(pool))
         assert failure.error is UPSTREAM_FAILED
         assert not failure.before_bytes
+
+
+async def test_a_kept_connection_that_is_slow_is_no_case_for_another_try() -> None:
+    """failure row 35: what it was asked to do may be done."""
+    async with serving([Request(), Answer(200), Head(), Hang()]) as (_, pool):
+        connection = await ask(pool)
+        assert await body_of(connection) == b""
+        connection.release()
+        connection = await ask(pool)
+        failure = await failure_of(connection.head(0.05))
+        assert failure is not None
+        assert failure.error is UPSTREAM_TIMEOUT
+        assert not failure.before_bytes
+        connection.abort()
 
 
 @pytest.mark.parametrize("ending", [Close(), Reset(), Send(b"HTTP/1.1 408 Too late\r\n\r\n")])
