@@ -41,6 +41,15 @@ class Counts:
                 return math.ceil(self.delivery_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a body."""
+
+    wire: int
+    body: int
+    files: int
+
+
 class BodyCount:
     """Counts one request's body, fed in any pieces before they are forwarded.
 
@@ -49,12 +58,13 @@ class BodyCount:
     out to be malformed, and stays.
     """
 
-    __slots__ = ("_chunks", "_parts", "wire")
+    __slots__ = ("_chunks", "_parts", "_stopped_at", "wire")
 
     def __init__(self, parts: FileParts | None = None, chunks: AwsChunks | None = None) -> None:
         self.wire = 0
         self._parts = parts
         self._chunks = chunks
+        self._stopped_at: Mark | None = None
 
     @classmethod
     def for_head(cls, head: Head, route: Route) -> "BodyCount":
@@ -81,12 +91,25 @@ class BodyCount:
         assert not self.reads_bytes, "this body has to be read to be counted"
         self.wire += count
 
+    def mark(self) -> Mark:
+        """How far it has come, for `stop_at`."""
+        return Mark(self.wire, self.body, self.files)
+
+    def stop_at(self, mark: Mark) -> None:
+        """What was fed since then is not forwarded, and nothing more will be."""
+        self.wire = mark.wire
+        self._stopped_at = mark
+
     @property
     def body(self) -> int:
+        if self._stopped_at is not None:
+            return self._stopped_at.body
         return self.wire if self._chunks is None else self._chunks.decoded
 
     @property
     def files(self) -> int:
+        if self._stopped_at is not None:
+            return self._stopped_at.files
         return self.body if self._parts is None else self._parts.files
 
     @property

@@ -210,9 +210,10 @@ class Transfer:
         ahead = request_head
         while data := await self._read():
             self._began = True
-            count.feed(data)
-            if cover is not None:
-                await cover(len(data))
+            if cover is None:
+                count.feed(data)
+            else:
+                await self._covered(cover, data)
             connection.send(ahead + (wire.chunk(data) if chunked else data))
             ahead = b""
             await connection.drain(timeout_s)
@@ -224,6 +225,17 @@ class Transfer:
             connection.send(ahead)
         connection.end()
         self.sent_all = True
+
+    async def _covered(self, cover: Cover, data: bytes) -> None:
+        """Count a piece and have it covered. What is stopped there, by a denial or by an early
+        answer, is not passed on and does not count."""
+        before = self._count.mark()
+        self._count.feed(data)
+        try:
+            await cover(len(data))
+        except BaseException:
+            self._count.stop_at(before)
+            raise
 
     async def _read(self) -> bytes:
         try:

@@ -13,7 +13,7 @@ from gateway.ledger.store import Store
 from gateway.records.assets import Owners
 from gateway.tasks import TaskSet
 from tests.journeys.rig import Rig, Wishes, running
-from tests.upstreams import Answer, Repeat, Request
+from tests.upstreams import Answer, Body, Close, Head, Repeat, Request, Wait
 
 SHARED = """
 [[routes]]
@@ -79,6 +79,32 @@ async def test_an_upload_that_is_stopped_while_its_owner_is_recorded(
         await until_settled(rig)
         assert await rig.standing() == (100, 0)
         assert await Owners(fake.client).find("files/a") == "acme"
+
+
+async def test_an_early_yes_charges_what_had_been_passed_on(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 37: not what was waiting for room at that moment."""
+    answer = asyncio.Event()
+    early = [Head(), Body(1_000), Wait(answer), Answer(201, [(b"Connection", b"close")]), Close()]
+    wishes = Wishes(upload='grow_step = "64KiB"')
+    async with running(fake, tmp_path, early, wishes=wishes) as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(
+            f"PUT /files/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+            f"Transfer-Encoding: chunked\r\n\r\n".encode()
+            + b"3e8\r\n%b\r\n" % (b"x" * 1_000)
+        )
+        await rig.upstream.until(lambda: rig.upstream.bytes_in > 1_000)
+        held = Held(monkeypatch, Ledger, "grow")
+        writer.write(b"186a0\r\n%b\r\n" % (b"x" * 100_000))
+        await held.began.wait()
+        answer.set()
+        assert b" 201 " in await reader.readline()
+        writer.close()
+        held.go_on.set()
+        await rig.settled()
+        assert await rig.standing() == (1_000, 0)
 
 
 async def test_a_delete_that_is_stopped_while_it_is_charged_gives_back(
