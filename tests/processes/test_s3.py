@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,13 @@ import requests
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from tests.certificates import Authority
+from tests.journeys.s3_rig import InTurn, completed, created, ok, xml
 from tests.processes.configuration import Wishes
 from tests.processes.harness import Customer, House, deployed
+from tests.processes.sigv4_check import assert_signed
 from tests.processes.test_boto3 import BUCKET, CREDENTIALS, KEYS, client, object_store
+from tests.upstreams import ScriptedUpstream
 
 MIB = 1024 * 1024
 PART = 5 * MIB
@@ -284,3 +289,56 @@ async def test_two_gateways_and_a_restart_share_an_upload(tmp_path: Path) -> Non
         await it.do(complete, second, "shared", upload, parts)
         assert await it.storage() == (5 * PART + 7, 0)
         assert await it.uploads() == 1
+
+
+async def test_over_tls_parts_come_in_chunks_with_a_checksum_behind(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("localhost", "127.0.0.1")
+    server = f'tls_cert = "{pair.cert}"\ntls_key = "{pair.key}"'
+    with object_store() as url:
+        wishes = Wishes(url, routes=ROUTE, server=server)
+        async with deployed(tmp_path, wishes) as house:
+            acme = await house.customer("acme", access_key_id=CREDENTIALS.access_key)
+            s3 = client(f"https://{house.gateways[0].address}", verify=authority.ca_file)
+            it = Shop(house, acme, [s3])
+            upload, parts = await it.do(multipart, s3, "chunked", [PART, 1_000])
+            assert await it.storage() == (0, PART + 1_000)
+            await it.do(complete, s3, "chunked", upload, parts)
+            head = await it.do(s3.head_object, Bucket=BUCKET, Key="chunked")
+            assert head["ContentLength"] == PART + 1_000
+            assert await it.storage() == (PART + 1_000, 0)
+            sent = await house.gateways[0].metric("request_body_bytes_total", route="s3")
+            assert PART + 1_000 < sent < PART + 3_000
+            s3.close()
+
+
+async def test_signatures_hold_through_every_operation(tmp_path: Path) -> None:
+    tagged = ok((b"ETag", b'"e"'))
+    copied = xml("<CopyObjectResult><ETag>e</ETag></CopyObjectResult>")
+    listed = xml("<ListPartsResult/>")
+    deleted = xml("<DeleteResult/>")
+    steps = (tagged, copied, created(), tagged, listed, completed(), deleted, ok(status=204))
+    async with (
+        ScriptedUpstream(*[[InTurn(deque(steps * len(KEYS)))]]) as upstream,
+        deployed(tmp_path, Wishes(upstream.url, routes=ROUTE)) as house,
+    ):
+        await house.customer("acme", access_key_id=CREDENTIALS.access_key)
+        s3 = client(house.gateways[0].url)
+
+        def life(key: str) -> None:
+            where = {"Bucket": BUCKET, "Key": key}
+            s3.put_object(Body=b"s" * 1_000, **where)
+            s3.copy_object(CopySource=where, **where)
+            upload = s3.create_multipart_upload(**where)["UploadId"]
+            part = put_part(s3, key, upload, 1, 50)
+            s3.list_parts(UploadId=upload, **where)
+            complete(s3, key, upload, [part])
+            s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": key}]})
+            s3.delete_object(**where)
+
+        for key in KEYS:
+            await asyncio.to_thread(life, key)
+        assert len(upstream.requests) == len(steps) * len(KEYS)
+        for request in upstream.requests:
+            assert_signed(request, CREDENTIALS)
+        s3.close()
