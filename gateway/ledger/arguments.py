@@ -10,11 +10,17 @@ from urllib.parse import quote
 
 from gateway.catalog.meters import AMOUNT_END, MeterKind, is_amount
 from gateway.catalog.plans import RateLimit
-from gateway.errors import INVALID_AMOUNT, UNKNOWN_METER
+from gateway.errors import CONTENT_MISMATCH, INVALID_AMOUNT, UNKNOWN_METER
 from gateway.ledger.frame import Frame, Terms
 from gateway.ledger.outcomes import Line, Refused
 
 US_PER_S = 1_000_000
+BATCH_MAX = 1_000
+"""Of one script: Lua passes 8,000 values at once, and other scripts wait meanwhile."""
+
+Items = Sequence[tuple[str, Sequence[Line]]]
+"""Ids and what is wanted for each."""
+
 _NO_RATE = (b"0", b"0")
 
 
@@ -27,6 +33,26 @@ def bad_lines(terms: Terms, lines: Sequence[Line]) -> Refused | None:
             return _invalid(line.meter, f"{line.least!r} to {line.most!r}")
     if len({line.meter for line in lines}) != len(lines):
         return Refused(INVALID_AMOUNT, "a meter is named twice")
+    return None
+
+
+def bad_items(terms: Terms, items: Items) -> Refused | None:
+    """As `bad_lines`, of a batch. What an item wants is known to the unit."""
+    if refused := bad_ids([name for name, _ in items]):
+        return refused
+    for name, lines in items:
+        if refused := bad_lines(terms, lines):
+            return refused
+        if not lines or any(line.least != line.most for line in lines):
+            return Refused(INVALID_AMOUNT, f"{name} has no lines, or one without a known amount")
+    return None
+
+
+def bad_ids(ids: Sequence[str]) -> Refused | None:
+    if not 1 <= len(ids) <= BATCH_MAX:
+        return Refused(INVALID_AMOUNT, f"{len(ids)} is no number of items from 1 to {BATCH_MAX}")
+    if len(set(ids)) != len(ids):
+        return Refused(CONTENT_MISMATCH, "an id is named twice")
     return None
 
 
@@ -64,6 +90,26 @@ def line_words(frame: Frame, lines: Sequence[Line]) -> Iterator[bytes]:
         yield from rooms[line.meter]
 
 
+def meters_of(items: Items) -> tuple[str, ...]:
+    """The meters of a batch, each once, in the order in which they are first named."""
+    return tuple(dict.fromkeys(line.meter for _, lines in items for line in lines))
+
+
+def room_words(frame: Frame, meters: Iterable[str]) -> Iterator[bytes]:
+    for meter in meters:
+        yield from frame.words.rooms[meter]
+
+
+def item_words(items: Items, meters: Sequence[str]) -> Iterator[bytes]:
+    numbers = {meter: b"%d" % number for number, meter in enumerate(meters, 1)}
+    for name, lines in items:
+        yield name.encode()
+        yield b"%d" % len(lines)
+        for line in lines:
+            yield numbers[line.meter]
+            yield b"%d" % line.most
+
+
 def amount_words(
     frame: Frame, meters: Sequence[str], amounts: Mapping[str, int]
 ) -> Iterator[bytes]:
@@ -95,6 +141,14 @@ def print_of_lines(terms: Terms, lines: Sequence[Line]) -> bytes:
     """The content of a reserve: what a repeat of its id must ask for again."""
     content = ";".join(f"{line.meter}={line.least}-{line.most}" for line in lines)
     return _fingerprint(f"{content};{terms.key_id!r};{terms.subject!r}")
+
+
+def print_of_batch(terms: Terms, items: Items, partial: bool) -> bytes:
+    """The content of a batch, which each of its reservations is known by."""
+    content = ";".join(
+        f"{name!r}:{line.meter}={line.most}" for name, lines in items for line in lines
+    )
+    return _fingerprint(f"batch;{content};{partial};{terms.key_id!r};{terms.subject!r}")
 
 
 def print_of_amounts(amounts: Mapping[str, int], asset: str | None = None) -> bytes:

@@ -18,32 +18,36 @@ simulation:
 Time is Redis's own. A verb is repeated once when its reply was lost: the id makes that harmless.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.plans import RateLimit
-from gateway.clock import StoreClock, monotonic_s
-from gateway.errors import STORE_UNAVAILABLE, StoreError
+from gateway.clock import StoreClock
 from gateway.ledger import replies, scripts
 from gateway.ledger.arguments import (
+    Items,
     amount_words,
     bad_amounts,
     bad_deltas,
+    bad_items,
     bad_lines,
+    item_words,
     line_words,
+    meters_of,
     name_words,
     print_of_amounts,
+    print_of_batch,
     print_of_lines,
     rate_field,
     rate_words,
+    room_words,
     text_word,
 )
-from gateway.ledger.frame import Frame, Terms, frame_at
+from gateway.ledger.frame import Frame, Terms
 from gateway.ledger.keys import keys_of
 from gateway.ledger.outcomes import (
     Adjusted,
+    Batch,
     Denied,
     Expired,
     Granted,
@@ -53,20 +57,15 @@ from gateway.ledger.outcomes import (
     Settled,
 )
 from gateway.ledger.quota import OpenReservation, Snapshot
-from gateway.ledger.replies import Reply
-from gateway.ledger.scripts import Script
+from gateway.ledger.runner import Arguments, Runner
 from gateway.ledger.transport import Transport
 
-FRAMES_MAX = 8_192
 RESERVE_PATIENCE_S = 0.3
 """In which a reserve is answered or given up, its repeat included."""
-REFRAMES_MAX = 4
 ADJUSTMENT_KEEP_MS = 86_400_000
 EXTEND_MAX = 1_000
 EXPIRE_MAX = 100
 """Of one script: Lua passes 8,000 values at once, and other scripts wait meanwhile."""
-
-Arguments = tuple[Sequence[bytes], Sequence[bytes]]
 
 
 def ask_redis() -> int:
@@ -89,11 +88,8 @@ class Ledger:
         *,
         now_ms: Callable[[], int] = ask_redis,
     ) -> None:
-        self._admission = admission
-        self._settlement = settlement
-        self._clock = clock
-        self._now_ms = now_ms
-        self._frames: dict[Terms, Frame] = {}
+        self._scripts = Runner(admission, settlement, clock, now_ms)
+        self._now = self._scripts.now
 
     # -- verbs on one reservation ----------------------------------------------------------------
 
@@ -132,8 +128,47 @@ class Ledger:
             )
             return (keys.books, keys.reservations, keys.leases, keys.forget), args
 
-        frame, reply = await self._framed(scripts.RESERVE, terms, arguments, RESERVE_PATIENCE_S)
+        frame, reply = await self._scripts.framed(
+            scripts.RESERVE, terms, arguments, RESERVE_PATIENCE_S
+        )
         return replies.reserved(reservation_id, frame, lines, rate, reply)
+
+    async def reserve_many(  # noqa: PLR0913 - as for one
+        self,
+        terms: Terms,
+        items: Items,
+        *,
+        lease_ms: int,
+        rate: RateLimit | None = None,
+        note: str = "",
+        keep_ms: int = 120_000,
+        partial: bool = False,
+    ) -> Batch | RateLimited | Refused:
+        """Reserve the lines of up to BATCH_MAX ids at once: all of them or none; if `partial`, each
+        that fits, in order. It counts as one request. From then on each is a reservation like any
+        other. A repeat replays what was granted, and asks again for what was not."""
+        if refused := bad_items(terms, items):
+            return refused
+        meters = meters_of(items)
+        options = (
+            *(print_of_batch(terms, items, partial), b"%d" % lease_ms, b"%d" % keep_ms),
+            *(text_word(note), b"1" if partial else b"0", *rate_words(rate), b"%d" % len(meters)),
+        )
+        asked = tuple(item_words(items, meters))
+
+        def arguments(frame: Frame) -> Arguments:
+            keys, words = frame.keys, frame.words
+            names = name_words(frame, meters)
+            args = (
+                *(self._now(), words.from_ms, words.until_ms, *options, b"%d" % len(names)),
+                *(*names, rate_field(terms, rate), *room_words(frame, meters), *asked),
+            )
+            return (keys.books, keys.reservations, keys.leases, keys.forget), args
+
+        frame, reply = await self._scripts.framed(
+            scripts.RESERVE_MANY, terms, arguments, RESERVE_PATIENCE_S
+        )
+        return replies.reserved_many(frame, items, rate, partial, reply)
 
     async def grow(
         self, terms: Terms, reservation_id: str, lines: Sequence[Line]
@@ -154,7 +189,9 @@ class Ledger:
             )
             return (keys.books, keys.reservations, keys.leases, keys.forget), args
 
-        frame, reply = await self._framed(scripts.GROW, terms, arguments, RESERVE_PATIENCE_S)
+        frame, reply = await self._scripts.framed(
+            scripts.GROW, terms, arguments, RESERVE_PATIENCE_S
+        )
         return replies.grown(reservation_id, frame, lines, reply)
 
     async def extend(self, account: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
@@ -164,7 +201,7 @@ class Ledger:
         for start in range(0, len(ids), EXTEND_MAX):
             some = (each.encode() for each in ids[start : start + EXTEND_MAX])
             args = (self._now(), b"%d" % lease_ms, *some)
-            reply = await self._settle(scripts.EXTEND, (keys.books, keys.leases), args)
+            reply = await self._scripts.settle(scripts.EXTEND, (keys.books, keys.leases), args)
             gone += replies.gone(account, reply)
         return tuple(gone)
 
@@ -207,7 +244,7 @@ class Ledger:
                 *(keys.assets, words.hours, words.days),
             ), args
 
-        frame, reply = await self._framed(scripts.COMMIT, terms, arguments)
+        frame, reply = await self._scripts.framed(scripts.COMMIT, terms, arguments)
         return replies.committed(reservation_id, frame, meters, reply)
 
     async def release(self, account: str, reservation_id: str, *, reason: str) -> Settled | Refused:
@@ -215,7 +252,7 @@ class Ledger:
         keys = keys_of(account)
         args = (self._now(), reservation_id.encode(), text_word(reason))
         names = (keys.books, keys.reservations, keys.leases, keys.forget)
-        reply = await self._settle(scripts.RELEASE, names, args)
+        reply = await self._scripts.settle(scripts.RELEASE, names, args)
         return replies.released(account, reservation_id, reply)
 
     # -- verbs on an account ---------------------------------------------------------------------
@@ -225,7 +262,7 @@ class Ledger:
         keys = keys_of(account)
         batch_max = min(batch_max, EXPIRE_MAX)
         names = (keys.books, keys.reservations, keys.leases, keys.forget)
-        reply = await self._settle(scripts.EXPIRE, names, (self._now(), b"%d" % batch_max))
+        reply = await self._scripts.settle(scripts.EXPIRE, names, (self._now(), b"%d" % batch_max))
         return replies.expired(account, reply)
 
     async def adjust(
@@ -244,12 +281,19 @@ class Ledger:
             keys, words = frame.keys, frame.words
             names = name_words(frame, deltas)
             args = (
-                *(self._now(), words.from_ms, words.until_ms, *options, words.hour, words.day),
+                *(
+                    self._now(),
+                    words.from_ms,
+                    words.until_ms,
+                    *options,
+                    words.hour,
+                    words.day,
+                ),
                 *(b"%d" % len(names), *names, *amount_words(frame, tuple(deltas), deltas)),
             )
             return (keys.books, keys.reservations, keys.forget, words.hours, words.days), args
 
-        _, reply = await self._framed(scripts.ADJUST, terms, arguments)
+        _, reply = await self._scripts.framed(scripts.ADJUST, terms, arguments)
         return replies.adjusted(terms.account, adjustment_id, deltas, reply)
 
     async def remove(self, terms: Terms, asset: str) -> Adjusted | None:
@@ -264,7 +308,7 @@ class Ledger:
             )
             return (keys.books, keys.assets, words.hours, words.days), args
 
-        _, reply = await self._framed(scripts.REMOVE, terms, arguments)
+        _, reply = await self._scripts.framed(scripts.REMOVE, terms, arguments)
         return replies.removed(terms.account, asset, reply)
 
     async def snapshot(self, terms: Terms) -> Snapshot:
@@ -275,7 +319,9 @@ class Ledger:
             args = (self._now(), words.from_ms, words.until_ms, *words.everything)
             return (keys.books, keys.reservations, keys.leases, keys.forget), args
 
-        frame, reply = await self._framed(scripts.SNAPSHOT, terms, arguments, RESERVE_PATIENCE_S)
+        frame, reply = await self._scripts.framed(
+            scripts.SNAPSHOT, terms, arguments, RESERVE_PATIENCE_S
+        )
         return replies.snapshot(frame, reply)
 
     async def holders(self, account: str, count: int = 20) -> tuple[OpenReservation, ...]:
@@ -283,83 +329,9 @@ class Ledger:
         keys = keys_of(account)
         names = (keys.books, keys.reservations, keys.leases)
         args = (self._now(), b"%d" % count)
-        reply = await self._run(self._admission, scripts.HOLDERS, names, args)
+        reply = await self._scripts.ask(scripts.HOLDERS, names, args)
         return replies.holders(account, reply)
 
     async def open_books(self, account: str) -> None:
         """Account creation. Until then, and after a loss of the store, the verbs raise."""
-        await self._settle(scripts.OPEN_BOOKS, (keys_of(account).books,), (self._now(),))
-
-    # -- how scripts are run ---------------------------------------------------------------------
-
-    def _now(self) -> bytes:
-        return b"%d" % self._now_ms()
-
-    async def _framed(
-        self,
-        script: Script,
-        terms: Terms,
-        arguments: Callable[[Frame], Arguments],
-        patience_s: float | None = None,
-    ) -> tuple[Frame, Reply]:
-        """Run a script in the frame of the store's time, which the script itself has the last word
-        on, and run it on while it has only made room so far. With patience: as an admission."""
-        transport = self._settlement if patience_s is None else self._admission
-        at_ms = self._now_ms() or self._clock.now_ms()
-        reframes = 0
-        while reframes < REFRAMES_MAX:
-            frame = self._frame(terms, at_ms)
-            reply = await self._run(transport, script, *arguments(frame), patience_s=patience_s)
-            match reply:
-                case [b"clock", store_ms]:
-                    self._clock.learn(store_ms)
-                    at_ms = store_ms
-                    reframes += 1
-                case [b"again"]:
-                    continue
-                case _:
-                    return frame, reply
-        raise StoreError(STORE_UNAVAILABLE, "the store's clock does not settle", transient=True)
-
-    def _frame(self, terms: Terms, at_ms: int) -> Frame:
-        frame = self._frames.get(terms)
-        if frame is None or not frame.from_ms <= at_ms < frame.until_ms:
-            frame = frame_at(terms, at_ms)
-            self._frames.pop(terms, None)
-            self._frames[terms] = frame
-            if len(self._frames) > FRAMES_MAX:
-                del self._frames[next(iter(self._frames))]
-        return frame
-
-    async def _settle(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Reply:
-        reply: Reply = await self._run(self._settlement, script, keys, args)
-        return reply
-
-    async def _run(
-        self,
-        transport: Transport,
-        script: Script,
-        keys: Sequence[bytes],
-        args: Sequence[bytes],
-        *,
-        patience_s: float | None = None,
-    ) -> Any:
-        """Run a script, and once more if it may not have been, or its reply was lost."""
-        started_s = monotonic_s()
-        try:
-            return await transport.run(script, keys, args)
-        except StoreError as failure:
-            if not (failure.transient or failure.indeterminate):
-                raise
-            if patience_s is None:
-                return await transport.run(script, keys, args)
-            left_s = started_s + patience_s - monotonic_s()
-            if left_s < patience_s / 2:
-                raise
-        try:
-            async with asyncio.timeout(left_s):
-                return await transport.run(script, keys, args)
-        except TimeoutError as failure:
-            raise StoreError(
-                STORE_UNAVAILABLE, "the store is slow", transient=True, indeterminate=True
-            ) from failure
+        await self._scripts.settle(scripts.OPEN_BOOKS, (keys_of(account).books,), (self._now(),))

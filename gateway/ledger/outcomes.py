@@ -61,6 +61,22 @@ class Denied:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of many at once, in their order: `granted`, each with the counters as they stand
+    after all of them, and `left`, the ids that there was no room for.
+
+    `denied` says why, of the first that was left. Of all or none it is the counter that binds as it
+    stands, and what the batch asks of it in all; of a partial one, as it stood when that item's
+    turn came.
+    """
+
+    granted: tuple[Granted, ...]
+    left: tuple[str, ...] = ()
+    denied: Denied | None = None
+    rate: RateState | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimited:
     rate: RateState
 

@@ -19,9 +19,11 @@ from gateway.errors import (
     UNKNOWN_RESERVATION,
     StoreError,
 )
+from gateway.ledger.arguments import Items, meters_of
 from gateway.ledger.frame import Counter, Frame
 from gateway.ledger.outcomes import (
     Adjusted,
+    Batch,
     Denied,
     Expired,
     Granted,
@@ -35,6 +37,8 @@ from gateway.ledger.quota import ACCOUNT_SCOPE, OpenReservation, Quota, Snapshot
 from gateway.ledger.reservation import State
 
 Reply = list[Any]
+
+_DENIAL_WORDS = 6
 
 _STATE_WORDS = {
     State.OPEN: "is open",
@@ -102,6 +106,21 @@ def reserved(
             assert rate is not None, "only a rate limit refuses for rate"
             return RateLimited(RateState(rate, left, reset_ms, retry_ms))
     return _refused(frame.account, reservation_id, reply)
+
+
+def reserved_many(
+    frame: Frame, items: Items, rate: RateLimit | None, partial: bool, reply: Reply
+) -> Batch | RateLimited | Refused:
+    match reply:
+        case [b"batch", left, reset_ms, retry_ms, letters, short, *words]:
+            state = RateState(rate, left, reset_ms, retry_ms) if rate else None
+            return _batch(frame, items, letters.decode(), (short, partial, state), words)
+        case [b"mismatch", _, name]:
+            return _refused(frame.account, name.decode(), reply[:2])
+    name = items[0][0]
+    outcome = reserved(name, frame, items[0][1], rate, reply)
+    assert isinstance(outcome, RateLimited | Refused), f"of a batch: {reply!r}"
+    return outcome
 
 
 def grown(
@@ -202,6 +221,49 @@ def by_account_meter(lines: Mapping[str, int]) -> dict[str, int]:
     """Meter → amount, from counter → amount: what the account's own scope has of it."""
     prefix = f"{ACCOUNT_SCOPE}/"
     return {n.removeprefix(prefix): amount for n, amount in lines.items() if n.startswith(prefix)}
+
+
+def _batch(
+    frame: Frame,
+    items: Items,
+    letters: str,
+    how: tuple[int, bool, RateState | None],
+    words: Sequence[bytes],
+) -> Batch:
+    """`how`: number of the item that was denied first (0: none), whether partial, the rate."""
+    short, partial, rate = how
+    left = {name for (name, _), letter in zip(items, letters, strict=True) if letter == "-"}
+    denied = None
+    if short:
+        quota, asked = _quota_and_asked(frame, words[:_DENIAL_WORDS])
+        words = words[_DENIAL_WORDS:]
+        if not partial:
+            waiting = (line for name, lines in items if name in left for line in lines)
+            asked = sum(line.most for line in waiting if line.meter == quota.meter.name)
+        denied = Denied(items[short - 1][0], quota, asked, rate)
+    meters = meters_of(items)
+    count = sum(len(frame.counters[meter]) for meter in meters)
+    standing = _by_meter(_quotas(frame, meters, words[:count]))
+    records = iter(words[count:])
+    granted = []
+    for (name, lines), letter in zip(items, letters, strict=True):
+        if letter == "-":
+            continue
+        amounts = {line.meter: line.most for line in lines}
+        if letter != "g":
+            held = by_account_meter(lines_of(next(records).decode()))
+            amounts = {meter: held[meter] for meter in amounts}
+        quotas = tuple(quota for meter in amounts for quota in standing[meter])
+        known = State(letter) if letter != "g" else State.OPEN
+        granted.append(Granted(name, amounts, quotas, rate, known, letter != "g"))
+    return Batch(tuple(granted), tuple(name for name, _ in items if name in left), denied, rate)
+
+
+def _by_meter(quotas: Iterable[Quota]) -> dict[str, tuple[Quota, ...]]:
+    found: dict[str, tuple[Quota, ...]] = {}
+    for quota in quotas:
+        found[quota.meter.name] = (*found.get(quota.meter.name, ()), quota)
+    return found
 
 
 def _amounts_and_quotas(

@@ -36,6 +36,7 @@ def text(name: str) -> str:
 
 OPEN_BOOKS = load("open_books")
 RESERVE = load("reserve")
+RESERVE_MANY = load("reserve_many")
 GROW = load("grow")
 EXTEND = load("extend")
 COMMIT = load("commit")
@@ -48,6 +49,6 @@ HOLDERS = load("holders")
 REPAIR = load("repair")
 
 ALL = (
-    *(OPEN_BOOKS, RESERVE, GROW, EXTEND, COMMIT, RELEASE, EXPIRE),
+    *(OPEN_BOOKS, RESERVE, RESERVE_MANY, GROW, EXTEND, COMMIT, RELEASE, EXPIRE),
     *(ADJUST, REMOVE, SNAPSHOT, HOLDERS, REPAIR),
 )

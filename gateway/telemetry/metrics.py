@@ -163,7 +163,7 @@ ASKED = frozenset({"answered", "failed"})
 CALLED = frozenset({"told", "failed", "forbidden"})
 DOUBT_OUTCOMES = frozenset({"found", "not-found", "committed", "released"})
 VERBS = frozenset({
-    "reserve", "grow", "extend", "commit", "release", "expire", "adjust", "remove", "snapshot",
+    "reserve", "reserve_many", "grow", "extend", "commit", "release", "expire", "adjust", "remove", "snapshot",
     "holders", "open_books", "audit", "repair",
 })  # fmt: skip
 CODES = frozenset(error.code for error in vars(gateway.errors).values() if isinstance(error, Error))

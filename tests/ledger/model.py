@@ -74,7 +74,7 @@ class Model:
     def reserve(
         self, at_ms: int, terms: Terms, name: str, lines: Sequence[Line], **options: object
     ) -> Granted | Denied | RateLimited | Refused:
-        now, frame = self._at(at_ms, terms)
+        now, frame = self.at(at_ms, terms)
         limit, keep_ms = options.get("rate"), options["keep_ms"]
         lease_ms, remember = options["lease_ms"], options.get("remember_denial")
         assert isinstance(keep_ms, int)
@@ -84,19 +84,19 @@ class Model:
         record = self.records.get(name) if lines else None
         if record is not None:
             if record.content != content:
-                return Refused(CONTENT_MISMATCH, "", _state(record.state))
+                return Refused(CONTENT_MISMATCH, "", known_state(record.state))
             if isinstance(record.outcome, Denied):
-                return self._denied_again(record.outcome, frame, self._rate(limit, terms, now))
-            state = self._state_at(name, now)
+                return self._denied_again(record.outcome, frame, self.rate(limit, terms, now))
+            state = self.state_at(name, now)
             amounts = {line.meter: record.held[f"a/{line.meter}"] for line in lines}
-            quotas = self._quotas(frame, amounts)
-            return Granted(name, amounts, quotas, self._rate(limit, terms, now), state, True)
-        if limit is not None and not self._count_rate(limit, terms, now):
-            state_now = self._rate(limit, terms, now)
+            quotas = self.quotas(frame, amounts)
+            return Granted(name, amounts, quotas, self.rate(limit, terms, now), state, True)
+        if limit is not None and not self.count_rate(limit, terms, now):
+            state_now = self.rate(limit, terms, now)
             assert state_now is not None
             return RateLimited(state_now)
         short = self._make_room(now, frame, lines, {}) if lines else None
-        rate = self._rate(limit, terms, now)
+        rate = self.rate(limit, terms, now)
         self.seen_ms = now
         if short is not None:
             denied = Denied(name, *short, rate)
@@ -107,14 +107,14 @@ class Model:
         amounts = {line.meter: self._fits(frame, line, {}) for line in lines}
         if lines:
             record = Record(State.OPEN, content, keep_ms)
-            self._hold(frame, record, amounts)
+            self.hold(frame, record, amounts)
             self.records[name], self.leases[name] = record, now + lease_ms
-        return Granted(name, amounts, self._quotas(frame, amounts), rate)
+        return Granted(name, amounts, self.quotas(frame, amounts), rate)
 
     def grow(
         self, at_ms: int, terms: Terms, name: str, lines: Sequence[Line]
     ) -> Granted | Denied | Refused:
-        now, frame = self._at(at_ms, terms)
+        now, frame = self.at(at_ms, terms)
         if (refused := self._not_open(name, now)) is not None:
             return refused
         record = self.records[name]
@@ -123,8 +123,8 @@ class Model:
         amounts = {line.meter: self._fits(frame, line, record.held) for line in lines}
         if any(amount > record.held.get(f"a/{meter}", -1) for meter, amount in amounts.items()):
             self.seen_ms = now
-            self._hold(frame, record, amounts)
-        return Granted(name, amounts, self._quotas(frame, amounts))
+            self.hold(frame, record, amounts)
+        return Granted(name, amounts, self.quotas(frame, amounts))
 
     def extend(self, at_ms: int, names: Sequence[str], lease_ms: int) -> tuple[str, ...]:
         now = max(at_ms, self.seen_ms)
@@ -142,7 +142,7 @@ class Model:
         actual: Mapping[str, int],
         asset: str | None = None,
     ) -> Settled | Refused:
-        now, frame = self._at(at_ms, terms)
+        now, frame = self.at(at_ms, terms)
         if (record := self.records.get(name)) is None:
             return Refused(UNKNOWN_RESERVATION, "")
         actual = {
@@ -152,10 +152,10 @@ class Model:
             if record.charged != (actual, asset):
                 return Refused(CONTENT_MISMATCH, "", State.COMMITTED)
             assert isinstance(record.outcome, Settled)
-            return replace(record.outcome, quotas=self._quotas(frame, actual), replayed=True)
+            return replace(record.outcome, quotas=self.quotas(frame, actual), replayed=True)
         if record.state not in {State.OPEN, State.EXPIRED}:
-            return Refused(RESERVATION_SETTLED, "", _state(record.state))
-        late = self._state_at(name, now) is State.EXPIRED
+            return Refused(RESERVATION_SETTLED, "", known_state(record.state))
+        late = self.state_at(name, now) is State.EXPIRED
         counters = [counter for meter in actual for counter in frame.counters[meter]]
         moves = {counter.name: actual[counter.meter.name] for counter in counters}
         charge = {c.name: moves[c.name] for c in counters if c.meter.kind is MeterKind.LEVEL}
@@ -166,8 +166,8 @@ class Model:
             return refused
         if asset and charge:
             self.assets[asset] = charge
-        self._leave(name, now, State.COMMITTED)
-        quotas = self._quotas(frame, actual)
+        self.leave(name, now, State.COMMITTED)
+        quotas = self.quotas(frame, actual)
         over = {meter: self._worst(quotas, meter) for meter in actual}
         over = {meter: excess for meter, excess in over.items() if excess}
         outcome = Settled(name, State.COMMITTED, late, over or None, quotas)
@@ -182,26 +182,26 @@ class Model:
             assert isinstance(record.state, State)
             return Settled(name, record.state, replayed=record.state is State.RELEASED)
         if record.state is not State.OPEN:
-            return Refused(RESERVATION_SETTLED, "", _state(record.state))
-        expired = self._state_at(name, now) is State.EXPIRED
+            return Refused(RESERVATION_SETTLED, "", known_state(record.state))
+        expired = self.state_at(name, now) is State.EXPIRED
         self.seen_ms = now
-        self._leave(name, now, State.EXPIRED if expired else State.RELEASED)
+        self.leave(name, now, State.EXPIRED if expired else State.RELEASED)
         return Settled(name, State.EXPIRED if expired else State.RELEASED)
 
     def expire(self, at_ms: int, batch_max: int) -> Expired:
         now = max(at_ms, self.seen_ms)
-        count = self._sweep(now, batch_max)
+        count = self.sweep(now, batch_max)
         ahead = min(self.leases.values(), default=None)
         return Expired(count, ahead is not None and ahead <= now, ahead)
 
     def adjust(
         self, at_ms: int, terms: Terms, name: str, deltas: Mapping[str, int]
     ) -> Adjusted | Refused:
-        now, frame = self._at(at_ms, terms)
+        now, frame = self.at(at_ms, terms)
         if (record := self.records.get(name)) is not None:
             if record.state == ADJUSTMENT and record.content == dict(deltas):
                 return Adjusted(name, deltas, replayed=True)
-            return Refused(CONTENT_MISMATCH, "", _state(record.state))
+            return Refused(CONTENT_MISMATCH, "", known_state(record.state))
         counters = [counter for meter in deltas for counter in frame.counters[meter]]
         try:
             refused = self._move(now, frame, {c.name: deltas[c.meter.name] for c in counters})
@@ -214,7 +214,7 @@ class Model:
         return Adjusted(name, deltas)
 
     def remove(self, at_ms: int, terms: Terms, asset: str) -> Adjusted | None:
-        now, frame = self._at(at_ms, terms)
+        now, frame = self.at(at_ms, terms)
         if (charged := self.assets.get(asset)) is None:
             return None
         self._move(now, frame, {counter: -amount for counter, amount in charged.items()})
@@ -223,16 +223,16 @@ class Model:
         return Adjusted(asset, own)
 
     def snapshot(self, at_ms: int, terms: Terms) -> Snapshot:
-        now, frame = self._at(at_ms, terms)
-        while self._sweep(now, BATCH) == BATCH:
+        now, frame = self.at(at_ms, terms)
+        while self.sweep(now, BATCH) == BATCH:
             pass
         ahead = min(self.leases.values(), default=None)
-        quotas = self._quotas(frame, frame.counters)
+        quotas = self.quotas(frame, frame.counters)
         return Snapshot(terms.account, now, quotas, len(self.leases), ahead)
 
     # -- what they share --------------------------------------------------------------------------
 
-    def _at(self, at_ms: int, terms: Terms) -> tuple[int, Frame]:
+    def at(self, at_ms: int, terms: Terms) -> tuple[int, Frame]:
         now = max(at_ms, self.seen_ms)
         frame = self.frames.get(terms)
         if frame is None or not frame.from_ms <= now < frame.until_ms:
@@ -242,7 +242,7 @@ class Model:
     def _balance(self, name: str) -> Balance:
         return self.balances.setdefault(name, Balance())
 
-    def _quota(self, counter: Counter) -> Quota:
+    def quota(self, counter: Counter) -> Quota:
         balance, kind = self.balances.get(counter.name, Balance()), counter.meter.kind
         over = balance.since < counter.period.start_ms
         used = 0 if over and kind is MeterKind.CUMULATIVE else balance.used
@@ -252,8 +252,8 @@ class Model:
             *(counter.rule, counter.period.end_ms),
         )
 
-    def _quotas(self, frame: Frame, meters: Iterable[str]) -> tuple[Quota, ...]:
-        return tuple(self._quota(c) for meter in meters for c in frame.counters[meter])
+    def quotas(self, frame: Frame, meters: Iterable[str]) -> tuple[Quota, ...]:
+        return tuple(self.quota(c) for meter in meters for c in frame.counters[meter])
 
     @staticmethod
     def _worst(quotas: Iterable[Quota], meter: str) -> int:
@@ -265,13 +265,13 @@ class Model:
         quota = replace(first.quota, resets_at_ms=counter.period.end_ms)
         return replace(first, quota=quota, rate=rate, replayed=True)
 
-    def _room(self, counter: Counter) -> int:
-        quota = self._quota(counter)
+    def room(self, counter: Counter) -> int:
+        quota = self.quota(counter)
         return (AMOUNT_END - 1 if quota.limit is None else quota.limit) - quota.effective
 
     def _fits(self, frame: Frame, line: Line, held: Mapping[str, int]) -> int:
         counters = frame.counters[line.meter]
-        most = min(line.most, *(self._room(c) + held.get(c.name, 0) for c in counters))
+        most = min(line.most, *(self.room(c) + held.get(c.name, 0) for c in counters))
         return max(held.get(f"a/{line.meter}", -1), most)
 
     def _make_room(
@@ -279,12 +279,12 @@ class Model:
     ) -> tuple[Quota, int] | None:
         """The first counter that binds when no due lease is left, if one does."""
         while True:
-            ended = self._sweep(now, BATCH)
+            ended = self.sweep(now, BATCH)
             for line in lines:
                 for counter in frame.counters[line.meter]:
-                    room = self._room(counter) + held.get(counter.name, 0)
+                    room = self.room(counter) + held.get(counter.name, 0)
                     if room < line.least and line.least > held.get(f"a/{line.meter}", -1):
-                        short = self._quota(counter), line.least
+                        short = self.quota(counter), line.least
                         break
                 else:
                     continue
@@ -294,7 +294,7 @@ class Model:
             if ended < BATCH:
                 return short
 
-    def _hold(self, frame: Frame, record: Record, amounts: Mapping[str, int]) -> None:
+    def hold(self, frame: Frame, record: Record, amounts: Mapping[str, int]) -> None:
         for meter, amount in amounts.items():
             if amount > record.held.get(f"a/{meter}", -1):
                 for counter in frame.counters[meter]:
@@ -328,7 +328,7 @@ class Model:
         self.seen_ms = now
         return None
 
-    def _state_at(self, name: str, now: int) -> State:
+    def state_at(self, name: str, now: int) -> State:
         """A reservation has expired from its lease end on, whether or not it was swept."""
         state = self.records[name].state
         assert isinstance(state, State)
@@ -339,10 +339,10 @@ class Model:
             return Refused(UNKNOWN_RESERVATION, "")
         if self.records[name].state == ADJUSTMENT:
             return Refused(RESERVATION_SETTLED, "")
-        state = self._state_at(name, now)
+        state = self.state_at(name, now)
         return None if state is State.OPEN else Refused(RESERVATION_SETTLED, "", state)
 
-    def _leave(self, name: str, now: int, state: State) -> None:
+    def leave(self, name: str, now: int, state: State) -> None:
         """A record leaves OPEN, or EXPIRED by a late commit; what it held is given back once."""
         record = self.records[name]
         if record.state is State.OPEN:
@@ -353,11 +353,11 @@ class Model:
         keep_ms = max(record.keep_ms, DAY_MS) if state is State.EXPIRED else record.keep_ms
         self.forget[name] = now + keep_ms
 
-    def _sweep(self, now: int, batch: int) -> int:
+    def sweep(self, now: int, batch: int) -> int:
         due = sorted((end, name) for name, end in self.leases.items() if end <= now)[:batch]
         old = sorted((end, name) for name, end in self.forget.items() if end <= now)[:batch]
         for _, name in due:
-            self._leave(name, now, State.EXPIRED)
+            self.leave(name, now, State.EXPIRED)
         for _, name in old:
             del self.forget[name], self.records[name]
         if due or old:
@@ -366,7 +366,7 @@ class Model:
 
     # -- the rate ---------------------------------------------------------------------------------
 
-    def _count_rate(self, limit: RateLimit, terms: Terms, now: int) -> bool:
+    def count_rate(self, limit: RateLimit, terms: Terms, now: int) -> bool:
         each = -(-limit.per_s * 1_000_000 // limit.requests)
         busy = max(self.busy_us.get(terms.key_id, 0), now * 1000) + each
         if busy - now * 1000 > each * limit.requests:
@@ -374,7 +374,7 @@ class Model:
         self.busy_us[terms.key_id] = busy
         return True
 
-    def _rate(self, limit: RateLimit | None, terms: Terms, now: int) -> RateState | None:
+    def rate(self, limit: RateLimit | None, terms: Terms, now: int) -> RateState | None:
         if limit is None:
             return None
         each = -(-limit.per_s * 1_000_000 // limit.requests)
@@ -384,5 +384,5 @@ class Model:
         return RateState(limit, left, -(-ahead // 1000), -(-retry // 1000))
 
 
-def _state(state: State | str) -> State | None:
+def known_state(state: State | str) -> State | None:
     return state if isinstance(state, State) else None

@@ -6,20 +6,22 @@ lose: a request before it runs, or a reply after it ran; the ledger repeats both
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Plan, RateLimit
 from gateway.clock import StoreClock
-from gateway.errors import STORE_UNAVAILABLE, StoreError
+from gateway.errors import StoreError
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.outcomes import Adjusted, Line, Refused
-from gateway.ledger.scripts import Script
+from gateway.ledger.outcomes import Adjusted, Line
 from gateway.ledger.transport import Transport
+from tests.ledger import model_batches
+from tests.ledger.compare import UNKNOWN, assert_same
+from tests.ledger.lossy import Lossy
 from tests.ledger.model import DAY_MS, DamagedError, Model
 from tests.ledger.scripts import script
 
@@ -36,36 +38,9 @@ METERS = {
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Apia")
 START_MS = 1_740_000_000_000  # in February 2025
 READ_BOOKS = script("read_books", "return redis.call('HGETALL', KEYS[1])")
-UNKNOWN = object()
+SINGLE = {"lease_ms": 10_000, "keep_ms": 120_000, "rate": None, "remember_denial": False}
+"""How an id of a batch is reserved by itself, which is refused while it is known as the batch's."""
 NEW_PERIOD_STEP_MS = (3_600_000, DAY_MS, 20 * DAY_MS)
-
-
-@dataclass(slots=True)
-class Lossy:
-    """A transport that loses requests and replies when told to. `clock` and `again` are no answers
-    to a verb and are never lost: the model knows nothing of them."""
-
-    inner: Transport
-    lose: str = ""
-    """Of the next call: `request`, `reply`, or nothing."""
-    ran: int = 0
-    """How often a verb ran to its end since this was last asked."""
-
-    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
-        if self.lose == "request":
-            self.lose = ""
-            raise StoreError(STORE_UNAVAILABLE, "request lost", transient=True)
-        reply = await self.inner.run(script, keys, args)
-        if isinstance(reply, list) and reply[0] in {b"clock", b"again"}:
-            return reply
-        self.ran += 1
-        if self.lose == "reply":
-            self.lose = ""
-            raise StoreError(STORE_UNAVAILABLE, "reply lost", transient=True, indeterminate=True)
-        return reply
-
-    async def close(self) -> None:
-        pass
 
 
 @dataclass(slots=True)
@@ -89,6 +64,7 @@ class Simulation:
     reserved: list[tuple[str, Terms, list[Line], dict[str, Any]]] = field(default_factory=list)
     grown: list[tuple[str, Terms, list[Line]]] = field(default_factory=list)
     committed: list[tuple[Any, ...]] = field(default_factory=list)
+    batches: list[tuple[Any, ...]] = field(default_factory=list)
     adjusted: list[tuple[Any, ...]] = field(default_factory=list)
     assets: list[str] = field(default_factory=list)
     added: int = 0
@@ -143,7 +119,39 @@ class Simulation:
         expected: Any = None
         for _ in range(self.lossy.ran):
             expected = self.model.reserve(self.store_ms, terms, name, lines, **options)
-        _same(real, expected)
+        assert_same(real, expected)
+
+    async def _reserve_many(self) -> None:
+        pick = self.pick
+        if self.batches and pick.random() < 0.3:
+            terms, items, options = pick.choice(self.batches[-8:])
+            if pick.random() < 0.2:
+                items = [*items[:-1], (items[-1][0], [Line.exact("files", 7)])]
+        else:
+            terms = pick.choice(self.terms)
+            items = []
+            for _ in range(pick.choice([1, 2, 3, 5, 9])):
+                name = f"r{len(self.reserved)}"
+                if self.reserved and pick.random() < 0.02:
+                    name = pick.choice(self.reserved[-40:])[0]
+                lines = [Line.exact(line.meter, line.least) for line in self._lines(None)]
+                items.append((name, lines))
+                self.reserved.append((name, terms, lines, SINGLE))
+            items = list(dict(items).items())
+            options = {
+                "lease_ms": pick.choice([1_000, 10_000, 600_000]),
+                "keep_ms": pick.choice([2_000, 120_000, DAY_MS]),
+                "rate": self.rate,
+                "partial": pick.random() < 0.5,
+            }
+            self.batches.append((terms, items, options))
+        real = await self._verb(self.ledger.reserve_many(terms, items, **options))
+        expected: Any = None
+        for _ in range(self.lossy.ran):
+            expected = model_batches.reserve_many(
+                self.model, self.store_ms, terms, items, **options
+            )
+        assert_same(real, expected)
 
     async def _grow(self) -> None:
         if self.grown and self.pick.random() < 0.2:
@@ -156,7 +164,7 @@ class Simulation:
         expected: Any = None
         for _ in range(self.lossy.ran):
             expected = self.model.grow(self.store_ms, terms, name, lines)
-        _same(real, expected)
+        assert_same(real, expected)
 
     async def _extend(self) -> None:
         names = [self._any_name()[0] for _ in range(self.pick.randint(1, 4))]
@@ -165,7 +173,7 @@ class Simulation:
         expected: Any = None
         for _ in range(self.lossy.ran):
             expected = self.model.extend(self.store_ms, names, lease_ms)
-        _same(real, expected)
+        assert_same(real, expected)
 
     async def _commit(self) -> None:
         pick = self.pick
@@ -186,7 +194,7 @@ class Simulation:
             expected = _or_damaged(
                 lambda: self.model.commit(self.store_ms, terms, name, actual, asset)
             )
-        _same(real, expected)
+        assert_same(real, expected)
 
     async def _release(self) -> None:
         name, _ = self._any_name()
@@ -194,7 +202,7 @@ class Simulation:
         expected: Any = None
         for _ in range(self.lossy.ran):
             expected = self.model.release(self.store_ms, name)
-        _same(real, expected)
+        assert_same(real, expected)
 
     async def _expire(self) -> None:
         batch = self.pick.choice([1, 3, 64])
@@ -202,7 +210,7 @@ class Simulation:
         expected: Any = None
         for _ in range(self.lossy.ran):
             expected = self.model.expire(self.store_ms, batch)
-        _same(real, expected)
+        assert_same(real, expected)
 
     async def _adjust(self) -> None:
         pick = self.pick
@@ -222,7 +230,7 @@ class Simulation:
         expected: Any = None
         for _ in range(self.lossy.ran):
             expected = self.model.adjust(self.store_ms, terms, name, deltas)
-        _same(real, expected)
+        assert_same(real, expected)
         if isinstance(real, Adjusted) and deltas.get("storage", 0) > 0 and not real.replayed:
             self.added += deltas["storage"]
 
@@ -233,7 +241,7 @@ class Simulation:
         expected: Any = None
         for _ in range(self.lossy.ran):
             expected = _or_damaged(lambda: self.model.remove(self.store_ms, terms, asset))
-        _same(real, expected)
+        assert_same(real, expected)
 
     async def _snapshot(self) -> None:
         terms = self.pick.choice(self.terms)
@@ -241,7 +249,7 @@ class Simulation:
         expected: Any = None
         for _ in range(self.lossy.ran):
             expected = self.model.snapshot(self.store_ms, terms)
-        _same(real, expected)
+        assert_same(real, expected)
 
     # -- what happens around them ------------------------------------------------------------------
 
@@ -342,7 +350,8 @@ class Simulation:
 
 
 _WEIGHTS = {
-    "reserve": 40,
+    "reserve": 35,
+    "reserve_many": 5,
     "commit": 20,
     "grow": 12,
     "release": 7,
@@ -352,28 +361,6 @@ _WEIGHTS = {
     "adjust": 4,
     "expire": 2,
 }
-
-
-def _same(real: Any, expected: Any) -> None:
-    """Outcomes are equal; the wording of a refusal is not the model's concern."""
-    if isinstance(real, Refused) and isinstance(expected, Refused):
-        real = replace(real, detail="")
-        expected = replace(expected, detail="")
-    assert real is UNKNOWN or real == expected, "; ".join(_differences(real, expected))
-
-
-def _differences(real: Any, expected: Any) -> Iterator[str]:
-    if type(real) is not type(expected) or not is_dataclass(real):
-        yield f"{real} instead of {expected}"
-        return
-    for each in fields(real):
-        here, there = getattr(real, each.name), getattr(expected, each.name)
-        if here != there:
-            yield f"{each.name} {_text(here)} instead of {_text(there)}"
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _or_damaged(verb: Callable[[], Any]) -> Any:

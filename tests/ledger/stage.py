@@ -4,6 +4,7 @@
     reserve B storage=10..60        -> granted storage=40 0+100/100
     tick 31s
     commit A storage=45 as x.bin    -> committed late 45+0/100
+    reserve_many A storage=60 | B storage=60    -> denied 120 of 0+0/100 left A B
 
 A line is a verb, its words, and after `->` the outcome in words; without `->` any outcome will do.
 The store's time moves by `tick` and `at` alone.
@@ -24,6 +25,7 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import (
     Adjusted,
+    Batch,
     Denied,
     Expired,
     Granted,
@@ -172,6 +174,27 @@ async def _reserve(stage: Stage, words: list[str]) -> str:
     return _said(outcome, lines)
 
 
+def _items(words: list[str]) -> list[tuple[str, list[str]]]:
+    """`A storage=1 | B storage=2`"""
+    parts = (part.split() for part in " ".join(words).split("|"))
+    return [(name, rest) for name, *rest in parts]
+
+
+async def _reserve_many(stage: Stage, words: list[str]) -> str:
+    """Begins with `partial` if it may be."""
+    partial = words[0] == "partial"
+    words, options = _options(words[partial:], "lease", "keep")
+    outcome = await stage.ledger.reserve_many(
+        stage.terms,
+        [(name, _lines(rest)) for name, rest in _items(words)],
+        lease_ms=ms_of(options["lease"]) if "lease" in options else stage.lease_ms,
+        rate=stage.rate,
+        keep_ms=ms_of(options.get("keep", "2m")),
+        partial=partial,
+    )
+    return _said(outcome)
+
+
 async def _grow(stage: Stage, words: list[str]) -> str:
     lines = _lines(words[1:])
     return _said(await stage.ledger.grow(stage.terms, words[0], lines), lines)
@@ -240,6 +263,7 @@ async def _limit(stage: Stage, words: list[str]) -> str:
 
 _VERBS: dict[str, Callable[[Stage, list[str]], Awaitable[str]]] = {
     "reserve": _reserve,
+    "reserve_many": _reserve_many,
     "grow": _grow,
     "commit": _commit,
     "release": _release,
@@ -254,7 +278,7 @@ _VERBS: dict[str, Callable[[Stage, list[str]], Awaitable[str]]] = {
     "limit": _limit,
 }
 
-Outcome = Granted | Denied | RateLimited | Refused | Settled | Expired | Adjusted
+Outcome = Granted | Denied | Batch | RateLimited | Refused | Settled | Expired | Adjusted
 
 
 def _said(outcome: Outcome, lines: list[Line] | None = None) -> str:
@@ -273,6 +297,13 @@ def _words(outcome: Outcome, lines: list[Line]) -> Iterator[str]:
             yield f"denied {requested} of"
             yield "" if quota.scope == "a" else quota.scope
             yield _standing(quota)
+        case Batch(granted=granted, left=left, denied=denied):
+            yield "granted" if granted else ""
+            yield from (each.id + _ended(each.state) for each in granted)
+            yield ", ".join(dict.fromkeys(_standing(q) for each in granted for q in each.quotas))
+            yield "" if denied is None else _said(denied)
+            yield " ".join(("left", *left)) if left else ""
+            yield "again" if any(each.replayed for each in granted) else ""
         case RateLimited(rate=rate):
             yield f"limited for {rate.retry_after_ms}ms"
         case Refused(error=error, state=state):
@@ -290,6 +321,10 @@ def _words(outcome: Outcome, lines: list[Line]) -> Iterator[str]:
             yield "adjusted"
             yield from (f"{meter}={delta}" for meter, delta in deltas.items())
     yield "again" if getattr(outcome, "replayed", False) else ""
+
+
+def _ended(state: State) -> str:
+    return "" if state is State.OPEN else f"({state.name.lower()})"
 
 
 def _standing(quota: Quota) -> str:

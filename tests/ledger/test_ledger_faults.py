@@ -15,7 +15,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Line, Settled
 from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
-from tests.ledger.simulation import Lossy
+from tests.ledger.lossy import Lossy
 from tests.ledger.stage import NOON_MS, Stage
 from tests.redis_server import RedisServer
 from tests.stores import REAL, Flavour, RedisServers, Via, open_flavour

@@ -65,13 +65,13 @@ async def test_a_clock_that_never_settles_is_given_up() -> None:
 
 
 async def test_frames_of_terms_that_are_gone_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.ledger.ledger.FRAMES_MAX", 3)
+    monkeypatch.setattr("gateway.ledger.runner.FRAMES_MAX", 3)
     way = Answering(*([*GRANTED] for _ in range(9)))
     subject = ledger(way)
     for number in range(9):
         terms = Terms("acme", METERS, Plan(f"plan {number}"))
         await subject.reserve(terms, "A", [LINE], lease_ms=1)
-    assert len(subject._frames) == 3
+    assert len(subject._scripts._frames) == 3
 
 
 def test_a_reply_that_no_script_gives_is_a_fault_of_ours() -> None:

@@ -18,6 +18,7 @@ local rate, lines = ARGV[after], after + 1
 -- include: time
 -- include: sweep
 -- include: lines
+-- include: rate
 
 local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after))
 if not got[1] then return {'lost'} end
@@ -25,23 +26,8 @@ local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
 if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
-
--- The rate limit (GCRA): `busy_us` is when the allowance of all requests so far will be back.
-local busy_us = 0
-if rate ~= '' then
-  busy_us = tonumber(got[after - 11] or 0)
-  if not busy_us then return {'damaged', rate} end
-  busy_us = math.max(busy_us, now * 1000)
-end
-local function with_rate(reply, at)
-  if rate ~= '' then
-    local ahead = busy_us - now * 1000
-    reply[at] = math.max(0, math.floor((burst_us - ahead) / interval_us))
-    reply[at + 1] = math.ceil(ahead / 1000)
-    reply[at + 2] = math.ceil(math.max(0, ahead + interval_us - burst_us) / 1000)
-  end
-  return reply
-end
+local refused = read_rate(got[after - 11], now)
+if refused then return refused end
 
 -- A known id: the first answer again, or a refusal of other content.
 local record = count ~= '0' and redis.call('HGET', reservations, id)
@@ -51,7 +37,7 @@ if record then
   if not state then return {'damaged', 'reservation ' .. id} end
   if print ~= fingerprint then return {'mismatch', state} end
   if state == 'D' then
-    local reply = with_rate({'denied', 1, 0, 0, 0}, 3)
+    local reply = with_rate({'denied', 1, 0, 0, 0}, 3, now)
     for word in string.gmatch(detail, '[^;]+') do reply[#reply + 1] = word end
     return reply
   end
@@ -61,7 +47,7 @@ if record then
   end
   local amounts = {}
   for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do amounts[name] = amount end
-  local reply = with_rate({'granted', state, 1, 0, 0, 0}, 4)
+  local reply = with_rate({'granted', state, 1, 0, 0, 0}, 4, now)
   local at, c = lines, first
   while ARGV[at] do
     reply[#reply + 1] = amounts[ARGV[c]] or '0'
@@ -71,12 +57,7 @@ if record then
   return reply
 end
 
-if rate ~= '' then
-  if busy_us + interval_us - now * 1000 > tonumber(burst_us) then
-    return with_rate({'limited', 0, 0, 0}, 2)
-  end
-  busy_us = busy_us + interval_us
-end
+if not count_rate(now) then return with_rate({'limited', 0, 0, 0}, 2, now) end
 
 -- Leases that are due end first, whoever held them: a denial is final only when none is left.
 local text, rounds = digits(now), 0
@@ -93,7 +74,7 @@ repeat
 until not short or ended < 16
 
 if short then
-  local reply = with_rate({'denied', 0, 0, 0, 0, denial(got, short, asked, floor)}, 3)
+  local reply = with_rate({'denied', 0, 0, 0, 0, denial(got, short, asked, floor)}, 3, now)
   -- After this point it must succeed.
   redis.call('HSET', books, 'now', text)
   if rate ~= '' then redis.call('HSET', books, rate, digits(busy_us)) end
@@ -106,7 +87,7 @@ if short then
   return reply
 end
 
-local reply = with_rate({'granted', 'O', 0, 0, 0, 0}, 4)
+local reply = with_rate({'granted', 'O', 0, 0, 0, 0}, 4, now)
 local set, list, at, c = {'now', text}, '', lines, 0
 while ARGV[at] do
   local n, last = #reply, c + ARGV[at + 2]

@@ -1,0 +1,164 @@
+--[[
+  Purpose: set lines aside under many ids: for all of them or none, or for as many as fit, in order.
+  KEYS: books reservations leases forget
+  ARGV: given from till fingerprint lease_ms keep_ms note partial interval_us burst_us meters count
+    then the names of all counters, rate
+    then for each meter: count, then for each of its counters: floor limit
+    then for each item: id lines, then for each of its lines: meter (as counted above) amount
+  Reply: batch left reset retry letters item, if that is not 0: counter asked limit used peak
+      reserved; then the counters, then of each item that was known: its lines
+    | limited left reset retry | mismatch state id | clock now | again | lost | invalid amount
+    | damaged what
+  Letters, one for each item: `g` granted now, `-` left, and the state of one that was known.
+]]
+local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local given, from, till, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lease_ms, keep_ms, note, partial = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local interval_us, burst_us, meters, count = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local first, after = 13, 13 + ARGV[12]
+local rate = ARGV[after]
+-- include: time
+-- include: sweep
+-- include: lines
+-- include: rate
+
+-- The counters of each meter, and where ARGV says their floors; then the items.
+local spans, floors, at = {}, {}, after + 1
+for m = 1, meters do
+  spans[m] = {#floors + 1, #floors + ARGV[at]}
+  at = at + 1
+  for c = spans[m][1], spans[m][2] do floors[c], at = at, at + 2 end
+end
+local ids, items = {}, {}
+while ARGV[at] do
+  local last = at + 2 * ARGV[at + 1]
+  ids[#ids + 1], items[#items + 1] = ARGV[at], {at + 2, last}
+  for n = at + 3, last + 1, 2 do
+    if not is_amount(ARGV[n]) then return {'invalid', ARGV[n]} end
+  end
+  at = last + 2
+end
+
+local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after))
+if not got[1] then return {'lost'} end
+local seen = tonumber(got[1])
+if not seen then return {'damaged', 'now'} end
+local now = time(given, seen)
+if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
+local refused = read_rate(got[after - 11], now)
+if refused then return refused end
+
+-- Known ids: the first answer again, or a refusal of other content. A batch with any was counted.
+local records, known = redis.call('HMGET', reservations, unpack(ids)), 0
+local letters, lists = {}, {}
+for i = 1, #ids do
+  if records[i] then
+    local state, print, list = string.match(records[i], '^(%u) %d+ %d+ ([^ ]+) [^ ]+ ([^ ]+)$')
+    if not state then return {'damaged', 'reservation ' .. ids[i]} end
+    if print ~= fingerprint then return {'mismatch', state, ids[i]} end
+    if state == 'O' then
+      local ends = redis.call('ZSCORE', leases, ids[i])
+      if ends and tonumber(ends) <= now then state = 'E' end
+    end
+    known = known + 1
+    letters[i], lists[known] = state, list
+  end
+end
+if known == 0 and not count_rate(now) then return with_rate({'limited', 0, 0, 0}, 2, now) end
+
+-- Gives room to the items that are not known, one after the other. Answers the first that has none,
+-- its counter, what was asked of it and what was reserved then; or nil and a refusal.
+local rooms, fits, touched = {}, {}, {}
+local function fit()
+  for c = 1, count do
+    local head, used, since, held = string.match(got[c + 1] or '0 0 0 0',
+      '^((%d+) (%d+) %d+ )(%d+)$')
+    if not head then return nil, {'damaged', ARGV[first + c - 1]} end
+    if since - ARGV[floors[c]] < 0 then used = 0 end
+    rooms[c], heads[c], reserved[c] = ARGV[floors[c] + 1] - used - held, head, tonumber(held)
+  end
+  fits, touched = {}, {}
+  local short, counter, asked, then_held
+  for i = 1, #ids do
+    local lacks = records[i] or nil
+    for n = items[i][1], lacks and 0 or items[i][2], 2 do
+      local amount, span = tonumber(ARGV[n + 1]), spans[tonumber(ARGV[n])]
+      for c = span[1], span[2] do
+        if not lacks and rooms[c] < amount then
+          lacks = true
+          if not short then short, counter, asked, then_held = i, c, ARGV[n + 1], reserved[c] end
+        end
+      end
+    end
+    if short and partial == '0' then return short, counter, asked end
+    for n = items[i][1], lacks and 0 or items[i][2], 2 do
+      local amount, span = tonumber(ARGV[n + 1]), spans[tonumber(ARGV[n])]
+      for c = span[1], span[2] do
+        rooms[c], reserved[c], touched[c] = rooms[c] - amount, reserved[c] + amount, true
+      end
+    end
+    fits[i] = not lacks
+  end
+  return short, counter, asked, then_held
+end
+
+-- Leases that are due end first, as for one reservation.
+local text, rounds = digits(now), 0
+local short, counter, asked, then_held
+if known < #ids then
+  repeat
+    local ended, wrote = sweep(text, '16', true)
+    if not ended then return {'damaged', wrote} end
+    if wrote then got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after)) end
+    short, counter, asked, then_held = fit()
+    if counter and not short then return counter end
+    rounds = rounds + 1
+    if rounds > 64 then return {'again'} end
+  until not short or ended < 16
+end
+
+local reply = with_rate({'batch', 0, 0, 0, '', short or 0}, 2, now)
+local set, opened, ends = {'now', text}, {}, {}
+if short then
+  local before = got[counter + 1]
+  if then_held then got[counter + 1] = heads[counter] .. digits(then_held) end
+  local words = {denial(got, counter, asked, floors[counter])}
+  for n = 1, #words do reply[#reply + 1] = words[n] end
+  got[counter + 1] = before
+end
+if short and partial == '0' then fits, touched = {}, {} end
+for i = 1, #ids do
+  if fits[i] then
+    local list = ''
+    for n = items[i][1], items[i][2], 2 do
+      local span = spans[tonumber(ARGV[n])]
+      for c = span[1], span[2] do
+        list = list .. ARGV[first + c - 1] .. '=' .. ARGV[n + 1] .. ','
+      end
+    end
+    local record = 'O ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. note .. ' ' .. list
+    opened[#opened + 1], opened[#opened + 2] = ids[i], record
+    ends[#ends + 1], ends[#ends + 2] = digits(now + lease_ms), ids[i]
+    letters[i] = 'g'
+  end
+  letters[i] = letters[i] or '-'
+end
+for c = 1, count do
+  if touched[c] then
+    got[c + 1] = heads[c] .. digits(reserved[c])
+    set[#set + 1], set[#set + 2] = ARGV[first + c - 1], got[c + 1]
+  end
+  reply[#reply + 1] = got[c + 1] or '0 0 0 0'
+end
+if rate ~= '' and known == 0 then set[#set + 1], set[#set + 2] = rate, digits(busy_us) end
+reply[5] = table.concat(letters)
+for n = 1, known do reply[#reply + 1] = lists[n] end
+if known == #ids then return reply end
+-- After this point it must succeed. The first write is one that a full store refuses: no room for
+-- records, no reservations.
+redis.call('HSET', books, unpack(set))
+if opened[1] then
+  redis.call('HSET', reservations, unpack(opened))
+  redis.call('ZADD', leases, unpack(ends))
+end
+return reply

@@ -1,0 +1,115 @@
+"""How scripts are run: in the frame of the store's time, and once more when a reply was lost.
+
+The script has the last word on the time and on whether it has only made room so far; the caller
+sees neither. Frames are kept for terms that are in use.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.clock import StoreClock, monotonic_s
+from gateway.errors import STORE_UNAVAILABLE, StoreError
+from gateway.ledger.frame import Frame, Terms, frame_at
+from gateway.ledger.replies import Reply
+from gateway.ledger.scripts import Script
+from gateway.ledger.transport import Transport
+
+FRAMES_MAX = 8_192
+REFRAMES_MAX = 4
+
+Arguments = tuple[Sequence[bytes], Sequence[bytes]]
+
+
+class Runner:
+    """Runs scripts for the ledger's verbs. `now_ms` gives the store's time; 0 asks Redis."""
+
+    def __init__(
+        self,
+        admission: Transport,
+        settlement: Transport,
+        clock: StoreClock,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._admission = admission
+        self._settlement = settlement
+        self._clock = clock
+        self._now_ms = now_ms
+        self._frames: dict[Terms, Frame] = {}
+
+    def now(self) -> bytes:
+        return b"%d" % self._now_ms()
+
+    async def framed(
+        self,
+        script: Script,
+        terms: Terms,
+        arguments: Callable[[Frame], Arguments],
+        patience_s: float | None = None,
+    ) -> tuple[Frame, Reply]:
+        """Run a script in the frame of the store's time, which the script itself has the last word
+        on, and run it on while it has only made room so far. With patience: as an admission."""
+        transport = self._settlement if patience_s is None else self._admission
+        at_ms = self._now_ms() or self._clock.now_ms()
+        reframes = 0
+        while reframes < REFRAMES_MAX:
+            frame = self._frame(terms, at_ms)
+            reply = await self._run(transport, script, *arguments(frame), patience_s=patience_s)
+            match reply:
+                case [b"clock", store_ms]:
+                    self._clock.learn(store_ms)
+                    at_ms = store_ms
+                    reframes += 1
+                case [b"again"]:
+                    continue
+                case _:
+                    return frame, reply
+        raise StoreError(STORE_UNAVAILABLE, "the store's clock does not settle", transient=True)
+
+    def _frame(self, terms: Terms, at_ms: int) -> Frame:
+        frame = self._frames.get(terms)
+        if frame is None or not frame.from_ms <= at_ms < frame.until_ms:
+            frame = frame_at(terms, at_ms)
+            self._frames.pop(terms, None)
+            self._frames[terms] = frame
+            if len(self._frames) > FRAMES_MAX:
+                del self._frames[next(iter(self._frames))]
+        return frame
+
+    async def ask(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Reply:
+        """As an admission that may take its time."""
+        reply: Reply = await self._run(self._admission, script, keys, args)
+        return reply
+
+    async def settle(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Reply:
+        reply: Reply = await self._run(self._settlement, script, keys, args)
+        return reply
+
+    async def _run(
+        self,
+        transport: Transport,
+        script: Script,
+        keys: Sequence[bytes],
+        args: Sequence[bytes],
+        *,
+        patience_s: float | None = None,
+    ) -> Any:
+        """Run a script, and once more if it may not have been, or its reply was lost."""
+        started_s = monotonic_s()
+        try:
+            return await transport.run(script, keys, args)
+        except StoreError as failure:
+            if not (failure.transient or failure.indeterminate):
+                raise
+            if patience_s is None:
+                return await transport.run(script, keys, args)
+            left_s = started_s + patience_s - monotonic_s()
+            if left_s < patience_s / 2:
+                raise
+        try:
+            async with asyncio.timeout(left_s):
+                return await transport.run(script, keys, args)
+        except TimeoutError as failure:
+            raise StoreError(
+                STORE_UNAVAILABLE, "the store is slow", transient=True, indeterminate=True
+            ) from failure

@@ -1,0 +1,94 @@
+"""What the ledger does to many reservations at once, told a second time in plain Python.
+
+As in the model that it works on, everything is a dict and nothing knows of Lua or Redis.
+"""
+
+from dataclasses import replace
+
+from gateway.catalog.plans import RateLimit
+from gateway.errors import CONTENT_MISMATCH
+from gateway.ledger.arguments import Items
+from gateway.ledger.frame import Frame, Terms
+from gateway.ledger.outcomes import Batch, Denied, Granted, RateLimited, Refused
+from gateway.ledger.quota import Quota
+from gateway.ledger.reservation import State
+from tests.ledger.model import BATCH, Model, Record, known_state
+
+
+def reserve_many(
+    model: Model,
+    at_ms: int,
+    terms: Terms,
+    items: Items,
+    *,
+    lease_ms: int,
+    keep_ms: int,
+    rate: RateLimit | None,
+    partial: bool,
+) -> Batch | RateLimited | Refused:
+    now, frame = model.at(at_ms, terms)
+    content = (
+        tuple((name, tuple(lines)) for name, lines in items),
+        partial,
+        terms.key_id,
+        terms.subject,
+    )
+    known = {name: model.records[name] for name, _ in items if name in model.records}
+    for record in known.values():
+        if record.content != content:
+            return Refused(CONTENT_MISMATCH, "", known_state(record.state))
+    states = {name: model.state_at(name, now) for name in known}
+    if not known and rate is not None and not model.count_rate(rate, terms, now):
+        limited = model.rate(rate, terms, now)
+        assert limited is not None
+        return RateLimited(limited)
+    new = [(name, lines) for name, lines in items if name not in known]
+    while new:
+        ended = model.sweep(now, BATCH)
+        admitted, short = _share_out(model, frame, new, partial)
+        if short is None or ended < BATCH:
+            break
+    standing = model.rate(rate, terms, now)
+    denied = None
+    if new:
+        model.seen_ms = now
+        denied = None if short is None else Denied(*short, standing)
+        for name, amounts in admitted.items():
+            record = model.records[name] = Record(State.OPEN, content, keep_ms)
+            model.hold(frame, record, amounts)
+            model.leases[name], states[name] = now + lease_ms, State.OPEN
+    granted = []
+    for name, state in ((name, states[name]) for name, _ in items if name in states):
+        record = known.get(name) or model.records[name]
+        amounts = {c.removeprefix("a/"): n for c, n in record.held.items() if c[:2] == "a/"}
+        amounts = {line.meter: amounts[line.meter] for line in dict(items)[name]}
+        quotas = model.quotas(frame, amounts)
+        granted.append(Granted(name, amounts, quotas, standing, state, name in known))
+    left = tuple(name for name, _ in items if name not in states)
+    return Batch(tuple(granted), left, denied, standing)
+
+
+def _share_out(
+    model: Model, frame: Frame, items: Items, partial: bool
+) -> tuple[dict[str, dict[str, int]], tuple[str, Quota, int] | None]:
+    """What is admitted of a batch; and the first item that is not, if any, with who says no."""
+    taken: dict[str, int] = {}
+    admitted: dict[str, dict[str, int]] = {}
+    first = None
+    for name, lines in items:
+        asked = [(counter, line.most) for line in lines for counter in frame.counters[line.meter]]
+        short = [(c, n) for c, n in asked if model.room(c) - taken.get(c.name, 0) < n]
+        if short and not partial:
+            counter, _ = short[0]
+            total = sum(x.most for _, each in items for x in each if x.meter == counter.meter.name)
+            return {}, (name, model.quota(counter), total)
+        if short:
+            counter, amount = short[0]
+            quota = model.quota(counter)
+            then = replace(quota, reserved=quota.reserved + taken.get(counter.name, 0))
+            first = first or (name, then, amount)
+            continue
+        admitted[name] = {line.meter: line.most for line in lines}
+        for counter, amount in asked:
+            taken[counter.name] = taken.get(counter.name, 0) + amount
+    return admitted, first
