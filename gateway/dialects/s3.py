@@ -32,6 +32,7 @@ _CODES: Mapping[Error, tuple[str, int]] = {
     errors.UNKNOWN_UPLOAD: ("NoSuchUpload", 404),
     errors.METHOD_NOT_ALLOWED: ("MethodNotAllowed", 405),
     errors.REQUEST_TIMEOUT: ("RequestTimeout", 400),
+    errors.UPLOAD_COMPLETE: ("OperationAborted", 409),
     errors.LENGTH_REQUIRED: ("MissingContentLength", 411),
     errors.FILE_TOO_LARGE: ("EntityTooLarge", 400),
     errors.BODY_OVERRUN: ("IncompleteBody", 400),

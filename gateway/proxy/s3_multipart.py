@@ -8,9 +8,9 @@
 Who dies after `reserve` leaves it to its lease; after the row, what is in the row goes on at any
 gateway. A part that is denied is taken back out of the row; one that was sent and not answered
 stays in it. An upload that nobody goes on with ends with its lease, which each part extends; should
-it be completed after all, it is charged late. While it is not known how a completion ended, nobody
-gives the upload's bytes back: one that was not answered is in doubt, and the next one that finds
-the upload gone charges what was listed.
+it be completed after all, it is charged late. While it is not known how a completion ended, the
+upload takes no parts and nobody gives its bytes back: one that was not answered is in doubt, and
+the next one that finds the upload gone charges what was listed.
 """
 
 import logging
@@ -33,6 +33,7 @@ from gateway.errors import (
     INTERNAL,
     LENGTH_REQUIRED,
     UNKNOWN_UPLOAD,
+    UPLOAD_COMPLETE,
     UPSTREAM_MALFORMED,
     UPSTREAM_TIMEOUT,
     GatewayError,
@@ -48,7 +49,7 @@ from gateway.proxy.gate import Gate, Lasting
 from gateway.proxy.recall import Recall
 from gateway.proxy.s3_copies import Copies
 from gateway.proxy.s3_errand import Errand, bounded, terms_of, unreserved, version_of
-from gateway.records.multipart_uploads import Claim, MultipartUploads, Upload, UploadName
+from gateway.records.multipart_uploads import Busy, Claim, MultipartUploads, Upload, UploadName
 from gateway.tasks import TaskSet, shielded
 
 T = TypeVar("T")
@@ -133,6 +134,9 @@ class Multipart:
         claim = await self._rows.claim(name, operation.number, size, lease_ms=_lease_ms(route))
         if claim is None:
             raise RefusedError(_unknown())
+        if isinstance(claim, Busy):
+            raise RefusedError(Refusal(UPLOAD_COMPLETE, "the upload is being completed"))
+        call.exchange.reservation_id = claim.reservation
         errand = Errand(self._books, passing, admitted)
         try:
             errand.quotas = await self._hold(call, claim)
@@ -197,6 +201,7 @@ class Multipart:
         upload = await self._known(name)
         passing = unreserved(call)
         admitted = passed(await self._gate.admit(passing.entered, call.exchange))
+        call.exchange.reservation_id = upload.reservation
         errand = Errand(self._books, passing, admitted)
         body = await errand.take_body()
         parts = s3_xml.listed_parts(body)
@@ -226,9 +231,10 @@ class Multipart:
 
     async def _abort(self, call: Call, operation: AbortUpload) -> bool:
         name = _name(terms_of(call), operation)
-        await self._known(name)
+        upload = await self._known(name)
         passing = unreserved(call)
         admitted = passed(await self._gate.admit(passing.entered, call.exchange))
+        call.exchange.reservation_id = upload.reservation
         errand = Errand(self._books, passing, admitted)
         try:
             answer = await errand.ask()

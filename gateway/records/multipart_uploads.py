@@ -13,6 +13,7 @@ died on the way, or that was not answered, goes on counting like that: it may ha
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from gateway.records.failures import asked
@@ -26,10 +27,13 @@ record of an expired reservation is kept, so that there is never a row without o
 # for it are on their way.
 
 # Counts a part that is about to be sent. KEYS: row. ARGV: part, size, keep_ms.
-# Reply: reservation, key, total; none if there is no such upload, or it is completed.
+# Reply: reservation, key, total; none if there is no such upload, or it is completed; the
+# reservation alone while it is being completed.
 _CLAIM = """
-local row = redis.call('HMGET', KEYS[1], 'reservation', 'key', 'total', ARGV[1], 'completed')
+local row = redis.call('HMGET', KEYS[1], 'reservation', 'key', 'total', ARGV[1], 'completed',
+  'completing')
 if not row[1] or row[5] then return {} end
+if tonumber(row[6] or 0) > 0 then return {row[1]} end
 local held, stored, flying = string.match(row[4] or '0 0 0', '^(%d+) (%d+) (%d+)$')
 local size, total = held, row[3]
 if tonumber(ARGV[2]) > tonumber(held) then
@@ -104,6 +108,11 @@ class Claim:
     total: int
 
 
+class Busy(Enum):
+    BUSY = auto()
+    """Being completed, for all that is known: it takes no parts."""
+
+
 @dataclass(frozen=True, slots=True)
 class UploadName:
     """`asset` is the object that it is to become; `id` the upstream's word for it."""
@@ -149,12 +158,15 @@ class MultipartUploads:
             int(row.get("completing", "0")) > 0,
         )
 
-    async def claim(self, name: UploadName, part: int, size: int, *, lease_ms: int) -> Claim | None:
-        """Count a part that is about to be sent; None: there is no such upload."""
+    async def claim(
+        self, name: UploadName, part: int, size: int, *, lease_ms: int
+    ) -> Claim | Busy | None:
+        """Count a part that is about to be sent; None: there is no such upload, BUSY: it may be an
+        object by now."""
         words = (_field(part), str(size), str(lease_ms + KEEP_MS))
         reply = await self._eval(_CLAIM, name, *words)
-        if not reply:
-            return None
+        if len(reply) < 2:
+            return Busy.BUSY if reply else None
         reservation, key_id, total = map(text, reply)
         return Claim(reservation, key_id or None, int(total))
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from gateway.ledger.store import Store
-from gateway.records.multipart_uploads import Claim, MultipartUploads, Upload, UploadName
+from gateway.records.multipart_uploads import Busy, Claim, MultipartUploads, Upload, UploadName
 
 LEASE_MS = 60_000
 NAME = UploadName("acme", "s3/b/k", "U/1")
@@ -17,7 +17,7 @@ async def opened(store: Store) -> MultipartUploads:
 
 async def total(rows: MultipartUploads, part: int, size: int) -> int:
     claim = await rows.claim(NAME, part, size, lease_ms=LEASE_MS)
-    assert claim is not None
+    assert isinstance(claim, Claim)
     return claim.total
 
 
@@ -112,11 +112,13 @@ async def test_what_is_completed_takes_no_more_parts(store: Store) -> None:
 async def test_a_completion_that_did_not_end_is_known_to_the_next(store: Store) -> None:
     rows = await opened(store)
     assert await rows.completing(NAME, 5, lease_ms=LEASE_MS) is None
+    assert await rows.claim(NAME, 1, 5, lease_ms=LEASE_MS) is Busy.BUSY
     assert await rows.completing(NAME, 6, lease_ms=LEASE_MS) == 5
     await rows.not_completed(NAME)
     assert await rows.find(NAME) == Upload("r1", "k1", completing=True)
     await rows.not_completed(NAME)
     assert await rows.find(NAME) == Upload("r1", "k1")
+    assert await total(rows, 1, 5) == 5
     assert await rows.completing(NAME, 7, lease_ms=LEASE_MS) is None
 
 
