@@ -6,7 +6,8 @@ passes them on. Whichever side ends first ends both.
 
 import asyncio
 
-from gateway.errors import ClientGoneError, UpstreamError
+from gateway.clock import monotonic_s
+from gateway.errors import UPSTREAM_TIMEOUT, ClientGoneError, UpstreamError
 from gateway.proxy.connection import Arrival
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.transfer import Cover
@@ -47,18 +48,22 @@ class Tunnel:
         self._cover = cover
         self._idle_s = idle_s
         self._covering = asyncio.Lock()
+        self._moved_s = 0.0
 
     async def run(self, answer_head: bytes) -> None:
         """Write the 101, then carry bytes. Returns when either side has ended; raises what `cover`
-        raises."""
+        raises, and UpstreamError when for `idle_s` nothing has moved in either direction."""
         transport = self._arrival.connection.transport
         if transport is None:
             raise ClientGoneError
+        self._arrival.on_client_gone = None  # It shows as the end of what the client sends.
         self._arrival.write(answer_head)
         source = _FromClient(transport)
         self._arrival.connection.set_parser(source)  # type: ignore[arg-type]  # any with feed_data
         both, tasks = Interrupt(), TaskSet()
+        self._moved_s = monotonic_s()
         tasks.start(self._upwards(source.bytes, both), name="upgraded connection, upwards")
+        tasks.start(self._until_idle(both), name="upgraded connection, idle")
         try:
             async with both:
                 await self._downwards()
@@ -76,6 +81,8 @@ class Tunnel:
                 self._exchange.body_bytes += len(data)
                 self._exchange.upgraded_bytes += len(data)
                 await self._upstream.drain()
+                self._moved_s = monotonic_s()
+            await self._upstream.flush()
         except UpstreamError:
             both.stop("the upstream has ended")
         except Exception as failure:  # carried over to the task that waits for both directions
@@ -84,11 +91,22 @@ class Tunnel:
             both.stop("the client has ended")
 
     async def _downwards(self) -> None:
-        while data := await self._upstream.read_raw(self._idle_s):
+        arrival, exchange = self._arrival, self._exchange
+        while data := await self._upstream.read_raw(None):
             await self._covered(len(data))
-            self._arrival.write(data)
-            self._exchange.answer_bytes += len(data)
-            await self._arrival.drain()
+            arrival.write(data)
+            exchange.answer_bytes += len(data)
+            if arrival.congested:
+                self._moved_s = float("inf")  # The watchdog sees to a client that takes nothing.
+                exchange.stalls(monotonic_s(), arrival.unsent)
+                await arrival.drain()
+                exchange.flows()
+            self._moved_s = monotonic_s()
+
+    async def _until_idle(self, both: Interrupt) -> None:
+        while (left_s := self._moved_s + self._idle_s - monotonic_s()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left_s, self._idle_s))
+        both.stop(UpstreamError(UPSTREAM_TIMEOUT, "nothing moves in either direction"))
 
     async def _covered(self, in_hand: int) -> None:
         if self._cover is not None:

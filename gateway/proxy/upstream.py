@@ -113,6 +113,13 @@ class UpstreamConnection(asyncio.Protocol):
         if self._failure is not None and not self._answered_early:
             raise self._error()
 
+    async def flush(self) -> None:
+        """Wait until nothing is left unsent, before the connection is closed. Raises
+        UpstreamError."""
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0)
+        await self.drain()
+
     @property
     def _answered_early(self) -> bool:
         head = self._reader.head
@@ -127,7 +134,7 @@ class UpstreamConnection(asyncio.Protocol):
             await self._arrival(timeout_s, "the upstream does not answer")
         return head
 
-    async def read(self, timeout_s: float) -> bytes:
+    async def read(self, timeout_s: float | None) -> bytes:
         """The next piece of the body, b"" at its proper end; raises UpstreamError when the answer
         breaks off. After 101: the bytes of the other protocol, b"" when the upstream is done."""
         reader = self._reader
@@ -146,7 +153,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The trailer fields of a chunked answer, once it has ended."""
         return self._reader.trailers
 
-    async def _arrival(self, timeout_s: float, late: str) -> None:
+    async def _arrival(self, timeout_s: float | None, late: str) -> None:
         if self._failure is not None:
             raise self._error()
         try:

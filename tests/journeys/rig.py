@@ -58,7 +58,7 @@ periods = {{ uploads = "month", egress_bytes = "month" }}
 url = "{upstream}"
 connect_timeout = "1s"
 answer_timeout = "{answer_timeout}"
-idle_timeout = "2s"
+idle_timeout = "{upstream_idle}"
 {upstream_more}
 
 [[routes]]
@@ -108,6 +108,7 @@ class Wishes:
     upload: str = ""
     extra: str = ""
     answer_timeout: str = "2s"
+    upstream_idle: str = "2s"
     server: str = ""
     upstream: str = ""
     listen: str = "127.0.0.1:0"
@@ -203,6 +204,7 @@ def configuration(upstream_url: str, directory: Path, wishes: Wishes) -> Configu
         upload=wishes.upload,
         extra=wishes.extra,
         answer_timeout=wishes.answer_timeout,
+        upstream_idle=wishes.upstream_idle,
     )
     path = directory / "gateway.toml"
     path.write_text(text)

@@ -14,6 +14,8 @@ from gateway.proxy.connection import PublicServer
 from tests.journeys.rig import Rig, Wishes, running
 from tests.upstreams import Answer, Linger, Repeat, Request
 
+ON_EVERY_LOOP = True
+
 
 @pytest.fixture
 async def rig(fake: Store, tmp_path: Path) -> AsyncIterator[Rig]:

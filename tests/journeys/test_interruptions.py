@@ -15,6 +15,8 @@ from gateway.tasks import TaskSet
 from tests.journeys.rig import Rig, Wishes, running
 from tests.upstreams import Answer, Body, Close, Head, Repeat, Request, Wait
 
+ON_EVERY_LOOP = True
+
 SHARED = """
 [[routes]]
 name = "shared"

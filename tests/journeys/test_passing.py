@@ -1,11 +1,10 @@
 """What passes through: heads and bodies in both directions as they came, connections reused."""
 
-import asyncio
 from pathlib import Path
 
 from gateway.ledger.store import Store
 from tests.journeys.rig import Rig, Wishes, running
-from tests.upstreams import SWITCH, Answer, Close, Echo, Head, Repeat, Request, Send
+from tests.upstreams import Answer, Close, Repeat, Request, Send
 
 OPEN = """
 [[routes]]
@@ -88,19 +87,6 @@ async def test_an_old_client_is_answered_up_to_the_close(fake: Store, tmp_path: 
         head, _, body = answer.partition(b"\r\n\r\n")
         assert b"chunked" not in head
         assert body == b"onetwo"
-
-
-async def test_an_upgrade_carries_bytes_both_ways(fake: Store, tmp_path: Path) -> None:
-    async with running(fake, tmp_path, [Head(), SWITCH, Echo()]) as rig:
-        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
-        writer.write(asks(rig, "GET /pass/ws", "Connection: Upgrade", "Upgrade: echo"))
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 101")
-        for _ in range(3):
-            writer.write(b"ping" * 1000)
-            assert await reader.readexactly(4000) == b"ping" * 1000
-        writer.close()
-        await rig.upstream.until(lambda: rig.upstream.open == 0)
 
 
 async def test_an_upgrade_is_refused_where_no_route_allows_it(rig: Rig) -> None:
