@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.admission import s3_lines, s3_xml
-from gateway.admission.estimate import Estimate
 from gateway.admission.measure import BodyCount
 from gateway.catalog.routes import Route
 from gateway.clock import monotonic_s
@@ -173,10 +172,6 @@ def bounded(call: Call) -> None:
         raise RefusedError(
             Refusal(FILE_TOO_LARGE, f"the body has more than {CONTROL_BODY_MAX} bytes")
         )
-
-
-def admitted_as(call: Call, estimate: Estimate, admitted: Admitted) -> Admitted:
-    return replace(admitted, match=call.entered.match, estimate=estimate)
 
 
 def terms_of(call: Call) -> Terms:
