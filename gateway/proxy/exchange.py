@@ -51,6 +51,7 @@ class Exchange:
         "target",
         "upgraded_bytes",
         "upstream",
+        "waiting_s",
     )
 
     def __init__(self, peer: str, now_s: float, lease_ms: int) -> None:
@@ -77,6 +78,7 @@ class Exchange:
         self.deadline_s = float("inf")
         self.stop = Interrupt()
         self.receiving = False
+        self.waiting_s = now_s
         self._unsent: Callable[[], int] | None = None
         self._left = 0
         self.body_began_s = now_s
@@ -113,6 +115,17 @@ class Exchange:
         """The request's body begins to arrive."""
         self.receiving = True
         self.body_began_s = self.last_body_s = now_s
+
+    def waits(self, now_s: float) -> None:
+        """The upstream takes no more of the body for now, which is no slowness of the client's."""
+        self.receiving = False
+        self.waiting_s = now_s
+
+    def goes_on(self, now_s: float) -> None:
+        """It takes more: the time in between does not count."""
+        self.receiving = True
+        self.body_began_s += now_s - self.waiting_s
+        self.last_body_s = now_s
 
     def received(self) -> None:
         self.receiving = False

@@ -216,9 +216,12 @@ class Transfer:
                 await self._covered(cover, data)
             connection.send(ahead + (wire.chunk(data) if chunked else data))
             ahead = b""
-            await connection.drain(timeout_s)
             exchange.body_bytes += len(data)
             exchange.last_body_s = monotonic_s()
+            if connection.congested:
+                exchange.waits(exchange.last_body_s)
+                await connection.drain(timeout_s)
+                exchange.goes_on(monotonic_s())
         if chunked:
             ahead += wire.LAST_CHUNK
         if ahead:

@@ -102,6 +102,11 @@ class UpstreamConnection(asyncio.Protocol):
         """The request has been handed over whole. Without this the connection is not kept."""
         self._sent_whole = True
 
+    @property
+    def congested(self) -> bool:
+        """The upstream takes less than it is sent, or nothing any more: time to `drain`."""
+        return self._writing_paused or self._failure is not None
+
     async def drain(self, timeout_s: float | None = None) -> None:
         """Wait while too much is unsent; returns at once when an answer came before the request's
         end, since nobody will read the rest. Raises UpstreamError."""

@@ -4,10 +4,12 @@ import asyncio
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from gateway.ledger.store import Store
+from gateway.proxy import watchdog
 from tests.journeys.rig import Wishes, running
-from tests.upstreams import Answer, Request
+from tests.upstreams import Answer, Hang, Head, Request
 
 CAP = Wishes(plan='caps = { file_bytes = "10KiB" }')
 
@@ -110,6 +112,23 @@ async def test_a_body_that_stalls_is_408_and_released(fake: Store, tmp_path: Pat
         )
         assert answer.startswith(b"HTTP/1.1 408")
         assert await rig.standing() == (0, 0)
+
+
+async def test_a_body_that_the_upstream_does_not_take_is_504(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 35: the client would send more, and is not told that it was slow."""
+    monkeypatch.setattr(watchdog, "TICK_S", 0.05)
+    wishes = Wishes(server='body_idle = "200ms"', upstream_idle="600ms")
+    async with running(fake, tmp_path, [Head(), Hang()], wishes=wishes) as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(
+            f"PUT /pass/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+            f"Content-Length: 50000000\r\n\r\n".encode()
+            + b"x" * 50_000_000
+        )
+        assert b" 504 " in await reader.readline()
+        writer.transport.abort()
 
 
 async def test_a_compressed_body_counts_as_it_is_sent(fake: Store, tmp_path: Path) -> None:

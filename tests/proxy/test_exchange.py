@@ -43,6 +43,19 @@ def test_a_trickle_is_cut_once_it_had_time_to_begin(exchange: Exchange) -> None:
     assert exchange.overdue(131.0) is None
 
 
+def test_the_time_an_upstream_takes_is_not_the_clients(exchange: Exchange) -> None:
+    exchange.receives(100.0)
+    exchange.body_bytes = 3_500
+    exchange.waits(110.0)
+    assert exchange.overdue(1e9) is None
+    exchange.goes_on(1_110.0)
+    assert exchange.overdue(1_135.0) is None
+    assert exchange.overdue(1_135.1) is REQUEST_TIMEOUT
+    exchange.last_body_s = 1_130.0
+    exchange.received()
+    assert exchange.overdue(1e9) is None
+
+
 def test_a_client_that_takes_nothing_has_twice_as_long(exchange: Exchange) -> None:
     exchange.stalls(100.0, lambda: 5_000)
     assert exchange.overdue(160.0) is None
