@@ -40,6 +40,7 @@ from gateway.proxy.connection import PublicServer
 from gateway.proxy.doubts import DoubtDesk
 from gateway.proxy.gate import Gate
 from gateway.proxy.handler import Handler, HandlerSettings
+from gateway.proxy.idempotency import Names
 from gateway.proxy.job_work import JobWork
 from gateway.proxy.journal import Journal
 from gateway.proxy.limits import connection_limits, head_limits
@@ -53,6 +54,7 @@ from gateway.proxy.watchdog import Watchdog
 from gateway.records.api_keys import ApiKeys
 from gateway.records.assets import Owners
 from gateway.records.doubts import Doubts
+from gateway.records.idempotency import Idempotency
 from gateway.records.identities import Identities
 from gateway.records.invalidation import Changed
 from gateway.settings import Configuration
@@ -135,10 +137,12 @@ class Gateway:
             self.metrics,
         )
         self.jobs = JobWork(books, store.client, self.recall, lambda: self.handler.live)
+        self._names = Names(Idempotency(store.client), self.ledger)
         self.handler = Handler(
             HandlerSettings(head_limits(settings), _ms(settings.lease_s)),
             self._build(configuration, None),
             gate=gate,
+            names=self._names,
             protocols=protocols(gate, books, store.client, self.recall, self.jobs),
             clock=self._clock,
             usage=self._usage,
@@ -216,6 +220,7 @@ class Gateway:
         await self._heartbeat.stop()
         await self._reaper.stop()
         await self._doubts.stop()
+        await self._names.stop()
         await self.jobs.stop()
         await self._identities.stop()
         await self._watch.stop()

@@ -12,7 +12,6 @@ WITH_JOBS = {
     55: "jobs that never complete",
     57: "batches",
     58: "batches",
-    59: "Idempotency-Key on the data path",
     65: "callbacks",
 }
 """Rows about what outlives a request; the data path does not do that yet."""

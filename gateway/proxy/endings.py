@@ -6,6 +6,7 @@ What fails in the world has exceptions of its own (UpstreamError, StoreError, Cl
 from typing import TypeVar
 
 from gateway.admission.settle import Failure
+from gateway.dialects.protocol import Answer
 from gateway.errors import ClientGoneError, Refusal, UpstreamError
 from gateway.ledger.outcomes import Denied, RateLimited
 
@@ -30,6 +31,14 @@ class DeniedError(Exception):
     def __init__(self, denied: Denied) -> None:
         super().__init__(str(denied.quota))
         self.denied = denied
+
+
+class AnsweredError(Exception):
+    """The request was carried out before; this is what it was answered."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("answered before")
+        self.answer = answer
 
 
 class RateLimitedError(Exception):

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from gateway.dialects.protocol import Dialect
 from gateway.dialects.registry import NATIVE
 from gateway.errors import REQUEST_TIMEOUT, Error
+from gateway.proxy.named import Named
 from gateway.tasks import Interrupt
 
+KEEP_MS = 120_000
+"""A reservation that is over with its request is remembered for repeats within seconds."""
 CLIENT_GONE = "client-gone"
 """What a request is stopped with when nobody waits for its answer any more. Else it is an Error."""
 
@@ -18,7 +21,8 @@ class Exchange:
     """`stop` ends the data path of this request from outside: a limit, the drain, a revocation.
 
     `answering`: the head of an answer has been written, so no other can be. `lease_ms`: how long
-    its reservation lives without a sign of life. `dialect`: how the client is told what is wrong.
+    its reservation lives without a sign of life; `keep_ms`: how long its record outlives it.
+    `dialect`: how the client is told what is wrong. `named`: its client gave it a name.
     """
 
     __slots__ = (
@@ -34,10 +38,12 @@ class Exchange:
         "deadline_s",
         "detail",
         "dialect",
+        "keep_ms",
         "key_id",
         "last_body_s",
         "lease_ms",
         "method",
+        "named",
         "outcome",
         "peer",
         "plan",
@@ -58,6 +64,8 @@ class Exchange:
         self.request_id = ""
         self.reservation_id = ""
         self.lease_ms = lease_ms
+        self.keep_ms = KEEP_MS
+        self.named: Named | None = None
         self.peer = peer
         self.method = ""
         self.target = ""

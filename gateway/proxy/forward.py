@@ -24,6 +24,7 @@ from gateway.proxy.guard import Guard
 from gateway.proxy.hold import Hold
 from gateway.proxy.transfer import Transfer
 from gateway.proxy.upgrade import Tunnel
+from gateway.records.idempotency import Charge
 
 AssetOf = Callable[[AnswerHead], str | None]
 
@@ -101,6 +102,7 @@ class Forwarder:
         reported: int | None = None
         if self._route.size_from is not None and settle.commits(self._route, answer.status):
             reported = await self._transfer.reported_size(answer, self._route.size_from)
+        await self._transfer.remember(answer, self._charge_of(answer, reported))
         quotas = await self._settle(None, reported)
         return await self._relay(answer, quotas, charged=False)
 
@@ -165,8 +167,17 @@ class Forwarder:
                 await self._doubt()
         return ()
 
+    def _charge_of(self, answer: AnswerHead, reported: int | None) -> Charge | None:
+        """What `answer` will be charged, for a repeat to make sure of."""
+        if self._guard is None or not settle.commits(self._route, answer.status):
+            return None
+        actual = actual_lines(self._route, self._hold.counts(reported))
+        return Charge(actual, self._asset if self._route.policy is Policy.UPLOAD else None)
+
     async def _doubt(self) -> None:
         admitted, terms = self._admitted, self._admitted.terms
+        if self._exchange.named is not None:
+            self._exchange.named.in_doubt = True
         if self._guard is None:
             return
         assert terms is not None

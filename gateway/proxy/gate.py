@@ -34,7 +34,6 @@ from gateway.telemetry.metrics import Metrics
 
 RETRY_STORE_S = 1
 NO_PLAN = Plan(name="none")
-KEEP_MS = 120_000
 """How long the record of a reservation outlives its end, for repeats of its settlement."""
 
 
@@ -204,7 +203,7 @@ class Gate:
                 lease_ms=exchange.lease_ms,
                 rate=terms.plan.rate,
                 note=entered.match.route.name,
-                keep_ms=KEEP_MS if lasting is None else lasting.keep_ms,
+                keep_ms=exchange.keep_ms if lasting is None else lasting.keep_ms,
             )
         except StoreError as failure:
             if failure.indeterminate:

@@ -25,9 +25,16 @@ from gateway.ledger.outcomes import Denied
 from gateway.proxy import wire
 from gateway.proxy.call import Call, Server
 from gateway.proxy.connection import CLOSE, KEEP, Arrival
-from gateway.proxy.endings import CutError, DeniedError, RateLimitedError, RefusedError
+from gateway.proxy.endings import (
+    AnsweredError,
+    CutError,
+    DeniedError,
+    RateLimitedError,
+    RefusedError,
+)
 from gateway.proxy.exchange import CLIENT_GONE, Exchange
 from gateway.proxy.gate import Gate, unavailable
+from gateway.proxy.idempotency import Names
 from gateway.proxy.live import Live
 from gateway.proxy.senders import Senders
 from gateway.proxy.watchdog import Watchdog
@@ -68,6 +75,7 @@ class Handler:
         *,
         gate: Gate,
         protocols: Mapping[Protocol, Server],
+        names: Names,
         clock: StoreClock,
         usage: UsagePages,
         senders: Senders,
@@ -80,6 +88,7 @@ class Handler:
         self._settings = settings
         self._gate = gate
         self._protocols = protocols
+        self._names = names
         self._clock = clock
         self._usage = usage
         self._senders = senders
@@ -122,12 +131,19 @@ class Handler:
         try:
             async with exchange.stop:
                 return await self._answer(arrival, exchange, head)
-        except ClientGoneError:
+        except ClientGoneError as failure:
             exchange.outcome = "client-gone"
+            await self._tell(exchange, failure, None)
             return False
         except Exception as failure:  # every way to fail ends in an answer or a broken connection
             answer = self._ending(exchange, failure)
+            await self._tell(exchange, failure, answer)
             return answer is not None and self._end(arrival, exchange, head, answer)
+
+    async def _tell(self, exchange: Exchange, failure: Exception, answer: Answer | None) -> None:
+        """How a named request ended."""
+        if exchange.named is not None:
+            await self._names.ended(exchange.named, failure, answer)
 
     async def _answer(self, arrival: Arrival, exchange: Exchange, head: Head) -> bool:
         if head.method in ("GET", "HEAD", "OPTIONS"):
@@ -143,7 +159,8 @@ class Handler:
         if isinstance(entered, Refusal):
             raise RefusedError(entered)
         call = Call(arrival, exchange, entered, live, self._senders.of(arrival))
-        keep = await self._protocols[entered.match.route.protocol].serve(call)
+        server = self._protocols[entered.match.route.protocol]
+        keep = await self._names.serve(call, server)
         exchange.outcome = "relayed"
         return keep
 
@@ -182,6 +199,9 @@ class Handler:
             case CutError():
                 exchange.outcome = "overrun"
                 return self._refusal(exchange, failure.refusal)
+            case AnsweredError():
+                exchange.outcome = "replayed"
+                return failure.answer
             case RefusedError():
                 return self._refusal(exchange, failure.refusal)
             case DeniedError():

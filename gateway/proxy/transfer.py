@@ -18,8 +18,13 @@ from gateway.proxy.connection import Arrival
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.upstream import UpstreamConnection
+from gateway.records.idempotency import Charge, StoredAnswer
 from gateway.tasks import Interrupt, StoppedError
 
+NOT_KEPT = frozenset({401, 408, 425, 429})
+"""Statuses that say nothing about a request itself: a repeat of it is to be carried out."""
+KEPT_HEADERS = frozenset(b"content-type content-language location etag last-modified".split())
+"""What a repeat of a named request is told of the first answer, besides status and body."""
 REPORT_BYTES_MAX = 64 * 1024
 """The most of an upstream's answer that is looked at for the size it stored."""
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -90,10 +95,29 @@ class Transfer:
                 if not (failure.before_bytes and connection.reused and self._repeatable):
                     raise
 
+    async def remember(self, answer: AnswerHead, charge: Charge | None) -> None:
+        """Keep the answer for repeats of a named request, once, before its client hears it."""
+        named = self._exchange.named
+        if named is None or named.told:
+            return
+        if answer.status >= 500 or answer.status in NOT_KEPT:
+            await named.give_up()
+            return
+        body: bytes | None = b"" if answer.bodyless else None
+        if not answer.bodyless and not _is_live(answer):
+            body = await self.read_ahead(answer, REPORT_BYTES_MAX, self._taken())
+        kept = tuple(
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in answer.headers
+            if name.lower() in KEPT_HEADERS
+        )
+        await named.answered(StoredAnswer(answer.status, kept, body, charge, named.body_print))
+
     async def relay(self, answer_head: bytes, answer: AnswerHead, cover: Cover | None) -> None:
         """Write the answer to the client as it comes; raises UpstreamError when it breaks off."""
         connection = self.connection
         assert connection is not None
+        await self.remember(answer, None)
         self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s
@@ -242,13 +266,24 @@ class Transfer:
 
     async def _read(self) -> bytes:
         try:
-            return await self._arrival.content.readany()
+            data = await self._arrival.content.readany()
         except web.RequestPayloadError as failure:
             raise GatewayError(BAD_FRAMING, str(failure)) from failure
         except ConnectionError as failure:
             raise ClientGoneError from failure
+        if self._exchange.named is not None:
+            self._exchange.named.saw(data)
+        return data
 
     def inform(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> None:
         """Pass a 1xx answer (103 Early Hints) on to a client that can understand it."""
         if self._head.version >= (1, 1) and not self._arrival.client_gone:
             self._arrival.write(wire.informational(status, headers))
+
+
+def _is_live(answer: AnswerHead) -> bool:
+    """Its body comes as things happen: nobody can wait for all of it first."""
+    streams = (value for name, value in answer.headers if name.lower() == b"content-type")
+    return answer.length is None and (
+        not answer.chunked or any(value.startswith(b"text/event-stream") for value in streams)
+    )

@@ -74,6 +74,8 @@ class StoredAnswer:
     headers: tuple[tuple[str, str], ...]
     body: bytes | None
     charge: Charge | None
+    body_print: str | None = None
+    """SHA-256 of the request's body; None: not known, or not to be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ def _packed(answer: StoredAnswer) -> bytes:
         "headers": answer.headers,
         "kept": answer.body is not None,
         "charge": None if charge is None else [dict(charge.amounts), charge.asset],
+        "body_print": answer.body_print,
     }
     return orjson.dumps(head) + b"\n" + (answer.body or b"")
 
@@ -159,6 +162,7 @@ def _unpacked(stored: bytes | str) -> StoredAnswer:
         tuple((name, value) for name, value in head["headers"]),
         body if head["kept"] else None,
         None if charge is None else Charge(charge[0], charge[1]),
+        head["body_print"],
     )
 
 

@@ -145,7 +145,7 @@ NAMES = (
 )  # fmt: skip
 
 OUTCOMES = frozenset({
-    "relayed", "denied", "rate-limited", "refused", "overrun", "usage",
+    "relayed", "replayed", "denied", "rate-limited", "refused", "overrun", "usage",
     "upstream-failed", "store-failed", "client-gone", "internal",
 })  # fmt: skip
 """How a request ended, seen from the client."""
@@ -163,7 +163,7 @@ ASKED = frozenset({"answered", "failed"})
 CALLED = frozenset({"told", "failed", "forbidden"})
 DOUBT_OUTCOMES = frozenset({"found", "not-found", "committed", "released"})
 VERBS = frozenset({
-    "reserve", "reserve_many", "grow", "extend", "commit", "release", "expire", "adjust", "remove", "snapshot",
+    "reserve", "reserve_many", "grow", "split", "extend", "commit", "release", "expire", "adjust", "remove", "snapshot",
     "holders", "open_books", "audit", "repair",
 })  # fmt: skip
 CODES = frozenset(error.code for error in vars(gateway.errors).values() if isinstance(error, Error))

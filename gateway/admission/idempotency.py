@@ -1,0 +1,49 @@
+"""Idempotency keys: which name a client gives its request, and what makes it the same request.
+
+The header is that of draft-ietf-httpapi-idempotency-key-header: a String of RFC 9651; the bare text
+that many clients send is taken as well.
+"""
+
+import hashlib
+import re
+
+from gateway.admission.head import Head
+from gateway.errors import BAD_HEADER, Refusal
+
+HEADER = b"idempotency-key"
+METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+"""The others change nothing, so a repeat of them needs no name."""
+BODY_COMPARED_MAX = 1024 * 1024
+"""Bodies of a known length up to here are compared with the first one's, larger ones by their
+length and digest headers only."""
+
+_QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_BARE = re.compile(rb"[!#-+\--:<-~]+")
+_SAYS_WHAT = (b"content-type", b"content-length", b"content-digest", b"content-md5",
+              b"content-encoding", b"x-amz-content-sha256")  # fmt: skip
+
+
+def client_key(head: Head) -> str | Refusal | None:
+    """The name of this request; None if it has none."""
+    value = head.get(HEADER)
+    if value is None or head.method not in METHODS:
+        return None
+    quoted = _QUOTED.fullmatch(value)
+    text = re.sub(rb"\\(.)", rb"\1", quoted[1]) if quoted else value
+    if not 1 <= len(text) <= 255 or not (quoted or _BARE.fullmatch(value)):
+        return Refusal(BAD_HEADER, "Idempotency-Key is not a string of 1 to 255 characters")
+    return text.decode("ascii")
+
+
+def fingerprint(head: Head) -> str:
+    """What two requests of one name must have in common."""
+    digest = hashlib.sha256()
+    for part in (head.method.encode(), head.target.encode("utf-8", "surrogateescape")):
+        digest.update(part + b"\n")
+    for name in _SAYS_WHAT:
+        digest.update(name + b":" + (head.get(name) or b"") + b"\n")
+    return digest.hexdigest()
+
+
+def compares_body(head: Head) -> bool:
+    return not head.chunked and 0 < (head.length or 0) <= BODY_COMPARED_MAX
