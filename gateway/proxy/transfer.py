@@ -269,7 +269,7 @@ class Transfer:
             data = await self._arrival.content.readany()
         except web.RequestPayloadError as failure:
             raise GatewayError(BAD_FRAMING, str(failure)) from failure
-        except ConnectionError as failure:
+        except OSError as failure:  # Not only ConnectionError: TLS that breaks, a time-out of TCP.
             raise ClientGoneError from failure
         if self._exchange.named is not None:
             self._exchange.named.saw(data)

@@ -1,6 +1,8 @@
 """Listeners: TLS with a certificate that can change, unix sockets, reload, and the admin side."""
 
 import asyncio
+import os
+import socket
 import ssl
 from pathlib import Path
 
@@ -32,6 +34,35 @@ async def test_tls_outside_and_inside(fake: Store, tmp_path: Path) -> None:
             assert answer.status == 201
         assert rig.upstream.requests[0].get(b"x-forwarded-proto") == b"https"
         assert await rig.standing() == (100, 0)
+
+
+def listening_on_tls(authority: Authority, *more: str) -> Wishes:
+    pair = authority.issue("localhost")
+    lines = [f'tls_cert = "{pair.cert}"', f'tls_key = "{pair.key}"', *more]
+    return Wishes(server="\n".join(lines))
+
+
+async def test_tls_that_breaks_within_a_body_is_a_client_that_has_gone(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure row 29"""
+    authority = Authority(tmp_path)
+    async with running(fake, tmp_path, wishes=listening_on_tls(authority)) as rig:
+        _, writer = await asyncio.open_connection(
+            "localhost", rig.port, ssl=client_context(str(authority.ca_file))
+        )
+        writer.write(
+            f"PUT /files/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+            f"Content-Length: 1000\r\n\r\n".encode()
+            + b"x" * 500
+        )
+        await rig.upstream.until(lambda: rig.upstream.bytes_in > 500)
+        with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as below:
+            below.send(b"no record of TLS at all" * 10)
+        await rig.settled()
+        writer.transport.abort()
+    assert b'"level":"ERROR"' not in rig.log_bytes()
+    assert b'"outcome":"client-gone"' in rig.log_bytes()
 
 
 async def test_a_unix_socket_as_listener(fake: Store, tmp_path: Path) -> None:
