@@ -57,7 +57,7 @@ from gateway.records.doubts import Doubts
 from gateway.records.idempotency import Idempotency
 from gateway.records.identities import Identities
 from gateway.records.invalidation import Changed
-from gateway.settings import Configuration
+from gateway.settings import Configuration, Settings
 from gateway.tasks import TaskSet
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.loop_lag import LoopLag
@@ -178,7 +178,7 @@ class Gateway:
         if settings.tls_cert is not None and settings.tls_key is not None:
             self._tls = tls.server_context(settings.tls_cert, settings.tls_key)
         self._server = PublicServer(self.handler, connection_limits(settings), _refused)
-        self._public = await _listen(self._server, settings.listen, self._tls)
+        self._public = await _listen(self._server, settings.listen, self._tls, settings)
         self.public_address = self._public.address
         self.admin_address = await self._start_admin()
 
@@ -291,7 +291,9 @@ class Gateway:
         await self._admin.setup()
         assert self._admin.server is not None
         context = self._tls if settings.admin_tls else None
-        self._admin_listener = await _listen(self._admin.server, settings.admin_listen, context)
+        self._admin_listener = await _listen(
+            self._admin.server, settings.admin_listen, context, settings
+        )
         return self._admin_listener.address
 
 
@@ -364,13 +366,17 @@ async def _reloads(
 
 
 async def _listen(
-    protocol: Callable[[], asyncio.Protocol], address: Address, context: ssl.SSLContext | None
+    protocol: Callable[[], asyncio.Protocol],
+    address: Address,
+    context: ssl.SSLContext | None,
+    settings: Settings,
 ) -> Listener:
+    handshake_s = settings.header_timeout_s
     match address:
         case TcpAddress(host, port):
-            return await listen_tcp(protocol, host, port, context)
+            return await listen_tcp(protocol, host, port, context, handshake_s)
         case _:
-            return await listen_unix(protocol, address.path, context)
+            return await listen_unix(protocol, address.path, context, handshake_s)
 
 
 def _refused(refusal: Refusal) -> bytes:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 BACKLOG = 4_096
+HANDSHAKE_S = 10.0
+"""The longest a handshake of TLS may take: until it is over, nothing else limits the connection."""
 
 
 class Listener:
@@ -31,11 +33,18 @@ async def listen_tcp(
     host: str,
     port: int,
     context: ssl.SSLContext | None,
+    handshake_s: float = HANDSHAKE_S,
 ) -> Listener:
     """`host` "" is every interface, port 0 any free one. Raises OSError."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        protocol, host or None, port, ssl=context, backlog=BACKLOG, reuse_address=True
+        protocol,
+        host or None,
+        port,
+        ssl=context,
+        backlog=BACKLOG,
+        reuse_address=True,
+        ssl_handshake_timeout=None if context is None else handshake_s,
     )
     bound_host, bound_port = server.sockets[0].getsockname()[:2]
     shown = f"[{bound_host}]" if server.sockets[0].family == socket.AF_INET6 else bound_host
@@ -43,13 +52,22 @@ async def listen_tcp(
 
 
 async def listen_unix(
-    protocol: Callable[[], asyncio.Protocol], path: str, context: ssl.SSLContext | None
+    protocol: Callable[[], asyncio.Protocol],
+    path: str,
+    context: ssl.SSLContext | None,
+    handshake_s: float = HANDSHAKE_S,
 ) -> Listener:
     """Takes over the socket that a gateway left behind when it died, but not one that is in use,
     nor anything that is not a socket. Raises OSError."""
     await asyncio.to_thread(_clear, path)
     loop = asyncio.get_running_loop()
-    server = await loop.create_unix_server(protocol, path, ssl=context, backlog=BACKLOG)
+    server = await loop.create_unix_server(
+        protocol,
+        path,
+        ssl=context,
+        backlog=BACKLOG,
+        ssl_handshake_timeout=None if context is None else handshake_s,
+    )
     return Listener(server, f"unix:{path}", path)
 
 

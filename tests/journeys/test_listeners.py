@@ -65,6 +65,16 @@ async def test_tls_that_breaks_within_a_body_is_a_client_that_has_gone(
     assert b'"outcome":"client-gone"' in rig.log_bytes()
 
 
+async def test_a_handshake_that_does_not_go_on_is_broken_off(fake: Store, tmp_path: Path) -> None:
+    """failure row 32: it would hold a connection that no other limit counts."""
+    wishes = listening_on_tls(Authority(tmp_path), 'header_timeout = "300ms"')
+    async with running(fake, tmp_path, wishes=wishes) as rig:
+        reader, writer = await asyncio.open_connection("localhost", rig.port)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+
+
 async def test_a_unix_socket_as_listener(fake: Store, tmp_path: Path) -> None:
     path = tmp_path / "public.sock"
     async with running(fake, tmp_path, wishes=Wishes(listen=f"unix:{path}")) as rig:
