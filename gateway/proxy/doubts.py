@@ -9,7 +9,7 @@ once whoever comes to it. One that comes after the lease has ended is a late com
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from gateway.admission.measure import Counts, actual_lines
@@ -113,7 +113,7 @@ class DoubtDesk:
             case Found(size):
                 counts = _counts(doubt, route, size)
                 amounts = actual_lines(route, counts)
-                await self._settler.commit(terms, doubt.reservation, amounts, asset=doubt.asset)
+                await self._commit(terms, doubt, amounts)
                 outcome = "found"
             case NotFound():
                 await self._settler.release(doubt.account, doubt.reservation, reason="not-found")
@@ -122,7 +122,7 @@ class DoubtDesk:
                 await self._rows.look_again(doubt, LOOK_AGAIN_MS)
                 return False
             case Unclear() if route.on_expiry is OnExpiry.COMMIT:
-                await self._settler.commit(terms, doubt.reservation, doubt.held, asset=doubt.asset)
+                await self._commit(terms, doubt, doubt.held)
                 outcome = "committed"
             case Unclear():
                 await self._settler.release(doubt.account, doubt.reservation, reason="in-doubt")
@@ -130,6 +130,11 @@ class DoubtDesk:
         self._metrics.doubt_resolved(outcome)
         await self._rows.close(doubt)
         return True
+
+    async def _commit(self, terms: Terms, doubt: Doubt, amounts: Mapping[str, int]) -> None:
+        await self._settler.commit(terms, doubt.reservation, amounts, asset=doubt.asset)
+        if doubt.asset is not None and self._live().owners_matter:
+            await self._settler.own(terms, doubt.asset)
 
     async def _ask(self, route: Route, probe: Probe, doubt: Doubt) -> Found | NotFound | Unclear:
         """The upstream's word; Unclear when it does not give it."""

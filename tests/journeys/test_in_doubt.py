@@ -7,6 +7,7 @@ import pytest
 
 from gateway.ledger.store import Store
 from gateway.proxy import doubts
+from gateway.records.assets import Owners
 from gateway.records.doubts import Doubts
 from tests.journeys.rig import Rig, Wishes, running
 from tests.upstreams import Answer, Hang, Request, Reset, Script, Step
@@ -56,6 +57,27 @@ async def test_what_the_probe_finds_is_charged_as_it_is(fake: Store, tmp_path: P
         assert await rig.standing("uploads") == (1, 0)
         probe = rig.upstream.requests[1]
         assert (probe.method, probe.target) == (b"HEAD", b"/files/a")
+
+
+async def test_what_the_probe_finds_has_its_owner(fake: Store, tmp_path: Path) -> None:
+    """Who is charged for its downloads by those who have no key."""
+    shared = """
+[[routes]]
+name = "shared"
+methods = ["GET"]
+path = "/shared/{name...}"
+upstream = "files"
+policy = "download"
+auth = []
+account = "asset"
+asset = "files/{name}"
+"""
+    found = probed(Answer(200, length=90))
+    asked = Wishes(upload=PROBED, answer_timeout="200ms", extra=shared)
+    async with running(fake, tmp_path, *unanswered(found), wishes=asked) as rig:
+        await doubtful_put(rig)
+        await resolved(rig)
+        assert await Owners(fake.client).find("files/a") == "acme"
 
 
 async def test_what_is_not_there_is_released(fake: Store, tmp_path: Path) -> None:
