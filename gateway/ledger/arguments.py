@@ -20,6 +20,8 @@ BATCH_MAX = 1_000
 
 Items = Sequence[tuple[str, Sequence[Line]]]
 """Ids and what is wanted for each."""
+Shares = Sequence[tuple[str, Mapping[str, int]]]
+"""Ids and what each gets: meter → amount."""
 
 _NO_RATE = (b"0", b"0")
 
@@ -45,6 +47,19 @@ def bad_items(terms: Terms, items: Items) -> Refused | None:
             return refused
         if not lines or any(line.least != line.most for line in lines):
             return Refused(INVALID_AMOUNT, f"{name} has no lines, or one without a known amount")
+    return None
+
+
+def bad_shares(terms: Terms, reservation_id: str, shares: Shares) -> Refused | None:
+    if refused := bad_ids([name for name, _ in shares]):
+        return refused
+    for name, amounts in shares:
+        if refused := bad_amounts(terms, amounts):
+            return refused
+        if not amounts:
+            return Refused(INVALID_AMOUNT, f"{name} would get nothing")
+        if name == reservation_id:
+            return Refused(CONTENT_MISMATCH, f"{name} cannot be split into itself")
     return None
 
 
@@ -110,6 +125,15 @@ def item_words(items: Items, meters: Sequence[str]) -> Iterator[bytes]:
             yield b"%d" % line.most
 
 
+def share_words(shares: Shares) -> Iterator[bytes]:
+    for name, amounts in shares:
+        yield name.encode()
+        yield b"%d" % len(amounts)
+        for meter, amount in amounts.items():
+            yield meter.encode()
+            yield b"%d" % amount
+
+
 def amount_words(
     frame: Frame, meters: Sequence[str], amounts: Mapping[str, int]
 ) -> Iterator[bytes]:
@@ -149,6 +173,15 @@ def print_of_batch(terms: Terms, items: Items, partial: bool) -> bytes:
         f"{name!r}:{line.meter}={line.most}" for name, lines in items for line in lines
     )
     return _fingerprint(f"batch;{content};{partial};{terms.key_id!r};{terms.subject!r}")
+
+
+def print_of_shares(reservation_id: str, shares: Shares) -> bytes:
+    content = ";".join(
+        f"{name!r}:{meter}={amounts[meter]}"
+        for name, amounts in shares
+        for meter in sorted(amounts)
+    )
+    return _fingerprint(f"split;{reservation_id!r};{content}")
 
 
 def print_of_amounts(amounts: Mapping[str, int], asset: str | None = None) -> bytes:

@@ -26,11 +26,13 @@ from gateway.clock import StoreClock
 from gateway.ledger import replies, scripts
 from gateway.ledger.arguments import (
     Items,
+    Shares,
     amount_words,
     bad_amounts,
     bad_deltas,
     bad_items,
     bad_lines,
+    bad_shares,
     item_words,
     line_words,
     meters_of,
@@ -38,9 +40,11 @@ from gateway.ledger.arguments import (
     print_of_amounts,
     print_of_batch,
     print_of_lines,
+    print_of_shares,
     rate_field,
     rate_words,
     room_words,
+    share_words,
     text_word,
 )
 from gateway.ledger.frame import Frame, Terms
@@ -55,6 +59,7 @@ from gateway.ledger.outcomes import (
     RateLimited,
     Refused,
     Settled,
+    Split,
 )
 from gateway.ledger.quota import OpenReservation, Snapshot
 from gateway.ledger.runner import Arguments, Runner
@@ -193,6 +198,23 @@ class Ledger:
             scripts.GROW, terms, arguments, RESERVE_PATIENCE_S
         )
         return replies.grown(reservation_id, frame, lines, reply)
+
+    async def split(
+        self, terms: Terms, reservation_id: str, items: Shares, *, lease_ms: int
+    ) -> Split | Refused:
+        """Share out what an open reservation holds among up to BATCH_MAX new ones, each with a
+        lease of its own. What none of them gets stays with the original, which stays open, also
+        with nothing left. No counter moves. A repeat replays; more than it holds is refused."""
+        if refused := bad_shares(terms, reservation_id, items):
+            return refused
+        keys = keys_of(terms.account)
+        args = (
+            *(self._now(), reservation_id.encode(), print_of_shares(reservation_id, items)),
+            *(b"%d" % lease_ms, *share_words(items)),
+        )
+        names = (keys.books, keys.reservations, keys.leases)
+        reply = await self._scripts.settle(scripts.SPLIT, names, args)
+        return replies.split(terms.account, reservation_id, items, reply)
 
     async def extend(self, account: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
         """Let the leases end `lease_ms` from now. Returns the ids that were not OPEN any more."""

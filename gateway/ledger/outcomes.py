@@ -103,6 +103,17 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """`items` are the new reservations, without counters, since none has moved. `rest` is what the
+    original `id` still holds, meter → amount; empty when a replay finds that it has ended since."""
+
+    id: str
+    items: tuple[Granted, ...]
+    rest: Mapping[str, int]
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Adjusted:
     """`used` moved without a reservation; `deltas` is meter → signed change."""
 

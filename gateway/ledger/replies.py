@@ -19,7 +19,7 @@ from gateway.errors import (
     UNKNOWN_RESERVATION,
     StoreError,
 )
-from gateway.ledger.arguments import Items, meters_of
+from gateway.ledger.arguments import Items, Shares, meters_of
 from gateway.ledger.frame import Counter, Frame
 from gateway.ledger.outcomes import (
     Adjusted,
@@ -32,6 +32,7 @@ from gateway.ledger.outcomes import (
     RateState,
     Refused,
     Settled,
+    Split,
 )
 from gateway.ledger.quota import ACCOUNT_SCOPE, OpenReservation, Quota, Snapshot
 from gateway.ledger.reservation import State
@@ -132,6 +133,27 @@ def grown(
         case [b"denied", *words]:
             return Denied(reservation_id, *_quota_and_asked(frame, words))
     return _refused(frame.account, reservation_id, reply)
+
+
+def split(account: str, reservation_id: str, items: Shares, reply: Reply) -> Split | Refused:
+    match reply:
+        case [b"split", letters, left, *records]:
+            state, known = letters.decode()[:1], letters.decode()[1:]
+            rest = by_account_meter(lines_of(left.decode())) if state == State.OPEN.value else {}
+            states = known or State.OPEN.value * len(items)
+            granted = (
+                _share(*item, record.decode(), State(letter), replayed=bool(known))
+                for item, record, letter in zip(items, records, states, strict=True)
+            )
+            return Split(reservation_id, tuple(granted), rest, replayed=bool(known))
+        case [b"short", name, asked, held]:
+            what = f"{int(asked)} of {name.decode()} is more than the {int(held)} that are left"
+            return Refused(INVALID_AMOUNT, f"{what} of {reservation_id}", State.OPEN)
+        case [b"mismatch", _, name]:
+            return _refused(account, name.decode(), reply[:2])
+        case [b"forgotten", name]:
+            return _refused(account, name.decode(), [b"unknown"])
+    return _refused(account, reservation_id, reply)
 
 
 def gone(account: str, reply: Reply) -> tuple[str, ...]:
@@ -257,6 +279,14 @@ def _batch(
         known = State(letter) if letter != "g" else State.OPEN
         granted.append(Granted(name, amounts, quotas, rate, known, letter != "g"))
     return Batch(tuple(granted), tuple(name for name, _ in items if name in left), denied, rate)
+
+
+def _share(
+    name: str, asked: Mapping[str, int], lines: str, state: State, *, replayed: bool
+) -> Granted:
+    held = by_account_meter(lines_of(lines))
+    amounts = {meter: held[meter] for meter in asked}
+    return Granted(name, amounts, (), state=state, replayed=replayed)
 
 
 def _by_meter(quotas: Iterable[Quota]) -> dict[str, tuple[Quota, ...]]:

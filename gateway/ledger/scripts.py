@@ -38,6 +38,7 @@ OPEN_BOOKS = load("open_books")
 RESERVE = load("reserve")
 RESERVE_MANY = load("reserve_many")
 GROW = load("grow")
+SPLIT = load("split")
 EXTEND = load("extend")
 COMMIT = load("commit")
 RELEASE = load("release")
@@ -49,6 +50,6 @@ HOLDERS = load("holders")
 REPAIR = load("repair")
 
 ALL = (
-    *(OPEN_BOOKS, RESERVE, RESERVE_MANY, GROW, EXTEND, COMMIT, RELEASE, EXPIRE),
+    *(OPEN_BOOKS, RESERVE, RESERVE_MANY, GROW, SPLIT, EXTEND, COMMIT, RELEASE, EXPIRE),
     *(ADJUST, REMOVE, SNAPSHOT, HOLDERS, REPAIR),
 )

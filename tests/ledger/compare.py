@@ -1,10 +1,11 @@
 """Whether the ledger's outcome is the model's, and if not, in what they differ."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from gateway.ledger.outcomes import Refused
+from tests.ledger.model import DamagedError
 
 UNKNOWN = object()
 """The outcome of a verb that nobody was told of."""
@@ -30,3 +31,10 @@ def _differences(real: Any, expected: Any) -> Iterator[str]:
 
 def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def or_damaged(verb: Callable[[], Any]) -> Any:
+    try:
+        return verb()
+    except DamagedError:
+        return DamagedError

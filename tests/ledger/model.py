@@ -115,7 +115,7 @@ class Model:
         self, at_ms: int, terms: Terms, name: str, lines: Sequence[Line]
     ) -> Granted | Denied | Refused:
         now, frame = self.at(at_ms, terms)
-        if (refused := self._not_open(name, now)) is not None:
+        if (refused := self.not_open(name, now)) is not None:
             return refused
         record = self.records[name]
         if (short := self._make_room(now, frame, lines, record.held)) is not None:
@@ -334,7 +334,7 @@ class Model:
         assert isinstance(state, State)
         return State.EXPIRED if state is State.OPEN and self.leases[name] <= now else state
 
-    def _not_open(self, name: str, now: int) -> Refused | None:
+    def not_open(self, name: str, now: int) -> Refused | None:
         if name not in self.records:
             return Refused(UNKNOWN_RESERVATION, "")
         if self.records[name].state == ADJUSTMENT:

@@ -3,13 +3,18 @@
 As in the model that it works on, everything is a dict and nothing knows of Lua or Redis.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from gateway.catalog.plans import RateLimit
-from gateway.errors import CONTENT_MISMATCH
-from gateway.ledger.arguments import Items
+from gateway.errors import (
+    CONTENT_MISMATCH,
+    INVALID_AMOUNT,
+    UNKNOWN_RESERVATION,
+)
+from gateway.ledger.arguments import Items, Shares
 from gateway.ledger.frame import Frame, Terms
-from gateway.ledger.outcomes import Batch, Denied, Granted, RateLimited, Refused
+from gateway.ledger.outcomes import Batch, Denied, Granted, RateLimited, Refused, Split
 from gateway.ledger.quota import Quota
 from gateway.ledger.reservation import State
 from tests.ledger.model import BATCH, Model, Record, known_state
@@ -60,12 +65,64 @@ def reserve_many(
     granted = []
     for name, state in ((name, states[name]) for name, _ in items if name in states):
         record = known.get(name) or model.records[name]
-        amounts = {c.removeprefix("a/"): n for c, n in record.held.items() if c[:2] == "a/"}
-        amounts = {line.meter: amounts[line.meter] for line in dict(items)[name]}
+        amounts = _own(record, [line.meter for line in dict(items)[name]])
         quotas = model.quotas(frame, amounts)
         granted.append(Granted(name, amounts, quotas, standing, state, name in known))
     left = tuple(name for name, _ in items if name not in states)
     return Batch(tuple(granted), left, denied, standing)
+
+
+def split(model: Model, at_ms: int, name: str, items: Shares, *, lease_ms: int) -> Split | Refused:
+    now = max(at_ms, model.seen_ms)
+    content = ("split", name, [(each, dict(amounts)) for each, amounts in items])
+    known = {each: model.records[each] for each, _ in items if each in model.records}
+    for each, record in known.items():
+        if record.content != content:
+            return Refused(CONTENT_MISMATCH, "", _state_now(model, each, now))
+    if known:
+        return _split_again(model, now, name, items, known)
+    if (refused := model.not_open(name, now)) is not None:
+        return refused
+    original = model.records[name]
+    left = dict(original.held)
+    shares: dict[str, dict[str, int]] = {}
+    for each, amounts in items:
+        shares[each] = {c: n for m, n in amounts.items() for c in left if c.endswith(f"/{m}")}
+        for counter, amount in shares[each].items():
+            left[counter] -= amount
+    asked = {f"a/{meter}" for _, amounts in items for meter in amounts}
+    if not asked <= left.keys() or min(left.values()) < 0:
+        return Refused(INVALID_AMOUNT, "", State.OPEN)
+    model.seen_ms, original.held = now, left
+    for each, held in shares.items():
+        model.records[each] = Record(State.OPEN, content, original.keep_ms, held)
+        model.leases[each] = now + lease_ms
+    new = tuple(Granted(each, dict(amounts), ()) for each, amounts in items)
+    return Split(name, new, _own(original))
+
+
+def _split_again(
+    model: Model, now: int, name: str, items: Shares, known: Mapping[str, Record]
+) -> Split | Refused:
+    if len(known) < len(items):
+        return Refused(UNKNOWN_RESERVATION, "")
+    done = tuple(
+        Granted(each, _own(known[each], amounts), (), None, model.state_at(each, now), True)
+        for each, amounts in items
+    )
+    is_open = name in model.records and _state_now(model, name, now) is State.OPEN
+    return Split(name, done, _own(model.records[name]) if is_open else {}, replayed=True)
+
+
+def _own(record: Record, meters: Iterable[str] | None = None) -> dict[str, int]:
+    """Meter → amount that is held: of these meters, or of all."""
+    own = {c.removeprefix("a/"): amount for c, amount in record.held.items() if c.startswith("a/")}
+    return own if meters is None else {meter: own[meter] for meter in meters}
+
+
+def _state_now(model: Model, name: str, now: int) -> State | None:
+    state = known_state(model.records[name].state)
+    return state and model.state_at(name, now)
 
 
 def _share_out(

@@ -20,7 +20,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Line
 from gateway.ledger.transport import Transport
 from tests.ledger import model_batches
-from tests.ledger.compare import UNKNOWN, assert_same
+from tests.ledger.choices import shares
+from tests.ledger.compare import UNKNOWN, assert_same, or_damaged
 from tests.ledger.lossy import Lossy
 from tests.ledger.model import DAY_MS, DamagedError, Model
 from tests.ledger.scripts import script
@@ -65,6 +66,7 @@ class Simulation:
     grown: list[tuple[str, Terms, list[Line]]] = field(default_factory=list)
     committed: list[tuple[Any, ...]] = field(default_factory=list)
     batches: list[tuple[Any, ...]] = field(default_factory=list)
+    splits: list[tuple[Any, ...]] = field(default_factory=list)
     adjusted: list[tuple[Any, ...]] = field(default_factory=list)
     assets: list[str] = field(default_factory=list)
     added: int = 0
@@ -153,6 +155,27 @@ class Simulation:
             )
         assert_same(real, expected)
 
+    async def _split(self) -> None:
+        pick = self.pick
+        if self.splits and pick.random() < 0.3:
+            terms, name, items, lease_ms = pick.choice(self.splits[-8:])
+            if pick.random() < 0.2:
+                items = [*items[:-1], (items[-1][0], {"files": 7})]
+        else:
+            name, terms = self._any_name()
+            items = shares(pick, self.model.records.get(name), self._new_or_known)
+            items = [each for each in items if each[0] != name] or [("r", {"files": 1})]
+            lease_ms = pick.choice([1_000, 10_000, 600_000])
+            self.reserved += ((each, terms, [Line.exact("files", 1)], SINGLE) for each, _ in items)
+            self.splits.append((terms, name, items, lease_ms))
+        real = await self._verb(self.ledger.split(terms, name, items, lease_ms=lease_ms))
+        expected: Any = None
+        for _ in range(self.lossy.ran):
+            expected = model_batches.split(
+                self.model, self.store_ms, name, items, lease_ms=lease_ms
+            )
+        assert_same(real, expected)
+
     async def _grow(self) -> None:
         if self.grown and self.pick.random() < 0.2:
             name, terms, lines = self.pick.choice(self.grown[-5:])
@@ -191,7 +214,7 @@ class Simulation:
         real = await self._verb(self.ledger.commit(terms, name, actual, asset=asset))
         expected: Any = None
         for _ in range(self.lossy.ran):
-            expected = _or_damaged(
+            expected = or_damaged(
                 lambda: self.model.commit(self.store_ms, terms, name, actual, asset)
             )
         assert_same(real, expected)
@@ -240,7 +263,7 @@ class Simulation:
         real = await self._verb(self.ledger.remove(terms, asset))
         expected: Any = None
         for _ in range(self.lossy.ran):
-            expected = _or_damaged(lambda: self.model.remove(self.store_ms, terms, asset))
+            expected = or_damaged(lambda: self.model.remove(self.store_ms, terms, asset))
         assert_same(real, expected)
 
     async def _snapshot(self) -> None:
@@ -339,6 +362,11 @@ class Simulation:
             lines.append(Line(meter, least, most))
         return lines
 
+    def _new_or_known(self, ahead: int) -> str:
+        """Mostly an id that was never used; the one so far ahead of all that were."""
+        known = self.reserved and self.pick.random() < 0.01
+        return self.pick.choice(self.reserved)[0] if known else f"r{len(self.reserved) + ahead}"
+
     def _any_name(self) -> tuple[str, Terms]:
         """Mostly an open reservation; sometimes one that has ended or never was."""
         pick = self.pick
@@ -352,6 +380,7 @@ class Simulation:
 _WEIGHTS = {
     "reserve": 35,
     "reserve_many": 5,
+    "split": 3,
     "commit": 20,
     "grow": 12,
     "release": 7,
@@ -361,10 +390,3 @@ _WEIGHTS = {
     "adjust": 4,
     "expire": 2,
 }
-
-
-def _or_damaged(verb: Callable[[], Any]) -> Any:
-    try:
-        return verb()
-    except DamagedError:
-        return DamagedError

@@ -5,6 +5,7 @@
     tick 31s
     commit A storage=45 as x.bin    -> committed late 45+0/100
     reserve_many A storage=60 | B storage=60    -> denied 120 of 0+0/100 left A B
+    split A into B storage=10 | C storage=20    -> split B C rest storage=30
 
 A line is a verb, its words, and after `->` the outcome in words; without `->` any outcome will do.
 The store's time moves by `tick` and `at` alone.
@@ -33,6 +34,7 @@ from gateway.ledger.outcomes import (
     RateLimited,
     Refused,
     Settled,
+    Split,
 )
 from gateway.ledger.quota import Quota
 from gateway.ledger.reservation import State
@@ -195,6 +197,13 @@ async def _reserve_many(stage: Stage, words: list[str]) -> str:
     return _said(outcome)
 
 
+async def _split(stage: Stage, words: list[str]) -> str:
+    (name, _, *rest), options = _options(words, "lease")
+    items = [(each, _amounts(amounts)) for each, amounts in _items(rest)]
+    lease_ms = ms_of(options["lease"]) if "lease" in options else stage.lease_ms
+    return _said(await stage.ledger.split(stage.terms, name, items, lease_ms=lease_ms))
+
+
 async def _grow(stage: Stage, words: list[str]) -> str:
     lines = _lines(words[1:])
     return _said(await stage.ledger.grow(stage.terms, words[0], lines), lines)
@@ -264,6 +273,7 @@ async def _limit(stage: Stage, words: list[str]) -> str:
 _VERBS: dict[str, Callable[[Stage, list[str]], Awaitable[str]]] = {
     "reserve": _reserve,
     "reserve_many": _reserve_many,
+    "split": _split,
     "grow": _grow,
     "commit": _commit,
     "release": _release,
@@ -278,7 +288,7 @@ _VERBS: dict[str, Callable[[Stage, list[str]], Awaitable[str]]] = {
     "limit": _limit,
 }
 
-Outcome = Granted | Denied | Batch | RateLimited | Refused | Settled | Expired | Adjusted
+Outcome = Granted | Denied | Batch | Split | RateLimited | Refused | Settled | Expired | Adjusted
 
 
 def _said(outcome: Outcome, lines: list[Line] | None = None) -> str:
@@ -304,6 +314,11 @@ def _words(outcome: Outcome, lines: list[Line]) -> Iterator[str]:
             yield "" if denied is None else _said(denied)
             yield " ".join(("left", *left)) if left else ""
             yield "again" if any(each.replayed for each in granted) else ""
+        case Split(items=items, rest=rest):
+            yield "split"
+            yield from (each.id + _ended(each.state) for each in items)
+            yield "rest" if rest else ""
+            yield from (f"{meter}={amount}" for meter, amount in rest.items())
         case RateLimited(rate=rate):
             yield f"limited for {rate.retry_after_ms}ms"
         case Refused(error=error, state=state):

@@ -302,6 +302,7 @@ async def test_an_account_without_books_is_a_loss_and_not_an_empty_account(stage
     assert (caught.value.error, caught.value.transient) == (STORE_LOST, False)
     for words in (
         "reserve_many A storage=1",
+        "split A into B storage=1",
         "grow A storage=1",
         "commit A storage=1",
         "release A",

@@ -71,7 +71,7 @@ async def test_what_is_no_amount_is_refused_before_redis_hears_of_it(amount: Any
     assert isinstance(upside_down, Refused)
 
 
-@pytest.mark.parametrize("verb", ["RESERVE", "RESERVE_MANY", "GROW", "COMMIT", "ADJUST"])
+@pytest.mark.parametrize("verb", ["RESERVE", "RESERVE_MANY", "SPLIT", "GROW", "COMMIT", "ADJUST"])
 async def test_what_is_no_amount_never_gets_past_a_script(stage: Stage, verb: str) -> None:
     """failure row 62: the second line of defence, for whoever calls the scripts otherwise."""
     await stage.open(storage=100)
@@ -91,6 +91,7 @@ async def test_what_is_no_amount_never_gets_past_a_script(stage: Stage, verb: st
     asking = {
         "RESERVE": listener.reserve(stage.terms, "B", [line], lease_ms=1_000),
         "RESERVE_MANY": listener.reserve_many(stage.terms, [("B", [line])], lease_ms=1_000),
+        "SPLIT": listener.split(stage.terms, "A", [("B", {"storage": 77})], lease_ms=1_000),
         "GROW": listener.grow(stage.terms, "A", [line]),
         "COMMIT": listener.commit(stage.terms, "A", {"storage": 77}),
         "ADJUST": listener.adjust(stage.terms, "J", {"storage": 77}, reason="x"),
