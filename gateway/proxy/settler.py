@@ -190,11 +190,17 @@ class Settler:
                 await self._persist(queue[0])
                 pending = queue.popleft()
                 if pending.number is not None:
-                    await self._journal.done(pending.number)
+                    await self._mark(pending.number)
         finally:
             self._draining.discard(account)
         if not queue:
             del self._queues[account]
+
+    async def _mark(self, number: int) -> None:
+        try:
+            await self._journal.done(number)
+        except OSError as failure:  # The next process repeats it, which is harmless.
+            log.warning("a settlement could not be marked as done: %s", failure)
 
     async def _persist(self, pending: _Pending) -> None:
         """Until the store has taken it, or has said that it never will."""

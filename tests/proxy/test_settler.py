@@ -189,3 +189,24 @@ async def test_a_guard_in_doubt_leaves_the_reservation_to_its_lease(house: House
         guard.leave_in_doubt()
     assert await house.standing() == (0, 100)
     assert len(house.heartbeat) == 0
+
+
+async def test_a_journal_that_takes_no_more_marks_holds_nothing_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 24: the store is back and the disk is full."""
+
+    async def full(number: int) -> None:
+        raise OSError(28, "no space left on device")
+
+    for name in ("one", "two"):
+        await house.reserve(name, 100)
+    house.cable.cut = True
+    for name in ("one", "two"):
+        await house.settler.commit(TERMS, name, {"storage_bytes": 60})
+    monkeypatch.setattr(house.journal, "done", full)
+    house.cable.cut = False
+    await house.settled()
+    assert await house.standing() == (120, 0)
+    await house.reserve("three", 100)
+    assert isinstance(await house.settler.commit(TERMS, "three", {"storage_bytes": 1}), Settled)
