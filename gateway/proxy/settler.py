@@ -8,7 +8,7 @@ settlement never waits behind admission: the ledger gives it its own connection.
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -56,6 +56,8 @@ class Settler:
         self._journal = journal
         self._terms_of = terms_of
         self._queues: dict[str, deque[_Pending]] = {}
+        self._writing: Counter[str] = Counter()
+        """How many settlements of an account are on their way into its queue."""
         self._draining: set[str] = set()
         self._tasks = TaskSet()
 
@@ -169,11 +171,14 @@ class Settler:
     async def _defer(self, settlement: Settlement, terms: Terms | None) -> None:
         """Write it down, then queue it; whoever comes meanwhile queues as well."""
         self._queues.setdefault(settlement.account, deque())
+        self._writing[settlement.account] += 1
         number: int | None = None
         try:
             number = await self._journal.append(settlement)
         except OSError as failure:
             log.error("a settlement could not be journalled, it is in memory only: %s", failure)
+        finally:
+            self._writing.subtract([settlement.account])
         self._enqueue(_Pending(settlement, terms, number))
 
     def _enqueue(self, pending: _Pending) -> None:
@@ -193,8 +198,9 @@ class Settler:
                     await self._mark(pending.number)
         finally:
             self._draining.discard(account)
-        if not queue:
+        if not queue and not self._writing[account]:
             del self._queues[account]
+            del self._writing[account]
 
     async def _mark(self, number: int) -> None:
         try:

@@ -210,3 +210,35 @@ async def test_a_journal_that_takes_no_more_marks_holds_nothing_up(
     assert await house.standing() == (120, 0)
     await house.reserve("three", 100)
     assert isinstance(await house.settler.commit(TERMS, "three", {"storage_bytes": 1}), Settled)
+
+
+async def test_order_is_kept_while_a_settlement_is_being_written_down(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was pending before it is taken just then, and a later one comes."""
+    for name in ("one", "two", "three"):
+        await house.reserve(name, 100)
+    await house.settler.commit(TERMS, "one", {"storage_bytes": 60}, asset="files/a")
+    house.cable.cut = True
+    await house.settler.release("acme", "three", reason="cut")
+    append, writing, go_on = house.journal.append, asyncio.Event(), asyncio.Event()
+
+    async def slow(settlement: Settlement) -> int:
+        writing.set()
+        await go_on.wait()
+        return await append(settlement)
+
+    monkeypatch.setattr(house.journal, "append", slow)
+    tasks = TaskSet()
+    tasks.start(house.settler.remove(TERMS, "files/a"), name="remove")
+    await writing.wait()
+    house.cable.cut = False
+    await house.settled()
+    tasks.start(
+        house.settler.commit(TERMS, "two", {"storage_bytes": 70}, asset="files/a"), name="commit"
+    )
+    await asyncio.sleep(0.01)
+    go_on.set()
+    await tasks.join()
+    await house.settled()
+    assert await house.standing() == (70, 0)
