@@ -189,7 +189,8 @@ class Transfer:
 
     @property
     def _repeatable(self) -> bool:
-        return not self._began and self._head.method in IDEMPOTENT
+        """Nothing of a body has been taken, and with none of it not even the head has gone out."""
+        return not self._began and (self._head.has_body or self._head.method in IDEMPOTENT)
 
     async def _send(
         self, connection: UpstreamConnection, request_head: bytes, cover: Cover | None

@@ -109,6 +109,31 @@ async def test_expect_is_answered_once_the_reservation_stands(rig: Rig) -> None:
     writer.close()
 
 
+async def test_a_connection_that_ends_before_the_body_has_begun_is_replaced(
+    fake: Store, tmp_path: Path
+) -> None:
+    """Also for a POST: the upstream has not heard of it yet."""
+    close = asyncio.Event()
+    kept = [Request(), Answer(201), Wait(close), Close()]
+    async with running(fake, tmp_path, kept, [Request(), Answer(201)]) as rig:
+        async with rig.session.post(
+            f"{rig.url}/files/warm", data=b"x", headers=rig.headers
+        ) as answer:
+            assert answer.status == 201
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(
+            f"POST /files/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+            "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        assert b" 100 " in await reader.readuntil(b"\r\n\r\n")
+        close.set()
+        await rig.upstream.until(lambda: rig.upstream.connections == 2)
+        writer.write(b"hello")
+        assert b" 201 " in await reader.readline()
+        writer.close()
+        assert await rig.standing() == (6, 0)
+
+
 async def test_an_upstream_error_releases(fake: Store, tmp_path: Path) -> None:
     """failure row 36"""
     for status in (400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 599):
