@@ -93,6 +93,7 @@ class Gateway:
             on_expired=self.metrics.expired,
             look_after_ms=_ms(settings.lease_s),
         )
+        self.ledger.on_extended = self._reaper.note_lasting
         self._heartbeat = Heartbeat(
             self.ledger,
             lease_ms=_ms(settings.lease_s),
@@ -277,7 +278,7 @@ class Gateway:
                 catalog=lambda: self.handler.live.catalog,
                 metrics=self.metrics,
                 clock=self._clock,
-                note=self._reaper.note,
+                note=self._reaper.note_lasting,
                 closed=lambda: DRAINING if self.handler.draining else self._watch.error,
             ),
             metrics=self.metrics,

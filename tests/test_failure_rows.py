@@ -8,11 +8,8 @@ TESTS = Path(__file__).parent
 ROWS = range(1, 69)
 
 WITH_JOBS = {
-    53: "job completions",
-    55: "jobs that never complete",
     57: "batches",
     58: "batches",
-    65: "callbacks",
 }
 """Rows about what outlives a request; the data path does not do that yet."""
 

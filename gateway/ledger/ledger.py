@@ -95,6 +95,8 @@ class Ledger:
     ) -> None:
         self._scripts = Runner(admission, settlement, clock, now_ms)
         self._now = self._scripts.now
+        self.on_extended: Callable[[str], None] | None = None
+        """Told of the account whenever leases were extended: they may outlive who did it."""
 
     # -- verbs on one reservation ----------------------------------------------------------------
 
@@ -225,6 +227,8 @@ class Ledger:
             args = (self._now(), b"%d" % lease_ms, *some)
             reply = await self._scripts.settle(scripts.EXTEND, (keys.books, keys.leases), args)
             gone += replies.gone(account, reply)
+        if self.on_extended is not None and len(gone) < len(ids):
+            self.on_extended(account)
         return tuple(gone)
 
     async def commit(

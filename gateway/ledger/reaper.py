@@ -75,6 +75,11 @@ class Reaper:
         if len(self._noted) >= NOTED_MAX:
             self._noted.clear()
         self._noted[account] = now_s
+        self.note_lasting(account)
+
+    def note_lasting(self, account: str) -> None:
+        """The account has an open reservation that nobody will note again: told to the store in any
+        case, because what was noted before may have been looked at and forgotten since."""
         self._fresh.add(account)
         if not self._telling:
             self._telling = True

@@ -3,6 +3,7 @@
 An answer that does not come, or says nothing, is no answer: whoever asked decides what then.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,8 @@ from gateway.proxy.live import Live
 from gateway.proxy.outside import Outside
 from gateway.proxy.pool import UpstreamPool
 from gateway.records.jobs import Job
+
+QUESTION_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +41,9 @@ class JobQuestions:
             "GET", target, pool.address.authority, [(b"Accept", b"application/json"), *fields]
         )
         try:
-            told = await ask_upstream(pool, question)
-        except UpstreamError as failure:
+            async with asyncio.timeout(QUESTION_S):
+                told = await ask_upstream(pool, question)
+        except (UpstreamError, TimeoutError) as failure:
             log.info("a question about a job was not answered: %s", failure)
             return None
         return json_fields.told(told.body) if 200 <= told.status < 300 else None
@@ -47,8 +51,9 @@ class JobQuestions:
     async def size(self, url: str, rule: JobRule) -> int | None:
         """The length of what is at a URL that the upstream named; None if it cannot be known."""
         try:
-            told = await self._head(url, rule)
-        except UpstreamError as failure:
+            async with asyncio.timeout(QUESTION_S):
+                told = await self._head(url, rule)
+        except (UpstreamError, TimeoutError) as failure:
             log.info("a size was not told: %s", failure)
             return None
         if told is None or not 200 <= told.status < 300 or not is_amount(told.length):

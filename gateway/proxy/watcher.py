@@ -3,9 +3,9 @@
     claim what is due → ask → settle, or extend the lease and look again later
                           lease over and no word → note that the job is missing
 
-Every gateway takes part; what one has claimed is not due for the others. A gateway asks about
-`CLAIMS_MAX` jobs in a round at most, `ABREAST` at a time. What a missing job held is free again; if
-its end is told after all, it is charged late.
+Every gateway takes part; what one has claimed is not due for the others, until the claim of a
+gateway that died has run out. A gateway asks about `ABREAST` jobs at a time and `ROUND_MAX` in a
+round. What a missing job held is free again; if its end is told after all, it is charged late.
 """
 
 import asyncio
@@ -21,9 +21,10 @@ from gateway.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 ROUND_S = 1.0
-CLAIM_MS = 120_000
-CLAIMS_MAX = 64
+ROUND_MAX = 64
 ABREAST = 8
+CLAIM_MS = 60_000
+"""More than the questions about one job take at most."""
 LEAST_MS = 500
 AGAIN_MOST_MS = 30_000
 """Between two questions that were not answered."""
@@ -43,15 +44,19 @@ class Watcher:
 
     async def round(self) -> int:
         """Look at what is due; how many that was. Raises StoreError."""
-        now_ms, due = await self._job_books.jobs.claim(CLAIMS_MAX, claim_ms=CLAIM_MS)
-        for start in range(0, len(due), ABREAST):
-            looks = (self._look(job, now_ms) for job in due[start : start + ABREAST])
+        looked = 0
+        while looked < ROUND_MAX:
+            now_ms, due = await self._job_books.jobs.claim(ABREAST, claim_ms=CLAIM_MS)
+            looks = (self._look(job, now_ms) for job in due)
             for failure in await asyncio.gather(*looks, return_exceptions=True):
                 if isinstance(failure, GatewayError):
                     log.warning("a job could not be looked at: %s", failure)
                 elif isinstance(failure, BaseException):
                     raise failure
-        return len(due)
+            looked += len(due)
+            if len(due) < ABREAST:
+                break
+        return looked
 
     async def _look(self, job: Job, now_ms: int) -> None:
         rule = self._job_books.rule_of(job)
@@ -80,8 +85,7 @@ class Watcher:
     async def _run(self) -> None:
         while True:
             try:
-                if await self.round() == CLAIMS_MAX:
-                    continue
+                await self.round()
             except StoreError as failure:
                 log.warning("jobs could not be looked at: %s", failure)
             await asyncio.sleep(ROUND_S)

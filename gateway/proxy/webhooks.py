@@ -19,8 +19,8 @@ from gateway.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 ROUND_S = 0.5
-CLAIM_MS = 60_000
-CLAIMS_MAX = 32
+CLAIM_MS = 30_000
+"""More than one call takes at most."""
 ABREAST = 8
 AGAIN_MS: Sequence[int] = (2_000, 10_000, 60_000, 300_000, 1_800_000, 7_200_000, 21_600_000)
 """After each try that failed; after the last one it is given up."""
@@ -48,10 +48,9 @@ class WebhookCaller:
         await self._tasks.stop()
 
     async def round(self) -> int:
-        """Call what is due; how many were called. Raises StoreError."""
-        due = await self._webhooks.claim(CLAIMS_MAX, claim_ms=CLAIM_MS)
-        for start in range(0, len(due), ABREAST):
-            await asyncio.gather(*(self._call(each) for each in due[start : start + ABREAST]))
+        """Call what is due, up to `ABREAST`; how many that was. Raises StoreError."""
+        due = await self._webhooks.claim(ABREAST, claim_ms=CLAIM_MS)
+        await asyncio.gather(*(self._call(each) for each in due))
         return len(due)
 
     async def _call(self, message: Message) -> None:
@@ -86,7 +85,7 @@ class WebhookCaller:
     async def _run(self) -> None:
         while True:
             try:
-                if await self.round() == CLAIMS_MAX:
+                if await self.round() == ABREAST:
                     continue
             except StoreError as failure:
                 log.warning("webhooks could not be looked at: %s", failure)

@@ -57,6 +57,34 @@ async def test_a_dead_gateways_reservations_end_on_an_account_nobody_asks_about(
     await alive.stop()
 
 
+async def test_what_outlives_its_request_is_looked_at_however_quiet_the_account_was(
+    store: Store,
+) -> None:
+    """Noted, looked at, forgotten; and then, while a note would still be as good as told, extended
+    for longer than anybody will note it."""
+    ledger = ledger_on(store)
+    await opened(ledger, "acme")
+    told: list[Expired] = []
+    gateway = Reaper(ledger, store.client, look_after_ms=1)
+    alive = Reaper(ledger, store.client, on_expired=told.append, round_s=0.01)
+    ledger.on_extended = gateway.note_lasting
+    await noted(gateway, store, "acme")
+    alive.start()
+
+    async def quiet() -> bool:
+        return not await busy(store)
+
+    await until(quiet)
+    await reserve(ledger, "acme", "r1", lease_ms=10_000)
+    assert await ledger.extend("acme", ("r1",), 300) == ()
+    async with asyncio.timeout(10):
+        while not told:  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(0.01)
+    assert told[0].count == 1
+    await gateway.stop()
+    await alive.stop()
+
+
 async def test_a_living_gateways_reservations_stay_and_are_looked_at_when_their_lease_ends(
     store: Store,
 ) -> None:
