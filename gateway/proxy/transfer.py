@@ -247,6 +247,7 @@ class Transfer:
                 exchange.waits(exchange.last_body_s)
                 await connection.drain(timeout_s)
                 exchange.goes_on(monotonic_s())
+        self._began = True  # Also an empty body: the head goes out now.
         if chunked:
             ahead += wire.LAST_CHUNK
         if ahead:

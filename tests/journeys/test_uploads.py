@@ -134,6 +134,21 @@ async def test_a_connection_that_ends_before_the_body_has_begun_is_replaced(
         assert await rig.standing() == (6, 0)
 
 
+async def test_a_post_that_was_sent_is_not_sent_again(fake: Store, tmp_path: Path) -> None:
+    kept = [Request(), Answer(201), Request(), Close()]
+    async with running(fake, tmp_path, kept, [Request(), Answer(201)], audited=False) as rig:
+        head = (
+            f"POST /files/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n"
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        for status in (b" 201 ", b" 502 "):
+            writer.write(head.encode() + b"0\r\n\r\n")
+            assert status in (await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+        assert len(rig.upstream.requests) == 2
+
+
 async def test_an_upstream_error_releases(fake: Store, tmp_path: Path) -> None:
     """failure row 36"""
     for status in (400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 599):
