@@ -39,6 +39,10 @@ async def test_books_on_a_cluster(store: Store) -> None:
         reserve A storage=60        -> granted 0+60/100
         reserve B storage=40        -> granted 0+100/100
         commit A storage=45 as x    -> committed 45+40/100
+        split B into C storage=10 | D storage=20    -> split C D rest storage=10
+        reserve_many E storage=5 | F storage=5      -> granted E F 45+50/100
+        reserve_many partial G storage=9 | H storage=1 -> \
+granted H 45+51/100 denied 9 of 45+50/100 left G
         """
     )
     redis: Any = store.client

@@ -10,7 +10,9 @@ from tests.ledger.stage import Stage, everything
 KEYS = keys_of("acme")
 
 
+SPLIT = "split A into C storage=1 | D storage=1"
 EVERY_VERB = (
+    "reserve_many B storage=1 files=1 | C storage=1",
     "reserve B storage=1 files=1",
     "grow A storage=50",
     "commit A storage=45 egress=3 files=1 as y",
@@ -38,10 +40,10 @@ async def prepared(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("broken", "verbs"),
     [
-        (KEYS.books, EVERY_VERB),
-        (KEYS.reservations, tuple(v for v in EVERY_VERB if not v.startswith("remove"))),
-        (KEYS.leases, (*EVERY_VERB[:4], "expire", "quota storage")),
-        (KEYS.forget, (*EVERY_VERB[:5], "expire", "quota storage")),
+        (KEYS.books, (*EVERY_VERB, SPLIT)),
+        (KEYS.reservations, (*(v for v in EVERY_VERB if not v.startswith("remove")), SPLIT)),
+        (KEYS.leases, (*EVERY_VERB[:5], "expire", "quota storage", SPLIT)),
+        (KEYS.forget, (*EVERY_VERB[:6], "expire", "quota storage")),
         (KEYS.assets, ("commit A storage=45 as y", "remove x")),
     ],
     ids=["books", "reservations", "leases", "forget", "assets"],
@@ -88,7 +90,11 @@ async def test_a_record_that_cannot_be_read_stops_a_verb_before_its_first_write(
     for damage in ("text", "O 1 2 3", "X 1 2 p - a/storage=1,"):
         await redis.hset(KEYS.reservations, "A", damage)
         before = await everything(stage.store)
-        for words in ("reserve A storage=40 egress=9", "grow A storage=1", "commit A", "release A"):
+        for words in (
+            *("reserve A storage=40 egress=9", "grow A storage=1", "commit A", "release A"),
+            *("reserve_many B storage=1 | A storage=1", "split A into B storage=1"),
+            "split X into A storage=1",
+        ):
             outcome = await stage.do(words)
             assert outcome.startswith(("damaged", "refused")), f"{words} -> {outcome}"
             assert await everything(stage.store) == before, words

@@ -146,10 +146,16 @@ async def test_a_full_store_refuses_reservations_and_lets_all_others_settle(
     await stage.do("commit F storage=10 as x")
     await stage.do("tick 1s")
     server.run("CONFIG", "SET", "maxmemory", 1)
-    for verb in ("reserve G storage=10", "grow A storage=20"):
+    line, terms = Line.exact("storage", 20), stage.terms
+    for asked in (
+        stage.ledger.reserve(terms, "G", [line], lease_ms=1_000),
+        stage.ledger.reserve_many(terms, [("G", [line]), ("H", [line])], lease_ms=1_000),
+        stage.ledger.grow(terms, "A", [line]),
+        stage.ledger.split(terms, "A", [("G", {"storage": 5})], lease_ms=1_000),
+    ):
         with pytest.raises(StoreError) as caught:
-            await _raising(stage, verb)
-        assert caught.value.error is STORE_FULL, verb
+            await asked
+        assert caught.value.error is STORE_FULL
     await stage.tell(
         """
         quota storage       -> 10+60/1000 peak 10
@@ -167,14 +173,6 @@ async def test_a_full_store_refuses_reservations_and_lets_all_others_settle(
     server.run("CONFIG", "SET", "maxmemory", 0)
     assert await stage.findings() == []
     await stage.tell("reserve G storage=10 -> granted 16+20/1000")
-
-
-async def _raising(stage: Stage, words: str) -> Any:
-    verb, name, amount = words.split()
-    line = Line.exact("storage", int(amount.partition("=")[2]))
-    if verb == "grow":
-        return await stage.ledger.grow(stage.terms, name, [line])
-    return await stage.ledger.reserve(stage.terms, name, [line], lease_ms=1_000)
 
 
 @pytest.mark.parametrize("skew_ms", [600_000, -600_000, 40 * 86_400_000])
