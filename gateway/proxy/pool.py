@@ -83,8 +83,10 @@ class UpstreamPool:
             return kept
         if self.open < self.upstream.connections_max:
             self._dialling += 1
-        elif (handed := await self._turn()) is not None:
-            return handed
+            return await self._dialled()
+        while (handed := await self._turn()) is not None:
+            if handed.usable:  # It may have ended on the way here.
+                return handed
         return await self._dialled()
 
     async def close(self) -> None:

@@ -133,6 +133,19 @@ async def test_beyond_the_bound_one_waits_for_a_connection_that_comes_back() -> 
         assert upstream.connections == 3
 
 
+async def test_a_connection_that_ends_as_it_is_handed_on_is_replaced() -> None:
+    async with serving(SERVE, connections_max=1) as (upstream, pool):
+        first = await pool.connect()
+        waiting = TaskSet().start(pool.connect(), name="waits for its turn")
+        await asyncio.sleep(0)
+        await exchange(first)
+        first.abort()
+        second = await waiting
+        assert second.usable
+        await exchange(second)
+        assert upstream.connections == 2
+
+
 async def test_waiting_has_an_end() -> None:
     async with ScriptedUpstream(SERVE) as upstream:
         limits = Upstream("u", upstream.url, connections_max=1, connect_timeout_s=0.1)
