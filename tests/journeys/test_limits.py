@@ -105,7 +105,9 @@ async def test_a_slow_head_is_408(fake: Store, tmp_path: Path) -> None:
 
 async def test_a_body_that_stalls_is_408_and_released(fake: Store, tmp_path: Path) -> None:
     """failure row 32"""
-    async with running(fake, tmp_path, wishes=Wishes(upload='body_idle = "500ms"')) as rig:
+    async with running(
+        fake, tmp_path, wishes=Wishes(upload='body_idle = "500ms"', server='lingering = "1s"')
+    ) as rig:
         answer = await rig.raw(
             f"PUT /files/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
             f"Content-Length: 1000\r\n\r\nx".encode()
