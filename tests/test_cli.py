@@ -7,17 +7,20 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from gateway.admin.command import Desk
 from gateway.admission.terms import terms_of
 from gateway.cli.main import app, main
 from gateway.cli.pages import amount_text
 from gateway.cli.session import desk
 from gateway.ledger.outcomes import Line
+from gateway.records.jobs import Jobs, Naming, NewJob
 from tests.redis_server import RedisServer
 
 CONFIGURATION = """
@@ -237,6 +240,34 @@ def test_a_reservation_is_released_on_the_record(shell: Shell) -> None:
     assert "stuck" in shell.said("ledger", "log")
 
 
+def test_a_job_is_listed_and_settled_on_the_record(shell: Shell) -> None:
+    shell.run("account", "create", "acme")
+    assert shell.said("job", "list", "acme") == "no jobs\n"
+    reserve(shell, "r-1", 1_000)
+    at_desk(shell, _lost_job)
+    (listed,) = shell.json("job", "list", "--stuck", "acme")["jobs"]
+    assert (listed["id"], listed["state"], listed["lines"]) == (
+        "j-1", "missing", {"storage_bytes": 1_000},
+    )  # fmt: skip
+    assert re.search(r"^j-1 +r-1 +work +missing stuck ", shell.said("job", "list", "acme"), re.M)
+    settle = ("job", "settle", "acme", "r-1", "--actual", "storage_bytes=1KiB", "--reason", "lost")
+    assert shell.said(*settle) == "charged for j-1: storage_bytes=1024\n"
+    assert shell.json("usage", "acme")["quotas"][0]["used"] == 1_024
+    assert shell.said("job", "list", "--stuck", "acme") == "no job is stuck\n"
+    (entry,) = shell.json("ledger", "log")["entries"]
+    assert (entry["verb"], entry["facts"]) == ("job settle", {"actual": {"storage_bytes": 1_024}})
+
+
+async def _lost_job(desk: Desk) -> None:
+    jobs = Jobs(desk.accounts.client)
+    new = NewJob("r-1", "acme", "work", {"storage_bytes": 1_000})
+    await jobs.open(new, lease_ms=60_000, keep_ms=3_600_000)
+    await jobs.name(Naming("acme", "r-1", "work", "j-1"), keep_ms=3_600_000)
+    job = await jobs.get("acme", "r-1")
+    assert job is not None
+    await jobs.miss(job)
+
+
 def test_nothing_is_in_doubt(shell: Shell) -> None:
     assert shell.json("ledger", "in-doubt") == {"doubts": []}
     assert shell.said("ledger", "in-doubt") == "nothing is in doubt\n"
@@ -245,12 +276,19 @@ def test_nothing_is_in_doubt(shell: Shell) -> None:
 def reserve(shell: Shell, name: str, amount: int) -> None:
     """As a gateway would."""
 
+    async def work(opened: Desk) -> None:
+        terms = terms_of(await opened.account("acme"), opened.catalog)
+        assert terms is not None
+        line = Line.exact("storage_bytes", amount)
+        await opened.ledger.reserve(terms, name, [line], lease_ms=60_000, note="upload")
+
+    at_desk(shell, work)
+
+
+def at_desk(shell: Shell, do: Callable[[Desk], Awaitable[None]]) -> None:
     async def work() -> None:
         async with desk(shell.config) as opened:
-            terms = terms_of(await opened.account("acme"), opened.catalog)
-            assert terms is not None
-            line = Line.exact("storage_bytes", amount)
-            await opened.ledger.reserve(terms, name, [line], lease_ms=60_000, note="upload")
+            await do(opened)
 
     with pytest.MonkeyPatch.context() as patched:
         for variable, value in shell.environment.items():
@@ -371,7 +409,7 @@ def verbs() -> list[list[str]]:
         assert name is not None
         assert group is not None
         found += [[name, _name(command)] for command in group.registered_commands]
-    assert len(found) == 27
+    assert len(found) == 29
     return found
 
 

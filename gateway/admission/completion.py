@@ -88,6 +88,13 @@ def job_id(rule: JobRule, document: Any, id_from: str | None = None) -> str | No
     return found if usable else None
 
 
+def asset_of(rule: JobRule, job: str | None) -> str | None:
+    """The stored thing that a job makes, if it makes one and has a name."""
+    if rule.asset is None or job is None:
+        return None
+    return rule.asset.replace("{job}", as_written_in_a_path(job))
+
+
 def amount_of(said: Any) -> int | None:
     """An amount as an upstream may write it: whole, with a fraction (rounded up), or as digits."""
     match said:

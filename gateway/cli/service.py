@@ -119,4 +119,7 @@ def _secrets(configuration: Configuration) -> tuple[str, ...]:
     """What must never be logged, whatever text it turns up in."""
     token = configuration.settings.admin_token
     known = [configuration.settings.redis.get_secret_value()]
+    for rule in configuration.catalog.jobs.values():
+        known += rule.status_headers.values()
+        known += [] if rule.callback is None else [rule.callback.secret]
     return tuple(known if token is None else [*known, token.get_secret_value()])

@@ -127,7 +127,7 @@ class JobBooks:
         if terms is None:
             raise GatewayError(INTERNAL, f"account {job.account} has no terms")
         decided = completion.settlement(rule, job.reserved, end, actual)
-        asset = _asset(rule, job) if end is JobEnd.COMPLETED else None
+        asset = completion.asset_of(rule, job.id) if end is JobEnd.COMPLETED else None
         outcome, late = await self._settle(job, terms, decided, asset)
         used: Mapping[str, int] = {}
         if outcome is Outcome.COMMITTED and isinstance(decided, ChargeIt):
@@ -194,12 +194,6 @@ def first_look_ms(rule: JobRule) -> int:
 def near_the_end_ms(left_ms: int) -> int:
     """When to ask about a job whose lease runs so long: with time left to ask again."""
     return max(left_ms // 2, min(left_ms * 3 // 4, left_ms - SPARE_MS))
-
-
-def _asset(rule: JobRule, job: Job) -> str | None:
-    if rule.asset is None or job.id is None:
-        return None
-    return rule.asset.replace("{job}", completion.as_written_in_a_path(job.id))
 
 
 def _ms(seconds: float) -> int:

@@ -11,6 +11,7 @@ All rows of an account are under its hash tag. A row ends once; what comes later
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import orjson
 
@@ -193,6 +194,13 @@ class Jobs:
         accounts = await asked(self._client.smembers(_anywhere_key(rule, job)))
         found = [await self.find(text(account), rule, job) for account in accounts]
         return tuple(job for job in found if job is not None)
+
+    async def list(self, account: str, start: int, count: int) -> tuple[Job | None, ...]:
+        """Rows by when they were opened, newest first; None for one that is forgotten. Empty: there
+        are no more."""
+        call = self._client.zrevrange(_index_key(account), start, start + count - 1)
+        members: Any = await asked(call)
+        return tuple([await self.get(account, text(member)) for member in members])
 
     async def get(self, account: str, reservation: str) -> Job | None:
         found = await asked(self._client.hgetall(_row_key(account, reservation)))

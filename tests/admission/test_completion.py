@@ -101,3 +101,10 @@ def test_the_id_of_a_job(document: Any, found: str | None) -> None:
 @pytest.mark.parametrize("job", ["a-1", "ü", "a b", "50%", "~x", "a:b"])
 def test_a_path_names_the_job_it_was_written_for(job: str) -> None:
     assert completion.as_read_from_a_path(completion.as_written_in_a_path(job)) == job
+
+
+def test_what_a_job_makes_is_named_by_it() -> None:
+    making = replace(RULE, asset="videos/{job}")
+    assert completion.asset_of(making, "a b") == "videos/a%20b"
+    assert completion.asset_of(making, None) is None
+    assert completion.asset_of(RULE, "a") is None
