@@ -243,6 +243,8 @@ class Transfer:
             ahead = b""
             exchange.body_bytes += len(data)
             exchange.last_body_s = monotonic_s()
+            if exchange.body_bytes == self._head.length:
+                break  # Whatever happens to the client from here on, the upstream may have it all.
             if connection.congested:
                 exchange.waits(exchange.last_body_s)
                 await connection.drain(timeout_s)

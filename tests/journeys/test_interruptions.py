@@ -10,6 +10,7 @@ import pytest
 from gateway.errors import DRAINING
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.store import Store
+from gateway.proxy.upstream import UpstreamConnection
 from gateway.records.assets import Owners
 from gateway.tasks import TaskSet
 from tests.journeys.rig import Rig, Wishes, running
@@ -107,6 +108,32 @@ async def test_an_early_yes_charges_what_had_been_passed_on(
         held.go_on.set()
         await rig.settled()
         assert await rig.standing() == (1_000, 0)
+
+
+async def test_a_client_that_leaves_while_the_last_bytes_are_being_taken_is_charged(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 30: the upstream may have them all, and store what it has."""
+    monkeypatch.setattr(UpstreamConnection, "congested", True)
+    held = Held(monkeypatch, UpstreamConnection, "drain")
+    go_on = asyncio.Event()
+    async with running(fake, tmp_path, [Request(), Wait(go_on), Answer(201)]) as rig:
+        _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(
+            f"PUT /files/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+            f"Content-Length: 100\r\n\r\n".encode()
+            + b"x" * 100
+        )
+        await rig.upstream.until(lambda: rig.upstream.bytes_in > 100)
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            while rig.gateway._server and rig.gateway._server.open_connections:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        held.go_on.set()
+        await asyncio.sleep(0.01)
+        go_on.set()
+        await rig.settled()
+        assert await rig.standing() == (100, 0)
 
 
 async def test_a_delete_that_is_stopped_while_it_is_charged_gives_back(
