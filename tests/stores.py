@@ -102,10 +102,12 @@ async def store(
     await opened.close()
 
 
-async def open_flavour(flavour: Flavour, servers: RedisServers) -> Store:
+async def open_flavour(
+    flavour: Flavour, servers: RedisServers, *, op_timeout_s: float = 0.25
+) -> Store:
     if flavour.binary is None:
         return Store.fake()
     server = servers.empty(flavour.binary)
     if flavour.via is Via.PIPELINED:
-        return await connect(server.url)
+        return await connect(server.url, op_timeout_s=op_timeout_s)
     return Store.over(client_of(Address(path=str(server.socket))), flavour.binary.name)

@@ -17,7 +17,9 @@ from gateway.ledger.frame import Frame, Terms
 from gateway.ledger.outcomes import Batch, Denied, Granted, RateLimited, Refused, Split
 from gateway.ledger.quota import Quota
 from gateway.ledger.reservation import State
-from tests.ledger.model import BATCH, Model, Record, known_state
+from tests.ledger.model import Model, Record, known_state
+
+SWEPT_MAX = 64
 
 
 def reserve_many(
@@ -49,9 +51,9 @@ def reserve_many(
         return RateLimited(limited)
     new = [(name, lines) for name, lines in items if name not in known]
     while new:
-        ended = model.sweep(now, BATCH)
+        ended = model.sweep(now, SWEPT_MAX)
         admitted, short = _share_out(model, frame, new, partial)
-        if short is None or ended < BATCH:
+        if short is None or ended < SWEPT_MAX:
             break
     standing = model.rate(rate, terms, now)
     denied = None

@@ -17,10 +17,17 @@ from tests.stores import FAKE, REAL, Flavour, RedisServers, Via, open_flavour
 STEPS = 1_000
 TOGETHER = 16
 """Lives on one connection at a time: they share its round trips as requests of a gateway do."""
+PATIENCE_S = 30.0
+"""With a machine that stalls: a verb that is given up and runs all the same looks like drift."""
 FAR_MS = 1 << 50
 
 PIPELINED = [flavour for flavour in REAL if flavour.via is Via.PIPELINED]
 REDIS_PY = [flavour for flavour in REAL if flavour.via is Via.REDIS_PY]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.ledger.ledger.RESERVE_PATIENCE_S", PATIENCE_S)
 
 
 async def live(store: Store, seeds: Sequence[int], steps: int) -> int:
@@ -44,7 +51,7 @@ async def live(store: Store, seeds: Sequence[int], steps: int) -> int:
 async def lives(
     flavour: Flavour, servers: RedisServers, seeds: Sequence[int], steps: int = STEPS
 ) -> int:
-    store = await open_flavour(flavour, servers)
+    store = await open_flavour(flavour, servers, op_timeout_s=PATIENCE_S)
     try:
         return await live(store, seeds, steps)
     finally:
