@@ -35,6 +35,9 @@ LENGTH_REQUIRED = Error("length-required", 411, "This route needs a Content-Leng
 PROTOCOL_VERSION = Error("protocol-version", 412, "This version of the protocol is not spoken")
 FILE_TOO_LARGE = Error("file-too-large", 413, "The body is larger than the plan allows")
 BODY_OVERRUN = Error("body-overrun", 413, "The body is longer than was declared")
+INCONSISTENT_LENGTH = Error(
+    "inconsistent-upload-length", 400, "The length of the upload is not what was declared"
+)
 URI_TOO_LONG = Error("uri-too-long", 414, "The request target is too long")
 EXPECTATION_FAILED = Error("expectation-failed", 417, "Only 100-continue is understood in Expect")
 RATE_LIMITED = Error("rate-limited", 429, "Too many requests")

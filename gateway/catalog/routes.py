@@ -23,6 +23,8 @@ class Protocol(StrEnum):
     """The reservation is over when the answer is."""
     TUS = "tus"
     """Resumable uploads by tus 1.0.0; a path with a parameter `upload` is that of one."""
+    RESUMABLE = "resumable"
+    """The same by the draft of the IETF; what does not ask to be resumable is plain."""
     JOB = "job"
     """Opens a job: the reservation lives until the job has ended."""
     JOB_STATUS = "job-status"

@@ -8,11 +8,14 @@ from gateway.catalog.route_rules import Finding
 from gateway.catalog.routes import AccountSource, Policy, Protocol, Route, Source
 from gateway.catalog.sizes import shown
 
-OF_UPLOADS = frozenset({Protocol.TUS})
+OF_UPLOADS = frozenset({Protocol.TUS, Protocol.RESUMABLE})
 PARAMETER = "upload"
 """A path with this parameter is that of one upload."""
 
-_CREATE = {Protocol.TUS: frozenset({"POST", "OPTIONS"})}
+_CREATE = {
+    Protocol.TUS: frozenset({"POST", "OPTIONS"}),
+    Protocol.RESUMABLE: frozenset({"POST", "PUT", "PATCH", "OPTIONS"}),
+}
 _GO_ON = frozenset({"PATCH", "HEAD", "DELETE", "OPTIONS"})
 
 
@@ -24,12 +27,13 @@ def findings(route: Route, broken: frozenset[str]) -> Iterator[Finding]:
         yield from _stores(route)
     if not broken & {"account", "auth"}:
         yield from _belongs_to_its_account(route)
-    yield from _declares_by_its_own_rules(route)
     if "path" in broken:
         return
     pattern = patterns.parse(route.path)
     assert isinstance(pattern, Pattern)
     creates = PARAMETER not in pattern.names
+    if not (creates and route.protocol is Protocol.RESUMABLE):
+        yield from _declares_by_its_own_rules(route)
     if "methods" not in broken:
         yield from _takes_its_methods(route, creates)
     if "reserve" not in broken:
@@ -110,7 +114,14 @@ def _reserves_at_the_creation(route: Route, creates: bool) -> Iterator[Finding]:
 
 
 def _names_what_is_stored(route: Route, creates: bool) -> Iterator[Finding]:
-    if creates and route.asset is not None:
+    if route.protocol is Protocol.RESUMABLE:
+        if not creates and route.asset is not None:
+            yield Finding(
+                ("asset",),
+                "what is stored is not the upload, but what was asked for at its creation",
+                "name it on the route that creates uploads",
+            )
+    elif creates and route.asset is not None:
         yield Finding(
             ("asset",),
             "what is stored has no name yet when it is created",

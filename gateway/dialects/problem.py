@@ -1,8 +1,9 @@
 """Problems: errors as application/problem+json (RFC 9457), safe to show to the account they reach.
 
-`type` is one of the two types that draft-ietf-httpapi-ratelimit-headers-11 registers, else
-`about:blank`, as RFC 9457, 4.2.1 has it: then `title` is the phrase of the status. What went wrong
-exactly is always in `code`, which is part of our contract, and in `detail`.
+`type` is one of those that draft-ietf-httpapi-ratelimit-headers-11 and
+draft-ietf-httpbis-resumable-upload-12 register, else `about:blank`, as RFC 9457, 4.2.1 has it: then
+`title` is the phrase of the status. What went wrong exactly is always in `code`, which is part of
+our contract, and in `detail`.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ import orjson
 from gateway.dialects.protocol import Answer
 from gateway.errors import (
     DRAINING,
+    INCONSISTENT_LENGTH,
     QUOTA_EXCEEDED,
     RATE_LIMITED,
     STORE_FULL,
@@ -26,6 +28,7 @@ MEDIA_TYPE = "application/problem+json"
 BLANK = "about:blank"
 EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 REDUCED = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+INCONSISTENT = "https://iana.org/assignments/http-problem-types#inconsistent-upload-length"
 
 RETRY_AFTER_S = 2
 """What a 503 asks for when nothing better is known."""
@@ -37,8 +40,13 @@ _TYPES = {
     STORE_FULL: REDUCED,
     STORE_LOST: REDUCED,
     DRAINING: REDUCED,
+    INCONSISTENT_LENGTH: INCONSISTENT,
 }
-_TITLES = {EXCEEDED: "Quota Exceeded", REDUCED: "Temporary Reduced Capacity"}
+_TITLES = {
+    EXCEEDED: "Quota Exceeded",
+    REDUCED: "Temporary Reduced Capacity",
+    INCONSISTENT: "Inconsistent Upload Length Values",
+}
 _PHRASES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 """RFC 9110 renamed these; what the standard library says depends on its version."""
 

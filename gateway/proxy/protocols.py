@@ -8,6 +8,7 @@ from gateway.proxy.forward import Plain
 from gateway.proxy.gate import Gate
 from gateway.proxy.job_work import JobWork
 from gateway.proxy.recall import Recall
+from gateway.proxy.resumable import Resumable
 from gateway.proxy.s3 import S3
 from gateway.proxy.tus import Tus
 from gateway.proxy.upload_books import UploadBooks
@@ -23,5 +24,6 @@ def protocols(
         Protocol.PLAIN: Plain(gate, books),
         Protocol.S3: S3(gate, books, client, recall),
         Protocol.TUS: Tus(gate, books, upload_books),
+        Protocol.RESUMABLE: Resumable(gate, books, upload_books, Plain(gate, books)),
         **jobs.servers(gate),
     }

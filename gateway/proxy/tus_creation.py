@@ -20,12 +20,12 @@ from gateway.errors import (
     BAD_REQUEST,
     UNKNOWN_UPLOAD,
     UPSTREAM_MALFORMED,
-    ClientGoneError,
     Refusal,
     StoreError,
     UpstreamError,
 )
 from gateway.ledger.frame import Terms
+from gateway.ledger.outcomes import Granted
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError, kind_of, passed
@@ -166,7 +166,7 @@ class TusCreation:
             try:
                 answer = await self._forward(passage, created, _with_concat(head.headers, concat))
             except BaseException as failure:
-                await self._not_created(guard, passage, failure)
+                await self._not_created(guard, passage, admitted.granted, failure)
                 raise
             if 200 <= answer.status < 300:
                 await self._created(guard, passage, created, answer, parts)
@@ -183,17 +183,22 @@ class TusCreation:
         await advance.prepare()
         return await passage.forward(advance.cover, headers=headers)
 
-    async def _not_created(self, guard: Guard, passage: Passage, failure: BaseException) -> None:
+    async def _not_created(
+        self, guard: Guard, passage: Passage, granted: Granted, failure: BaseException
+    ) -> None:
         """Without an answer nobody knows where the upload is: nothing more can come to it. Only
         bytes that went with its creation may be stored."""
-        entered = self._call.entered
-        stored = passage.transfer.sent_all and entered.head.has_body
-        facts = settle.Exchange(entered.match.route, stored, failure=kind_of(failure))
+        match, has_body = self._call.entered.match, self._call.entered.head.has_body
+        stored = passage.transfer.sent_all and has_body
+        facts = settle.Exchange(match.route, stored, failure=kind_of(failure))
         match settle.decide(facts):
             case settle.ReleaseIt(reason):
                 await guard.release(reason)
             case _:
                 guard.leave_in_doubt()
+                await self._books.doubts.open(
+                    match.route, self._terms, granted, dict(match.params), None
+                )
 
     async def _created(
         self,
@@ -227,15 +232,7 @@ class TusCreation:
             )
             return
         state = UploadState.WHOLE if whole else UploadState.OPEN
-        await self._uploads.keep(
-            self._terms.account, replace(upload, state=state), lease_ms_of(self._call)
-        )
-        if self._call.arrival.client_gone:
-            # Nobody knows of it but we.
-            await guard.release(Reason.CLIENT_GONE)
-            await self._uploads.rows.forget(self._terms.account, [upload.path])
-            raise ClientGoneError
-        guard.leave_in_doubt()
+        await self._uploads.keep(self._call, guard, replace(upload, state=state))
 
     async def _misplaced(
         self, guard: Guard, passage: Passage, created: Upload, location: bytes | None

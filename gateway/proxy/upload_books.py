@@ -17,13 +17,21 @@ from gateway.admission import uploads
 from gateway.admission.settle import Reason
 from gateway.admission.uploads import Reach
 from gateway.clock import monotonic_s
-from gateway.errors import INTERNAL, UNKNOWN_UPLOAD, UPLOAD_GONE, Refusal, StoreError
+from gateway.errors import (
+    INTERNAL,
+    UNKNOWN_UPLOAD,
+    UPLOAD_GONE,
+    ClientGoneError,
+    Refusal,
+    StoreError,
+)
 from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Denied, Refused, Settled
 from gateway.ledger.quota import Quota
 from gateway.ledger.reservation import State
 from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import CutError, DeniedError, RefusedError
+from gateway.proxy.guard import Guard
 from gateway.proxy.passage import Passage
 from gateway.proxy.recall import Recall
 from gateway.proxy.upload_paths import path_of
@@ -62,9 +70,17 @@ class UploadBooks:
             raise RefusedError(Refusal(INTERNAL, "the account's plan is not configured"))
         return terms
 
-    async def keep(self, account: str, upload: Upload, lease_ms: int) -> None:
-        """Let an upload that was just created outlive its request. Raises StoreError."""
+    async def keep(self, call: Call, guard: Guard, upload: Upload) -> None:
+        """Let an upload that was just created outlive its request. The guard ends before the long
+        lease begins: its heartbeat would make it short again. Raises StoreError, and
+        ClientGoneError when nobody is there to go on with it."""
+        account, lease_ms = account_of(call), lease_ms_of(call)
         await self.rows.record(account, upload, lease_ms)
+        if call.arrival.client_gone:
+            await guard.release(Reason.CLIENT_GONE)
+            await self.rows.forget(account, [upload.path])
+            raise ClientGoneError
+        guard.leave_in_doubt()
         await self.is_open(account, upload, lease_ms)
 
     async def is_open(self, account: str, upload: Upload, lease_ms: int) -> bool:
@@ -95,8 +111,9 @@ class UploadBooks:
         actual = {m: a for m, a in upload.actual(length).items() if m in terms.meters}
         outcome = await settler.commit(terms, upload.reservation_id, actual, asset=upload.asset)
         stored = replace(upload, length=length, offset=length, state=UploadState.STORED)
-        with suppress(StoreError):
-            await self.rows.record(account, stored, lease_ms_of(call))
+        if upload.path:
+            with suppress(StoreError):
+                await self.rows.record(account, stored, lease_ms_of(call))
         for path, name in upload.parts.items():
             await settler.release(account, name, reason=Reason.JOINED)
             with suppress(StoreError):

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -168,9 +168,10 @@ async def test_a_length_that_follows_may_be_too_much(quick: Rig, server: TusServ
     async def paced() -> AsyncIterator[bytes]:
         for sent in range(50_000, 1_150_000, 50_000):
             yield b"p" * 50_000
-            await quick.upstream.until(
-                lambda sent=sent: quick.upstream.requests[-1].body_bytes >= min(sent, 950_000)
-            )
+            await quick.upstream.until(arrived(min(sent, 950_000)))
+
+    def arrived(count: int) -> Callable[[], bool]:
+        return lambda: quick.upstream.requests[-1].body_bytes >= count
 
     assert (await tus.patch(path, 0, paced())).status == 403
     await quick.upstream.until(lambda: len(server.of(path).data) > 0)

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar, Self
 
 import aiohttp
 
@@ -61,12 +62,13 @@ class TusClient:
     session: aiohttp.ClientSession
     url: str
     key: str
+    spoken: ClassVar[Mapping[str, str]] = SPOKEN
 
     @classmethod
-    def of(cls, rig: Rig) -> "TusClient":
+    def of(cls, rig: Rig) -> Self:
         return cls(rig.session, rig.url, rig.key)
 
-    def at(self, gateway: Gateway) -> "TusClient":
+    def at(self, gateway: Gateway) -> Self:
         return replace(self, url=f"http://{gateway.public_address}")
 
     async def ask(self, method: str, path: str, data: object = None, **headers: str | int) -> Heard:
@@ -76,7 +78,7 @@ class TusClient:
             method,
             self.url + path,
             data=data,
-            headers=SPOKEN | {"X-API-Key": self.key} | named,
+            headers={**self.spoken, "X-API-Key": self.key, **named},
             allow_redirects=False,
             skip_auto_headers=["Content-Type"],
         ) as answer:
