@@ -165,13 +165,13 @@ async def test_a_length_that_follows_may_be_too_much(quick: Rig, server: TusServ
     assert (await tus.patch(path, 0, b"x" * 1_000_001)).status == 403
     assert len(server.of(path).data) == 0
 
+    def arrived(count: int) -> Callable[[], bool]:
+        return lambda: quick.upstream.requests[-1].body_bytes >= count
+
     async def paced() -> AsyncIterator[bytes]:
         for sent in range(50_000, 1_150_000, 50_000):
             yield b"p" * 50_000
             await quick.upstream.until(arrived(min(sent, 950_000)))
-
-    def arrived(count: int) -> Callable[[], bool]:
-        return lambda: quick.upstream.requests[-1].body_bytes >= count
 
     assert (await tus.patch(path, 0, paced())).status == 403
     await quick.upstream.until(lambda: len(server.of(path).data) > 0)
