@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.upstream_line import Field, Line
-from tests.upstreams import Answer, Reset
+from tests.upstreams import Answer, Hang, Reset
 
 BASE = b"/uploads"
 
@@ -36,12 +36,13 @@ def elsewhere(host: bytes, path: bytes) -> bytes:
 @dataclass
 class TusServer:
     """`mute` is the method whose next request is carried out and then not answered: the connection
-    is reset. `refuse` is the status that everything gets."""
+    is reset, or with `hangs` stays silent. `refuse` is the status that everything gets."""
 
     location: Callable[[bytes, bytes], bytes] = relative
     base: bytes = BASE
     max_size: int | None = None
     mute: bytes = b""
+    hangs: bool = False
     refuse: int | None = None
     uploads: dict[bytes, Kept] = field(default_factory=dict)
 
@@ -51,7 +52,7 @@ class TusServer:
             answer = await self._answer(line)
             if line.request.method == self.mute:
                 self.mute = b""
-                await Reset().play(line)
+                await (Hang() if self.hangs else Reset()).play(line)
                 return
             await line.send(answer.wire())
 
