@@ -110,14 +110,14 @@ class ResumableServer:
         await self._keep(line, begun)
         if line.request.get(b"upload-complete") == b"?1":
             return self._completed(begun)
-        return Answer(204, [(b"Upload-Complete", b"?0")])
+        return Answer(204, self._told(begun))
 
     def _completed(self, begun: Begun) -> Answer:
         begun.complete = True
         if self.fails is not None:
-            return Answer(self.fails, [(b"Upload-Complete", b"?1")])
+            return Answer(self.fails, self._told(begun))
         self.stored[begun.target] = bytes(begun.data)
-        return Answer(201, [(b"Upload-Complete", b"?1")], b"stored")
+        return Answer(201, self._told(begun), b"stored")
 
     async def _keep(self, line: Line, begun: Begun) -> None:
         """Also when the other side breaks off."""

@@ -1,7 +1,7 @@
 // One upload by tus-js-client, told as JSON lines on stdout. The argument is a JSON object: file,
-// endpoint, key, chunkSize, deferred (the length follows), retry, pauseAt (stop once so many bytes
-// have gone out) and terminate (call it off when it has stopped). A line on stdin stops it as well,
-// the next one, {"uploadUrl": ...}, lets it go on there.
+// endpoint, key, protocol, chunkSize, deferred (the length follows), retry, pauseAt (stop once so
+// many bytes have gone out) and terminate (call it off when it has stopped). A line on stdin stops
+// it as well, the next one, {"uploadUrl": ...}, lets it go on there.
 import fs from "node:fs";
 import readline from "node:readline";
 import { PassThrough } from "node:stream";
@@ -20,6 +20,7 @@ const upload = new Upload(
     headers: { "X-API-Key": asked.key },
     chunkSize: asked.chunkSize ?? Infinity,
     uploadLengthDeferred: asked.deferred ?? false,
+    protocol: asked.protocol ?? "tus-v1",
     retryDelays: asked.retry ? [100, 200, 400, 800, 1600, 3200] : null,
     metadata: { filename: "a file.bin" },
     onProgress: progress,
