@@ -14,6 +14,7 @@ from tests.journeys.rig import Rig, Wishes, running
 from tests.journeys.tus_client import Heard, TusClient, another_gateway, stranger
 from tests.resumable_upstream import ResumableServer
 from tests.tus_upstream import absolute, elsewhere
+from tests.upstreams import Answer, Request
 
 ROUTES = """
 [[routes]]
@@ -468,3 +469,68 @@ async def test_other_protocols_and_odd_fields_are_refused(quick: Rig) -> None:
     ):
         assert (await client.ask("PUT", "/docs/a", b"x", **headers)).status == 400
     assert quick.upstream.connections == 0
+
+
+async def test_an_upload_in_parts_needs_no_104(quick: Rig, server: ResumableServer) -> None:
+    server.announces = False
+    client = Client.of(quick)
+    path = (await client.begin(b"a" * 300, complete=False, length=900)).headers["Location"]
+    assert path == "/resume/r1"
+    assert await quick.standing() == (0, 900)
+    assert (await client.append(path, 300, b"b" * 600, complete=True)).status == 201
+    assert (await client.append(path, 900, b"", complete=True)).status == 409
+    assert await quick.standing() == (900, 0)
+
+
+async def test_a_length_may_follow_before_the_end(quick: Rig, server: ResumableServer) -> None:
+    client = Client.of(quick)
+    path = (await client.begin(b"", complete=False)).headers["Location"]
+    assert (await client.append(path, 0, b"x", complete=False, Upload_Length=70_000)).status == 204
+    assert await quick.standing() == (0, 70_000)
+    assert (await client.append(path, 1, b"x" * 69_999, complete=True)).status == 201
+    assert await quick.standing() == (70_000, 0)
+
+
+async def test_an_announced_upload_ends_by_what_leaves_no_hope(fake: Store, tmp_path: Path) -> None:
+    interim = Answer(104, [(b"Location", b"/resume/r1"), (b"Upload-Limit", b"max-age=60")])
+    early = Answer(103, [(b"Link", b"</style.css>")])
+    for status, held in ((415, 0), (404, 0), (409, 100), (503, 100), (423, 100)):
+        script = [Request(), early, interim, Answer(104), Answer(status)]
+        async with running(fake, tmp_path, script, wishes=WISHES, audited=False) as rig:
+            async with unfinished(rig, 100, b"x" * 100) as upload:
+                assert (await upload.head()).startswith("HTTP/1.1 103 ")
+                told = await upload.head()
+                assert "Upload-Limit: max-age=60, max-size=1000000" in told
+                while " 104 " in (final := await upload.head()):
+                    pass
+                assert final.startswith(f"HTTP/1.1 {status} ")
+            assert await rig.standing() == (0, held)
+        await fake.client.flushall()
+
+
+async def test_limits_that_nobody_has_are_not_said(fake: Store, tmp_path: Path) -> None:
+    server = ResumableServer()
+    plan = ""
+    routes = ROUTES.replace("storage_bytes", "unlimited_bytes")
+    meters = '[meters.unlimited_bytes]\nkind = "level"\nunit = "bytes"\n'
+    wishes = Wishes(extra=routes, plan=plan, upstream=meters)
+    async with running(fake, tmp_path, [server], wishes=wishes) as rig:
+        client = Client.of(rig)
+        heard = await client.begin(b"x", complete=False, length=2)
+        assert "Upload-Limit" not in heard.headers
+        assert "Upload-Limit" not in (await client.ask("OPTIONS", "/docs/a")).headers
+        assert await client.delete(heard.headers["Location"]) == 204
+
+
+async def test_what_is_not_known_of_an_upload_stays_open(
+    quick: Rig, server: ResumableServer
+) -> None:
+    client = Client.of(quick)
+    path = (await client.begin(b"x" * 10, complete=False, length=30)).headers["Location"]
+    server.refuse = 500
+    assert (await client.head(path)).status == 500
+    assert (await client.append(path, 10, b"x" * 20, complete=True)).status == 500
+    assert await client.delete(path) == 500
+    assert await quick.standing() == (0, 30)
+    server.refuse = None
+    assert await client.delete(path) == 204

@@ -504,6 +504,65 @@ async def test_usage_is_attributed_to_the_subject_of_the_creation(
         assert await rig.standing() == (0, 0)
 
 
+async def test_what_is_not_known_of_an_upload_stays_open(quick: Rig, server: TusServer) -> None:
+    tus = TusClient.of(quick)
+    path = await tus.created(100)
+    server.refuse = 500
+    assert (await tus.head(path)).status == 500
+    assert (await tus.patch(path, 0, b"x" * 100)).status == 500
+    assert await tus.delete(path) == 500
+    assert await quick.standing() == (0, 100)
+    server.refuse = None
+    assert (await tus.patch(path, 0, b"x" * 100)).status == 204
+    assert (await tus.patch(path, 100, b"")).status == 204
+    assert await quick.standing() == (100, 0)
+
+
+async def test_the_cap_holds_for_lengths_that_follow(
+    fake: Store, tmp_path: Path, server: TusServer
+) -> None:
+    wishes = Wishes(extra=ROUTES, plan="caps = { file_bytes = 100_000 }")
+    async with running(fake, tmp_path, [server], wishes=wishes) as rig:
+        tus = TusClient.of(rig)
+        path = await tus.created(None)
+        assert (await tus.patch(path, 0, b"x" * 100_001)).status == 413
+        assert (await tus.patch(path, 0, b"x", Upload_Length=100_001)).status == 413
+        assert (await tus.patch(path, 0, pieces(150_000, 50_000))).status == 413
+        assert await tus.delete(path) == 204
+        assert await rig.standing() == (0, 0)
+
+
+async def test_who_stored_an_upload_pays_for_its_downloads(
+    fake: Store, tmp_path: Path, server: TusServer
+) -> None:
+    public = """
+[[routes]]
+name = "public"
+methods = ["GET"]
+path = "/uploads/{upload...}"
+upstream = "files"
+policy = "download"
+auth = []
+account = "asset"
+asset = "uploads/{upload}"
+reserve = { egress_bytes = "response" }
+"""
+    wishes = Wishes(extra=ROUTES + public)
+    async with running(fake, tmp_path, [server], wishes=wishes) as rig:
+        tus = TusClient.of(rig)
+        path = await tus.created(100)
+        async with rig.session.get(rig.url + path) as answer:
+            assert answer.status == 404
+        await tus.patch(path, 0, b"x" * 100)
+        requests = len(rig.upstream.requests)
+        async with rig.session.get(rig.url + path):
+            assert len(rig.upstream.requests) == requests + 1
+        assert await tus.delete(path) == 204
+        async with rig.session.get(rig.url + path) as answer:
+            assert answer.status == 404
+        assert len(rig.upstream.requests) == requests + 2
+
+
 # -- concatenation --------------------------------------------------------------------------------
 
 
@@ -617,7 +676,7 @@ async def test_only_parts_of_the_account_are_joined(quick: Rig) -> None:
 async def test_two_final_uploads_never_count_on_the_same_reservation(
     quick: Rig, server: TusServer
 ) -> None:
-    """failure row 52 (parts of uploads)"""
+    """failure row 61 (parts of uploads)"""
     tus = TusClient.of(quick)
     (part,) = await parts_of(tus, 600_000)
     heard = await asyncio.gather(*(join(tus, part) for _ in range(5)))
