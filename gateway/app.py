@@ -138,7 +138,7 @@ class Gateway:
             self.metrics,
         )
         self.jobs = JobWork(books, store.client, self.recall, lambda: self.handler.live)
-        self._names = Names(Idempotency(store.client), self.ledger)
+        self._names = Names(Idempotency(store.client), books, self.recall)
         self.handler = Handler(
             HandlerSettings(head_limits(settings), _ms(settings.lease_s)),
             self._build(configuration, None),

@@ -60,8 +60,9 @@ class Forwarder:
         self._live = call.live
         self._pool = call.live.pools[self._route.upstream]
         self._guard: Guard | None = None
-        self._status: int | None = None
+        self._answer: AnswerHead | None = None
         self._settled = False
+        self._committed = False
         count = BodyCount.for_head(self._head, self._route)
         self._hold = Hold(books.ledger, admitted, call.exchange, count)
         self._transfer = Transfer(call.arrival, call.exchange, self._head, self._pool, count)
@@ -82,7 +83,7 @@ class Forwarder:
             answer = await self._transfer.request(
                 heads.request_head(self._call), self._hold.body_cover
             )
-            self._status = answer.status
+            self._answer = answer
             if self._asset_of is not None:
                 self._asset = self._asset_of(answer)
             if answer.upgrade:
@@ -95,6 +96,8 @@ class Forwarder:
             # Also when cancelled: whatever ends this, the transfer is broken off and settled.
             self._transfer.abandon()
             await self._settle(kind_of(failure))
+            if self._answer is not None and self._committed:
+                await self._remember(self._answer, delivered=False)
             raise
 
     async def _return(self, answer: AnswerHead) -> bool:
@@ -102,15 +105,20 @@ class Forwarder:
         reported: int | None = None
         if self._route.size_from is not None and settle.commits(self._route, answer.status):
             reported = await self._transfer.reported_size(answer, self._route.size_from)
-        await self._transfer.remember(answer, self._charge_of(answer, reported))
+        await self._transfer.hear(answer)
+        if self._route.policy is not Policy.DELETE:
+            # A repeat charges again, but does not give back again: that comes first.
+            await self._transfer.remember(answer, self._charge_of(answer, reported))
         quotas = await self._settle(None, reported)
         return await self._relay(answer, quotas, charged=False)
 
     async def _deliver(self, answer: AnswerHead) -> bool:
         """The answer is what is charged: all of its length is held before its head goes out."""
         await self._hold.expect_answer(answer)
+        await self._transfer.hear(answer)
         keep = await self._relay(answer, self._hold.quotas, charged=True)
         await self._settle(None)
+        await self._remember(answer, delivered=True)
         return keep
 
     async def _switch(self, answer: AnswerHead) -> bool:
@@ -137,7 +145,7 @@ class Forwarder:
         keep = wire.keeps_client(answer, self._head.version, asked=asked)
         head = self._answer_head(answer, quotas, keep=keep)
         cover = self._hold.answer_cover if charged else None
-        await self._transfer.relay(head, answer, cover)
+        await self._transfer.relay(head, answer, cover, charged=charged)
         return keep
 
     # -- settlement -------------------------------------------------------------------------------
@@ -152,7 +160,7 @@ class Forwarder:
         facts = settle.Exchange(
             self._route,
             self._transfer.sent_all,
-            self._status,
+            None if self._answer is None else self._answer.status,
             failure,
             relayed=failure is None or self._exchange.answering,
         )
@@ -172,12 +180,23 @@ class Forwarder:
         if self._guard is None or not settle.commits(self._route, answer.status):
             return None
         actual = actual_lines(self._route, self._hold.counts(reported))
-        return Charge(actual, self._asset if self._route.policy is Policy.UPLOAD else None)
+        asset = self._asset if self._route.policy is Policy.UPLOAD else None
+        return Charge(self._exchange.reservation_id, actual, asset, self._guard.terms.key_id)
+
+    async def _remember(self, answer: AnswerHead, *, delivered: bool) -> None:
+        """Keep for repeats what is charged already. A delivery that a repeat cannot be given again
+        is carried out, and charged, anew."""
+        named = self._exchange.named
+        if named is None:
+            return
+        if self._route.policy is Policy.DOWNLOAD and not (delivered and self._transfer.heard_all):
+            named.in_doubt = False
+            await named.give_up()
+        else:
+            await self._transfer.remember(answer, None)
 
     async def _doubt(self) -> None:
         admitted, terms = self._admitted, self._admitted.terms
-        if self._exchange.named is not None:
-            self._exchange.named.in_doubt = True
         if self._guard is None:
             return
         assert terms is not None
@@ -193,6 +212,7 @@ class Forwarder:
         route, terms, asset = self._route, self._admitted.terms, self._asset
         if terms is None:
             return ()
+        self._committed = True
         counts = self._hold.counts(reported)
         if reported is not None and reported != counts.body:
             self._books.metrics.size_mismatch(route.name)

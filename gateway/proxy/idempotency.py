@@ -4,38 +4,43 @@
        │ done: make sure of the charge → the stored answer again
        │ in flight: 409          other request: 422
 
-Whoever finds an answer charges it again under the same reservation id, which has an effect once; so
-a gateway may die between storing and charging. What failed is given up and may be tried anew.
+Whoever finds an answer charges it again under the reservation that is stored with it, which has an
+effect once; so a gateway may die between storing and charging. What a delete gives back it gives
+back before: a repeat must not do that again to what was stored since. What failed is given up and
+may be tried anew; where the upstream may have carried it out, a minute later.
 """
 
-import asyncio
 import hashlib
+from collections.abc import Sequence
 
 from gateway.admission.head import Head
-from gateway.admission.idempotency import client_key, compares_body, fingerprint
+from gateway.admission.idempotency import client_key, compares_body, fingerprint, kept_headers
+from gateway.admission.measure import BodyCount
 from gateway.dialects.protocol import Answer
-from gateway.errors import KEY_IN_FLIGHT, KEY_REUSED, ClientGoneError, Refusal
+from gateway.dialects.ratelimit_headers import rate_limit_fields
+from gateway.errors import KEY_IN_FLIGHT, KEY_REUSED, Refusal, StoreError
 from gateway.ledger.frame import Terms
-from gateway.ledger.ledger import Ledger
-from gateway.proxy import wire
-from gateway.proxy.call import Call, Server
-from gateway.proxy.connection import Arrival
+from gateway.ledger.outcomes import Settled
+from gateway.ledger.quota import Quota
+from gateway.proxy.call import Books, Call, Server
 from gateway.proxy.endings import AnsweredError, CutError, DeniedError, RefusedError
-from gateway.proxy.named import Named, reservation_id
-from gateway.records.idempotency import Claim, Done, Idempotency, Pending, StoredAnswer
+from gateway.proxy.named import Named
+from gateway.proxy.recall import Recall
+from gateway.proxy.transfer import Transfer
+from gateway.records.idempotency import Charge, Claim, Done, Idempotency, Pending, StoredAnswer
 from gateway.tasks import TaskSet
 
-PENDING_MS = 60_000
-KEEP_EVERY_S = 20.0
+PENDING_S = 60.0
+"""How long a claim lasts that nobody keeps."""
 KEEP_MS = 86_400_000
-
-REPLAYED = {"Idempotency-Replayed": "true", "Cache-Control": "no-store"}
+"""The record of the reservation outlives it for as long as the answer is kept."""
 
 
 class Names:
-    def __init__(self, rows: Idempotency, ledger: Ledger) -> None:
+    def __init__(self, rows: Idempotency, books: Books, recall: Recall) -> None:
         self._rows = rows
-        self._ledger = ledger
+        self._books = books
+        self._recall = recall
         self._tasks = TaskSet()
 
     async def stop(self) -> None:
@@ -51,78 +56,101 @@ class Names:
             raise RefusedError(name)
         assert terms is not None
         named = await self._claim(call, terms, name)
-        exchange = call.exchange
-        exchange.named = named
-        exchange.reservation_id = named.reservation_id
-        exchange.keep_ms = KEEP_MS
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(KEEP_EVERY_S, self._keep_claim, named)
+        if named is None:
+            return await server.serve(call)
+        call.exchange.named = named
+        call.exchange.keep_ms = KEEP_MS
+        named.hold(PENDING_S)
         try:
             keep = await server.serve(call)
         finally:
-            timer.cancel()
+            named.let_go()
         await named.give_up()
         return keep
 
-    async def ended(self, named: Named, failure: Exception | None, answer: Answer | None) -> None:
-        """The request is over. A denial stays one; other failures are no answer for ever."""
+    async def ended(self, named: Named, failure: Exception, answer: Answer | None) -> None:
+        """The request ended by `failure`, and is given this answer of ours. That there is no room
+        for it is its answer for good; other failures are not."""
         if answer is not None and isinstance(failure, DeniedError | CutError) and not named.told:
-            kept = tuple(answer.headers.items())
-            body_print = named.body_print if isinstance(failure, CutError) else None
-            await named.answered(StoredAnswer(answer.status, kept, answer.body, None, body_print))
+            kept = kept_headers(answer.headers.items(), with_body=True)
+            await named.answered(
+                StoredAnswer(answer.status, kept, answer.body, None, named.body_print)
+            )
         await named.give_up()
 
-    async def _claim(self, call: Call, terms: Terms, name: str) -> Named:
+    async def _claim(self, call: Call, terms: Terms, name: str) -> Named | None:
+        """None: the store is away, and the plan lets requests through without it."""
         account, head = terms.account, call.entered.head
         asked = fingerprint(head)
-        found = await self._rows.claim(account, name, asked, pending_ms=PENDING_MS)
+        try:
+            found = await self._rows.claim(
+                account, name, asked, pending_ms=round(PENDING_S * 1_000)
+            )
+        except StoreError as failure:
+            if terms.plan.store_failure.open_bytes is None or not failure.transient:
+                raise
+            self._books.metrics.store_error(failure.error)
+            return None
         match found:
             case Claim(attempt):
-                return Named(self._rows, account, name, attempt)
+                claimed = (account, name, attempt)
+                return Named(self._rows, self._tasks, claimed, head, call.entered.match.route)
             case Pending(known) if known == asked:
                 detail = "a request with this Idempotency-Key is being carried out"
                 raise RefusedError(Refusal(KEY_IN_FLIGHT, detail, {"Retry-After": "1"}))
-            case Done(known, attempt, answer) if known == asked:
-                if not await _same_body(call.arrival, head, answer):
+            case Done(known, _, answer) if known == asked:
+                if not await _same_body(call, head, answer):
                     raise RefusedError(_reused())
-                await self._make_sure(terms, reservation_id(account, name, attempt), answer)
-                raise AnsweredError(_again(answer))
+                quotas = await self._make_sure(call, terms, answer.charge)
+                raise AnsweredError(self._again(call, answer, quotas))
             case _:
                 raise RefusedError(_reused())
 
-    async def _make_sure(self, terms: Terms, name: str, answer: StoredAnswer) -> None:
-        """That it is charged; it is already, unless a gateway died in that moment."""
-        charge = answer.charge
-        if charge is not None:
-            await self._ledger.commit(terms, name, charge.amounts, asset=charge.asset)
+    async def _make_sure(self, call: Call, terms: Terms, charge: Charge | None) -> Sequence[Quota]:
+        """That the answer is charged, to whom it was reserved for; the quotas as they stand. It is
+        charged already, unless a gateway died in that moment or waits for the store."""
+        if charge is None:
+            return ()
+        if charge.key_id != terms.key_id:
+            reserved = await self._recall.terms(terms.account, charge.key_id, terms.subject)
+            terms = reserved or terms
+        outcome = await self._books.ledger.commit(
+            terms, charge.reservation, charge.amounts, asset=charge.asset
+        )
+        if not isinstance(outcome, Settled):
+            return ()
+        if not outcome.replayed:
+            self._books.metrics.settled(outcome, "answered")
+            if charge.asset is not None and call.live.owners_matter:
+                await self._books.settler.own(terms, charge.asset)
+        return outcome.quotas
 
-    def _keep_claim(self, named: Named) -> None:
-        self._tasks.start(self._keep(named), name="keep a named request")
-
-    async def _keep(self, named: Named) -> None:
-        while not (named.told or named.in_doubt):
-            await named.keep(PENDING_MS)
-            await asyncio.sleep(KEEP_EVERY_S)
-
-
-def _again(answer: StoredAnswer) -> Answer:
-    return Answer(answer.status, answer.body or b"", dict(answer.headers) | REPLAYED)
+    def _again(self, call: Call, answer: StoredAnswer, quotas: Sequence[Quota]) -> Answer:
+        """The answer as it was, with what is true of this request and by now."""
+        headers: dict[str, str] = {}
+        for name, value in answer.headers:
+            known = next((each for each in headers if each.lower() == name.lower()), name)
+            headers[known] = f"{headers[known]}, {value}" if known in headers else value
+        standing = rate_limit_fields(quotas, None, self._books.clock.now_ms())
+        if standing:
+            headers = {n: v for n, v in headers.items() if not n.lower().startswith("ratelimit")}
+        ours = {
+            "Cache-Control": "no-store",
+            "Idempotency-Replayed": "true",
+            "X-Request-Id": call.exchange.request_id,
+        }
+        return Answer(answer.status, answer.body or b"", headers | standing | ours)
 
 
 def _reused() -> Refusal:
     return Refusal(KEY_REUSED, "this Idempotency-Key was used for another request")
 
 
-async def _same_body(arrival: Arrival, head: Head, answer: StoredAnswer) -> bool:
+async def _same_body(call: Call, head: Head, answer: StoredAnswer) -> bool:
     """Whether the body is that of the first request, where it can be told."""
     if answer.body_print is None or not compares_body(head):
         return True
-    if head.expects_continue:
-        arrival.write(wire.CONTINUE)
-    digest = hashlib.sha256()
-    try:
-        while data := await arrival.content.readany():
-            digest.update(data)
-    except ConnectionError as failure:
-        raise ClientGoneError from failure
-    return digest.hexdigest() == answer.body_print
+    pool = call.live.pools[call.entered.match.route.upstream]
+    taking = Transfer(call.arrival, call.exchange, head, pool, BodyCount())
+    body = await taking.take_body(head.length or 0)
+    return body is not None and hashlib.sha256(body).hexdigest() == answer.body_print

@@ -1,64 +1,115 @@
-"""Named: one claimed request that its client gave a name, until it is known what became of it."""
+"""Named: one claimed request that its client gave a name, until it is known what became of it.
 
+Its row helps repeats only: trouble with it never changes the answer to this request. A claim that
+is neither answered nor given up ends by itself within a minute.
+"""
+
+import asyncio
 import hashlib
 import logging
 
+from gateway.admission.head import Head
+from gateway.admission.idempotency import compares_body
+from gateway.catalog.routes import Route
 from gateway.errors import StoreError
 from gateway.records.idempotency import Idempotency, StoredAnswer
+from gateway.tasks import TaskSet
+
+RETRIES_S = (0.1, 0.3, 1.0, 3.0, 10.0, 20.0)
+"""How long to wait before each further attempt to store an answer. All within the time of a claim:
+until then nobody else has the request carried out."""
+
+Claimed = tuple[str, str, int]
+"""Account, the client's name for the request, attempt."""
 
 log = logging.getLogger(__name__)
 
 
 class Named:
-    """`told`: the row says what became of the request. `in_doubt`: nobody knows, so the claim is
-    left to end by itself. The row helps a repeat only: trouble with it never changes an answer."""
+    """`route` is the one it took. `told`: what became of the request is decided. `in_doubt`: the
+    upstream may have carried it out, so it must not be given up."""
 
-    def __init__(self, rows: Idempotency, account: str, name: str, attempt: int) -> None:
+    def __init__(
+        self, rows: Idempotency, tasks: TaskSet, claimed: Claimed, head: Head, route: Route
+    ) -> None:
         self._rows = rows
-        self._account = account
-        self._name = name
-        self._attempt = attempt
+        self._tasks = tasks
+        self._claimed = claimed
+        self._timer: asyncio.TimerHandle | None = None
         self._body = hashlib.sha256()
+        self._body_left = head.length if compares_body(head) else None
+        self.route = route
         self.told = False
         self.in_doubt = False
 
-    @property
-    def reservation_id(self) -> str:
-        """The same for whoever makes sure later that this attempt is charged."""
-        return reservation_id(self._account, self._name, self._attempt)
-
-    @property
-    def body_print(self) -> str:
-        return self._body.hexdigest()
+    # -- the request's body -----------------------------------------------------------------------
 
     def saw(self, data: bytes) -> None:
         """A piece of the request's body."""
-        self._body.update(data)
+        if self._body_left is not None:
+            self._body_left -= len(data)
+            self._body.update(data)
+
+    @property
+    def body_print(self) -> str | None:
+        """Of the whole body; None if not all of it was seen, or it is not to be compared."""
+        return self._body.hexdigest() if self._body_left == 0 else None
+
+    # -- what became of it ------------------------------------------------------------------------
 
     async def answered(self, answer: StoredAnswer) -> None:
-        self.told = True
-        try:
-            await self._rows.answered(self._account, self._name, self._attempt, answer)
-        except StoreError as failure:
-            log.warning("an answer could not be kept for repeats: %s", failure)
+        """A repeat is to get this answer."""
+        self._over()
+        if not await self._store(answer):
+            self._tasks.start(self._store_late(answer), name="store a named answer")
 
     async def give_up(self) -> None:
-        """A repeat is to be carried out anew."""
+        """A repeat is to be carried out anew, unless this may have been."""
         if self.told or self.in_doubt:
             return
-        self.told = True
+        self._over()
         try:
-            await self._rows.give_up(self._account, self._name, self._attempt)
+            await self._rows.give_up(*self._claimed)
         except StoreError as failure:
             log.warning("a claim could not be given up: %s", failure)
 
-    async def keep(self, pending_ms: int) -> None:
+    async def _store(self, answer: StoredAnswer) -> bool:
         try:
-            await self._rows.keep(self._account, self._name, self._attempt, pending_ms=pending_ms)
+            if not await self._rows.answered(*self._claimed, answer):
+                log.warning("a claim had ended before its request was answered")
+        except StoreError as failure:
+            log.warning("an answer could not be kept for repeats: %s", failure)
+            return False
+        return True
+
+    async def _store_late(self, answer: StoredAnswer) -> None:
+        for wait_s in RETRIES_S:
+            await asyncio.sleep(wait_s)
+            if await self._store(answer):
+                return
+
+    # -- the claim --------------------------------------------------------------------------------
+
+    def hold(self, pending_s: float) -> None:
+        """Keep the claim while the request runs: every third of its time, until `let_go`."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(pending_s / 3, self._extend, pending_s)
+
+    def let_go(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _extend(self, pending_s: float) -> None:
+        self.hold(pending_s)
+        self._tasks.start(self._keep(round(pending_s * 1_000)), name="keep a claim")
+
+    async def _keep(self, pending_ms: int) -> None:
+        try:
+            await self._rows.keep(*self._claimed, pending_ms=pending_ms)
         except StoreError as failure:
             log.warning("a claim could not be kept: %s", failure)
 
-
-def reservation_id(account: str, name: str, attempt: int) -> str:
-    digest = hashlib.sha256(f"{account}\n{name}".encode()).hexdigest()
-    return f"named-{digest[:32]}-{attempt}"
+    def _over(self) -> None:
+        self.told = True
+        self.let_go()

@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gateway.admission.head import Head
+from gateway.admission.idempotency import is_kept, kept_headers
 from gateway.admission.measure import BodyCount, reported_size
+from gateway.admission.settle import commits
 from gateway.clock import monotonic_s
 from gateway.errors import BAD_FRAMING, ClientGoneError, GatewayError, UpstreamError
 from gateway.proxy import wire
@@ -21,10 +23,6 @@ from gateway.proxy.upstream import UpstreamConnection
 from gateway.records.idempotency import Charge, StoredAnswer
 from gateway.tasks import Interrupt, StoppedError
 
-NOT_KEPT = frozenset({401, 408, 425, 429})
-"""Statuses that say nothing about a request itself: a repeat of it is to be carried out."""
-KEPT_HEADERS = frozenset(b"content-type content-language location etag last-modified".split())
-"""What a repeat of a named request is told of the first answer, besides status and body."""
 REPORT_BYTES_MAX = 64 * 1024
 """The most of an upstream's answer that is looked at for the size it stored."""
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -48,6 +46,7 @@ class Transfer:
         self._continued = False
         self._began = False
         self._ahead = b""
+        self._heard: bytes | None = None
         self.on_interim = self.inform
         """Hears of every 1xx answer but 100 and 101; passes it on, unless another is put here."""
         self.connection: UpstreamConnection | None = None
@@ -79,6 +78,20 @@ class Transfer:
         `cover` raises. A request without a body that meets a connection the upstream has just
         closed is sent again on another.
         """
+        named = self._exchange.named
+        try:
+            answer = await self._request(request_head, cover, body)
+        except BaseException:
+            if named is not None:
+                named.in_doubt = self.sent_all
+            raise
+        if named is not None:
+            named.in_doubt = commits(named.route, answer.status)
+        return answer
+
+    async def _request(
+        self, request_head: bytes, cover: Cover | None, body: bytes | None
+    ) -> AnswerHead:
         while True:
             connection = await self._pool.connect()
             self.connection = connection
@@ -95,29 +108,42 @@ class Transfer:
                 if not (failure.before_bytes and connection.reused and self._repeatable):
                     raise
 
-    async def remember(self, answer: AnswerHead, charge: Charge | None) -> None:
-        """Keep the answer for repeats of a named request, once, before its client hears it."""
+    async def hear(self, answer: AnswerHead) -> None:
+        """Read what is kept of the answer for repeats of a named request, before it is relayed."""
         named = self._exchange.named
+        if named is None or named.told or self._exchange.answering:
+            return
+        if answer.bodyless:
+            self._heard = b""
+        elif not _is_live(answer):
+            self._heard = await self.read_ahead(answer, REPORT_BYTES_MAX, self._taken())
+
+    @property
+    def heard_all(self) -> bool:
+        return self._heard is not None
+
+    async def remember(self, answer: AnswerHead, charge: Charge | None) -> None:
+        """Keep the answer for repeats of a named request, once, with what was heard of its body."""
+        named, body = self._exchange.named, self._heard
         if named is None or named.told:
             return
-        if answer.status >= 500 or answer.status in NOT_KEPT:
+        if not is_kept(named.route, answer.status):
             await named.give_up()
             return
-        body: bytes | None = b"" if answer.bodyless else None
-        if not answer.bodyless and not _is_live(answer):
-            body = await self.read_ahead(answer, REPORT_BYTES_MAX, self._taken())
-        kept = tuple(
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in answer.headers
-            if name.lower() in KEPT_HEADERS
-        )
+        said = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers)
+        kept = kept_headers(said, with_body=body is not None)
         await named.answered(StoredAnswer(answer.status, kept, body, charge, named.body_print))
 
-    async def relay(self, answer_head: bytes, answer: AnswerHead, cover: Cover | None) -> None:
-        """Write the answer to the client as it comes; raises UpstreamError when it breaks off."""
+    async def relay(
+        self, answer_head: bytes, answer: AnswerHead, cover: Cover | None, *, charged: bool = False
+    ) -> None:
+        """Write the answer to the client as it comes; raises UpstreamError when it breaks off.
+        `charged`: its delivery is; then whoever charges it remembers it."""
         connection = self.connection
         assert connection is not None
-        await self.remember(answer, None)
+        if not charged:
+            await self.hear(answer)
+            await self.remember(answer, None)
         self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s

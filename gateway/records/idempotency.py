@@ -60,10 +60,13 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What the answered request is charged: `amounts` is meter → amount."""
+    """What the answered request is charged: `amounts` is meter → amount, `reservation` what holds
+    them, `key_id` the API key whose counters they are on as well."""
 
+    reservation: str
     amounts: Mapping[str, int]
-    asset: str | None
+    asset: str | None = None
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ def _packed(answer: StoredAnswer) -> bytes:
         "status": answer.status,
         "headers": answer.headers,
         "kept": answer.body is not None,
-        "charge": None if charge is None else [dict(charge.amounts), charge.asset],
+        "charge": None if charge is None else _charge_words(charge),
         "body_print": answer.body_print,
     }
     return orjson.dumps(head) + b"\n" + (answer.body or b"")
@@ -161,9 +164,13 @@ def _unpacked(stored: bytes | str) -> StoredAnswer:
         head["status"],
         tuple((name, value) for name, value in head["headers"]),
         body if head["kept"] else None,
-        None if charge is None else Charge(charge[0], charge[1]),
+        None if charge is None else Charge(*charge),
         head["body_print"],
     )
+
+
+def _charge_words(charge: Charge) -> list[Any]:
+    return [charge.reservation, dict(charge.amounts), charge.asset, charge.key_id]
 
 
 def _text(part: bytes | str | int) -> str:

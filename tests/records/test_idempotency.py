@@ -13,7 +13,10 @@ from gateway.records.idempotency import (
 )
 
 ANSWER = StoredAnswer(
-    201, (("Content-Type", "application/json"),), b'{"a":\n1}\xff', Charge({"bytes": 5}, "files/a")
+    201,
+    (("Content-Type", "application/json"),),
+    b'{"a":\n1}\xff',
+    Charge("r-1", {"bytes": 5}, "files/a", "k1"),
 )
 
 
