@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from gateway.admission.measure import Counts, actual_lines
 from gateway.admission.probe import Found, NotFound, Unclear, verdict
-from gateway.catalog.routes import OnExpiry, Probe, Route
+from gateway.catalog.routes import OnExpiry, Policy, Probe, Route
 from gateway.errors import StoreError, UpstreamError
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
@@ -85,7 +85,8 @@ class DoubtDesk:
         )
         self._metrics.doubted(route.name)
         try:
-            await self._ledger.extend(terms.account, [granted.id], lease_ms)
+            if granted.amounts:
+                await self._ledger.extend(terms.account, [granted.id], lease_ms)
             after_ms = min(LOOK_AFTER_MS, lease_ms) if route.probe else lease_ms
             await self._rows.open(doubt, lease_ms=lease_ms, look_after_ms=after_ms)
         except StoreError as failure:
@@ -109,27 +110,50 @@ class DoubtDesk:
         found: Found | NotFound | Unclear = Unclear()
         if route.probe is not None:
             found = await self._ask(route, route.probe, doubt)
-        match found:
-            case Found(size):
-                counts = _counts(doubt, route, size)
-                amounts = actual_lines(route, counts)
-                await self._commit(terms, doubt, amounts)
-                outcome = "found"
-            case NotFound():
-                await self._settler.release(doubt.account, doubt.reservation, reason="not-found")
-                outcome = "not-found"
-            case Unclear() if now_ms < doubt.until_ms:
-                await self._rows.look_again(doubt, LOOK_AGAIN_MS)
-                return False
-            case Unclear() if route.on_expiry is OnExpiry.COMMIT:
-                await self._commit(terms, doubt, doubt.held)
-                outcome = "committed"
-            case Unclear():
-                await self._settler.release(doubt.account, doubt.reservation, reason="in-doubt")
-                outcome = "released"
+        if isinstance(found, Unclear) and now_ms < doubt.until_ms:
+            await self._rows.look_again(doubt, LOOK_AGAIN_MS)
+            return False
+        if route.policy is Policy.DELETE:
+            outcome = await self._settle_delete(terms, doubt, found)
+        else:
+            outcome = await self._settle(route, terms, doubt, found)
         self._metrics.doubt_resolved(outcome)
         await self._rows.close(doubt)
         return True
+
+    async def _settle(
+        self, route: Route, terms: Terms, doubt: Doubt, found: Found | NotFound | Unclear
+    ) -> str:
+        match found:
+            case Found(size):
+                await self._commit(terms, doubt, actual_lines(route, _counts(doubt, route, size)))
+                return "found"
+            case NotFound():
+                await self._settler.release(doubt.account, doubt.reservation, reason="not-found")
+                return "not-found"
+            case Unclear() if route.on_expiry is OnExpiry.COMMIT:
+                await self._commit(terms, doubt, doubt.held)
+                return "committed"
+            case Unclear():
+                await self._settler.release(doubt.account, doubt.reservation, reason="in-doubt")
+                return "released"
+
+    async def _settle_delete(
+        self, terms: Terms, doubt: Doubt, found: Found | NotFound | Unclear
+    ) -> str:
+        """What is not there any more was deleted; what is there was not."""
+        settler, asset = self._settler, doubt.asset
+        if not isinstance(found, NotFound):
+            if doubt.held:
+                await settler.release(doubt.account, doubt.reservation, reason="found")
+            return "found" if isinstance(found, Found) else "released"
+        if doubt.held:
+            await settler.commit(terms, doubt.reservation, doubt.held)
+        if asset is not None:
+            await settler.remove(terms, asset)
+            if self._live().owners_matter:
+                await settler.disown(terms, asset)
+        return "not-found"
 
     async def _commit(self, terms: Terms, doubt: Doubt, amounts: Mapping[str, int]) -> None:
         await self._settler.commit(terms, doubt.reservation, amounts, asset=doubt.asset)

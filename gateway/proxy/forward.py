@@ -13,7 +13,7 @@ from gateway.admission import settle
 from gateway.admission.measure import BodyCount, actual_lines
 from gateway.catalog.routes import Policy
 from gateway.ledger.frame import Terms
-from gateway.ledger.outcomes import Settled
+from gateway.ledger.outcomes import Granted, Settled
 from gateway.ledger.quota import Quota
 from gateway.proxy import heads, wire
 from gateway.proxy.answer import AnswerHead
@@ -196,17 +196,17 @@ class Forwarder:
             await self._transfer.remember(answer, None)
 
     async def _doubt(self) -> None:
-        admitted, terms = self._admitted, self._admitted.terms
-        if self._guard is None:
+        """Also a delete that holds nothing: what it gives back depends on it."""
+        admitted, terms, route = self._admitted, self._admitted.terms, self._route
+        deletes = route.policy is Policy.DELETE and route.probe is not None
+        if terms is None or (self._guard is None and not deletes):
             return
-        assert terms is not None
-        assert admitted.granted is not None
-        self._guard.leave_in_doubt()
+        held = admitted.granted or Granted(self._exchange.reservation_id, {}, ())
+        if self._guard is not None:
+            self._guard.leave_in_doubt()
         match = admitted.match
-        asset = match.asset if self._route.policy is Policy.UPLOAD else None
-        await self._books.doubts.open(
-            self._route, terms, admitted.granted, dict(match.params), asset
-        )
+        asset = match.asset if deletes or route.policy is Policy.UPLOAD else None
+        await self._books.doubts.open(route, terms, held, dict(match.params), asset)
 
     async def _commit(self, reported: int | None) -> tuple[Quota, ...]:
         route, terms, asset = self._route, self._admitted.terms, self._asset

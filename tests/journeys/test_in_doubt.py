@@ -89,6 +89,36 @@ async def test_what_is_not_there_is_released(fake: Store, tmp_path: Path) -> Non
         assert await rig.standing("uploads") == (0, 0)
 
 
+DELETES = """
+[[routes]]
+name = "purge"
+methods = ["DELETE"]
+path = "/purge/files/{name...}"
+strip_prefix = "/purge"
+upstream = "files"
+policy = "delete"
+asset = "files/{name}"
+probe = { path = "/files/{name}" }
+"""
+
+
+@pytest.mark.parametrize(("probe", "left"), [(Answer(404), 0), (Answer(200, length=100), 100)])
+@pytest.mark.parametrize(("reserve", "uploads"), [("", 0), ("reserve = { uploads = 1 }", 1)])
+async def test_a_delete_that_was_not_answered_gives_back_what_is_gone(
+    fake: Store, tmp_path: Path, probe: Answer, left: int, reserve: str, uploads: int
+) -> None:
+    scripts = ([Request(), Answer(201), Request(), Hang()], [Request(), probe])
+    asked = Wishes(extra=DELETES + reserve, answer_timeout="200ms")
+    async with running(fake, tmp_path, *scripts, wishes=asked) as rig:
+        assert (await rig.put("a", b"x" * 100))[0] == 201
+        async with rig.session.delete(f"{rig.url}/purge/files/a", headers=rig.headers) as answer:
+            assert answer.status == 504
+        assert await rig.standing() == (100, 0)
+        await resolved(rig)
+        assert await rig.standing() == (left, 0)
+        assert await rig.standing("uploads") == (1 + (0 if left else uploads), 0)
+
+
 async def test_a_size_in_the_answers_json(fake: Store, tmp_path: Path) -> None:
     told = probed(Answer(200, [(b"Content-Type", b"application/json")], b'{"bytes": 77}'))
     by_json = 'probe = { path = "/files/{name}", method = "GET", size = "bytes" }'
