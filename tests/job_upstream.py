@@ -53,6 +53,8 @@ class JobUpstream:
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._noted])
         app.router.add_post("/jobs", self._open)
+        app.router.add_post("/bulk", self._open_many)
+        app.router.add_post("/shows", self._open_show)
         app.router.add_get("/jobs/{id}", self._status)
         app.router.add_delete("/jobs/{id}", self._cancel)
         self._runner = web.AppRunner(app, access_log=None)
@@ -90,14 +92,38 @@ class JobUpstream:
     async def _open(self, request: web.Request) -> web.Response:
         if self.refuses is not None:
             return web.json_response({"error": "no"}, status=self.refuses)
-        number = next(self._numbers)
-        job = UpstreamJob(f"job-{number}", json.loads(await request.read()))
-        self.jobs[job.id] = job
-        if self.on_opened is not None:
-            await self.on_opened(job)
+        job = await self._new(json.loads(await request.read()))
         if self.answers is not None:
             return self.answers(job)
         return web.json_response({"job_id": job.id}, status=201)
+
+    async def _open_many(self, request: web.Request) -> web.Response:
+        """A job for each item; `refuse` in one is no job."""
+        if self.refuses is not None:
+            return web.json_response({"error": "no"}, status=self.refuses)
+        asked = json.loads(await request.read())
+        ids = [
+            None if "refuse" in item else (await self._new(item | {"of": asked})).id
+            for item in asked["items"]
+        ]
+        return web.json_response({"batch_id": "b", "job_ids": ids}, status=201)
+
+    async def _open_show(self, request: web.Request) -> web.Response:
+        """As many jobs as the show has episodes; without any it is a single job."""
+        if self.refuses is not None:
+            return web.json_response({"error": "no"}, status=self.refuses)
+        asked = json.loads(await request.read())
+        if "episodes" not in asked:
+            return web.json_response({"job_id": (await self._new(asked)).id}, status=201)
+        ids = [(await self._new(asked)).id for _ in range(asked["episodes"])]
+        return web.json_response({"batch_id": "b", "episode_jobs": ids}, status=201)
+
+    async def _new(self, asked: dict[str, Any]) -> UpstreamJob:
+        job = UpstreamJob(f"job-{next(self._numbers)}", asked)
+        self.jobs[job.id] = job
+        if self.on_opened is not None:
+            await self.on_opened(job)
+        return job
 
     async def _status(self, request: web.Request) -> web.Response:
         job = self.jobs.get(request.match_info["id"])

@@ -30,7 +30,7 @@ async def list_jobs(
     start = 0
     while len(found) < count and (page := await rows.list(account_id, start, COUNT_MAX)):
         now_ms = desk.clock.now_ms()
-        views = (job_view(job, now_ms) for job in page if job is not None)
+        views = (job_view(job, now_ms) for job in page if job is not None and not _shared(job))
         found += (view for view in views if view.stuck or not stuck)
         start += COUNT_MAX
     return JobList(account_id, tuple(found[:count]))
@@ -67,6 +67,11 @@ async def settle(
     await rows.unwatch(job)
     view = job_view(job, desk.clock.now_ms())
     return JobSettledView(account_id, view, outcome.late, dict(outcome.overage or {}))
+
+
+def _shared(job: Job) -> bool:
+    """The row of a batch whose jobs speak for themselves."""
+    return job.items is not None and job.ended is not None
 
 
 async def _found(desk: Desk, account_id: str, name: str) -> Job:

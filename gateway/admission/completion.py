@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from gateway.admission import json_fields
-from gateway.catalog.jobs import JobEnd, JobRule
+from gateway.catalog.jobs import Batch, JobEnd, JobRule
 from gateway.catalog.meters import is_amount
 
 ID_MAX = 256
@@ -81,7 +81,17 @@ def settlement(
 
 def job_id(rule: JobRule, document: Any, id_from: str | None = None) -> str | None:
     """The id that an answer gives a job: a text that can stand in a path, or an integer."""
-    found = json_fields.find(document, id_from or rule.id_from)
+    return _usable(json_fields.find(document, id_from or rule.id_from))
+
+
+def job_ids(batch: Batch, document: Any) -> tuple[str | None, ...] | None:
+    """The ids that an answer gives the jobs of a batch, None for one that is no id; None if it
+    lists none: then it is about a single job."""
+    found = json_fields.find(document, batch.ids_from)
+    return tuple(map(_usable, found)) if isinstance(found, list) else None
+
+
+def _usable(found: Any) -> str | None:
     if type(found) is int and found >= 0:
         return str(found)
     usable = isinstance(found, str) and 0 < len(found) <= ID_MAX and found.isprintable()

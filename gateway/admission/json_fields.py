@@ -7,7 +7,7 @@ requests. What an upstream says is its own word: there the last one counts.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from json.decoder import scanstring  # type: ignore[attr-defined]  # py_scanstring or its C twin
 from typing import Any
 
@@ -71,6 +71,36 @@ def replaced(text: str, path: str, value: str) -> str | Refusal:
     start = _BLANK.match(text)
     assert start is not None
     return _replaced(text, start.end(), names, value)
+
+
+def kept(text: str, path: str, indices: Collection[int]) -> str:
+    """The JSON `text` whose list at `path` has only these elements left, all as they were written.
+    The list is there: `asked` and `find` have seen it."""
+    at = _skipped(text, 0)
+    for name in path.split("."):
+        at = _member(text, at, name)
+    assert text[at] == "[", "a list was found here before"
+    first = at = at + 1
+    elements: list[str] = []
+    while text[at := _skipped(text, at)] != "]":
+        _, end = _DECODER.raw_decode(text, at)
+        elements.append(text[at:end])
+        at = _skipped(text, end)
+        at += text[at] == ","
+    some = ",".join(element for n, element in enumerate(elements) if n in indices)
+    return text[:first] + some + text[at:]
+
+
+def _member(text: str, at: int, wanted: str) -> int:
+    """Where the value of a member of the object at `at` begins."""
+    at = _skipped(text, at + 1)
+    while True:
+        name, at = scanstring(text, at + 1)
+        at = _skipped(text, _skipped(text, at) + 1)
+        if name == wanted:
+            return at
+        _, end = _DECODER.raw_decode(text, at)
+        at = _skipped(text, _skipped(text, end) + 1)
 
 
 def _replaced(text: str, at: int, names: Sequence[str], value: str) -> str | Refusal:

@@ -1,13 +1,13 @@
 """What a job may use, from the JSON that opens it, before the upstream hears of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.admission import json_fields
 from gateway.admission.destinations import destination, is_listed
 from gateway.admission.head import Head
-from gateway.catalog.jobs import JobRule, Webhook
+from gateway.catalog.jobs import Batch, JobRule, Webhook
 from gateway.catalog.meters import is_amount
 from gateway.catalog.plans import Plan
 from gateway.catalog.routes import Amount, JsonAmount, PlanDefault, Route
@@ -17,16 +17,23 @@ from gateway.errors import BAD_REQUEST, FILE_TOO_LARGE, INVALID_AMOUNT, Refusal
 @dataclass(frozen=True, slots=True)
 class Opening:
     """`amounts` is meter → what to reserve; `body` what the client sent. `webhook` is the URL that
-    the client wants to be called at."""
+    the client wants to be called at. `items`: it names many jobs, and this is for each of them."""
 
     amounts: Mapping[str, int]
     body: bytes
     webhook: str | None = None
+    items: tuple[Mapping[str, int], ...] | None = None
 
-    def calling_back(self, member: str, url: str) -> bytes | Refusal:
-        """What goes upstream: as the client sent it, but for the URL that is called."""
+    def calling_back(self, member: str, url: str) -> "Opening | Refusal":
+        """As the client sent it, but for the URL that is called."""
         changed = json_fields.replaced(self.body.decode(), member, url)
-        return changed if isinstance(changed, Refusal) else changed.encode()
+        return changed if isinstance(changed, Refusal) else replace(self, body=changed.encode())
+
+    def keeping(self, batch: Batch, indices: Collection[int]) -> "Opening":
+        """As the client sent it, but for the items that are left out."""
+        assert batch.items_from is not None
+        changed = json_fields.kept(self.body.decode(), batch.items_from, indices)
+        return replace(self, body=changed.encode())
 
 
 def judge_head(head: Head, rule: JobRule) -> Refusal | None:
@@ -43,18 +50,47 @@ def too_long(rule: JobRule) -> Refusal:
 
 
 def judge(body: bytes, route: Route, plan: Plan, rule: JobRule) -> Opening | Refusal:
-    """BAD_REQUEST, INVALID_AMOUNT, FILE_TOO_LARGE (by the plan's cap) or the opening."""
+    """BAD_REQUEST, INVALID_AMOUNT, FILE_TOO_LARGE (by the plan's cap) or the opening. Of a request
+    that names many jobs: what each of them may use."""
     document = json_fields.asked(body)
     if isinstance(document, Refusal):
         return document
+    items = _items(document, route.batch)
+    if isinstance(items, Refusal):
+        return items
+    each: list[Mapping[str, int]] = []
+    for said in [(document,)] if items is None else [(item, document) for item in items]:
+        amounts = _amounts(said, route, plan)
+        if isinstance(amounts, Refusal):
+            return amounts
+        each.append(amounts)
+    webhook = None if rule.webhook is None else _webhook(document, rule.webhook, rule)
+    if isinstance(webhook, Refusal):
+        return webhook
+    return Opening(each[0], body, webhook, items=None if items is None else tuple(each))
+
+
+def _items(document: Any, batch: Batch | None) -> Sequence[Any] | Refusal | None:
+    """What the request lists; None: it asks for a single job, or does not say for how many."""
+    if batch is None or batch.items_from is None:
+        return None
+    items = json_fields.find_asked(document, batch.items_from)
+    if items is None or isinstance(items, Refusal):
+        return items
+    if not isinstance(items, list) or not 1 <= len(items) <= batch.most:
+        detail = f"{batch.items_from!r} has to list 1 to {batch.most} items"
+        return Refusal(BAD_REQUEST, detail)
+    return items
+
+
+def _amounts(said: Sequence[Any], route: Route, plan: Plan) -> Mapping[str, int] | Refusal:
     amounts: dict[str, int] = {}
     for meter, source in route.reserve.items():
-        amount = _amount(document, source, plan)
+        amount = _amount(said, source, plan)
         if isinstance(amount, Refusal):
             return amount
         amounts[meter] = amount
-    webhook = None if rule.webhook is None else _webhook(document, rule.webhook, rule)
-    return webhook if isinstance(webhook, Refusal) else Opening(amounts, body, webhook)
+    return amounts
 
 
 def _webhook(document: Any, webhook: Webhook, rule: JobRule) -> str | Refusal | None:
@@ -72,14 +108,19 @@ def _webhook(document: Any, webhook: Webhook, rule: JobRule) -> str | Refusal | 
     return url
 
 
-def _amount(document: Any, source: Amount, plan: Plan) -> int | Refusal:
-    """What the request says; only a JSON integer counts: no float, no string, no exponent."""
+def _amount(documents: Sequence[Any], source: Amount, plan: Plan) -> int | Refusal:
+    """What the first of `documents` that says it says; only a JSON integer counts: no float, no
+    string, no exponent."""
     if isinstance(source, int):
         return source
     assert isinstance(source, JsonAmount), "what is measured on the way is not known beforehand"
-    said = json_fields.find_asked(document, source.path) if source.path else None
-    if isinstance(said, Refusal):
-        return said
+    said: Any = None
+    for document in documents if source.path else ():
+        said = json_fields.find_asked(document, source.path)
+        if isinstance(said, Refusal):
+            return said
+        if said is not None:
+            break
     cap = plan.caps.file_bytes
     if said is None:
         default = cap if source.default is PlanDefault.CAP else source.default

@@ -25,6 +25,8 @@ def findings(
     be read."""
     if "protocol" in broken:
         return
+    if "batch" not in broken:
+        yield from _opens_many(route)
     if route.protocol not in OF_JOBS:
         yield from _of_other_protocols(route)
         return
@@ -40,6 +42,23 @@ def findings(
         yield from _belongs_to_its_account(route)
     if "reserve" not in broken:
         yield from _fits_the_amounts(route)
+
+
+def _opens_many(route: Route) -> Iterator[Finding]:
+    if route.batch is None:
+        return
+    if route.protocol is not Protocol.JOB:
+        yield Finding(
+            ("batch",),
+            f"protocol {route.protocol.value} opens no jobs",
+            'make it protocol = "job", or remove it',
+        )
+    elif route.batch.partial and route.batch.items_from is None:
+        yield Finding(
+            ("batch", "partial"),
+            "what is not named in the request cannot be left out of it",
+            "add items, the member of the request that lists them, or remove it",
+        )
 
 
 def _of_other_protocols(route: Route) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from gateway.catalog.shapes import (
     Schema,
     Table,
     Text,
+    Whole,
     Written,
     duration,
     size,
@@ -57,6 +58,16 @@ CALLBACK = Table((
     Key("state", MEMBER, "the member of a callback that says how the job is", into="state_from"),
     Key("window", duration(least_ms=1_000, most_ms=DAY_MS), "how old a signed callback may be",
         into="window_s"),
+))  # fmt: skip
+
+BATCH = Table((
+    Key("ids", MEMBER, "the member of the answer with the list of the jobs' ids", required=True,
+        into="ids_from"),
+    Key("items", MEMBER, "the member of the request with the list of what is to be done; without "
+        "it only the answer says how many jobs there are", into="items_from"),
+    Key("most", Whole(1, 1_000), "how many jobs one request may open; reserved for where only the "
+        "answer says how many there are"),
+    Key("partial", Flag(), "forward the items that there is room for, and leave the others out"),
 ))  # fmt: skip
 
 WEBHOOK = Table((

@@ -19,6 +19,20 @@ class JobEnd(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Requests that open many jobs. `ids_from` is the member of the answer with the list of their
+    ids; an answer without one is that of a single job. `items_from` is the member of the request
+    with the list of what is to be done, up to `most`: each is admitted, all or none, or (`partial`)
+    those that fit. Without it how many there are is only known from the answer: `most` are
+    reserved for."""
+
+    ids_from: str
+    items_from: str | None = None
+    most: int = 100
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Callback:
     """How the upstream calls back: signed with `secret`, at most `window_s` ago. `id_from` and
     `state_from` are members of what it says; None: as in its other answers."""

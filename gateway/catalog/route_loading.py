@@ -6,7 +6,8 @@ from typing import Any
 
 from gateway.catalog import job_rules, route_rules, s3_rules, tables, upload_rules
 from gateway.catalog.amounts import Meters
-from gateway.catalog.jobs import JobRule
+from gateway.catalog.job_tables import BATCH
+from gateway.catalog.jobs import Batch, JobRule
 from gateway.catalog.problems import Place, Problems, written
 from gateway.catalog.route_rules import Finding
 from gateway.catalog.routes import Policy, Probe, Route
@@ -100,6 +101,9 @@ def _route(values: Mapping[str, Any], at: Place, meters: Meters, problems: Probl
     subject = fields.pop("subject", {})
     if tables.SUBJECT.complete(subject):
         fields["subject"] = (subject["kind"], subject["id"])
+    batch = fields.pop("batch", {})
+    if BATCH.complete(batch):
+        fields["batch"] = Batch(**batch)
     probe = fields.pop("probe", {})
     if tables.PROBE.complete(probe):
         fields["probe"] = Probe(**probe)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.catalog.jobs import Batch
+
 
 class Policy(StrEnum):
     UPLOAD = "upload"
@@ -148,6 +150,7 @@ class Route:
     protocol: Protocol = Protocol.PLAIN
     jobs: str | None = None
     """The name of the rule for the jobs that it is about."""
+    batch: Batch | None = None
     auth: tuple[CredentialKind, ...] = (CredentialKind.X_API_KEY, CredentialKind.BEARER)
     account: AccountSource = AccountSource.KEY
     reserve: Mapping[str, Amount] = field(default_factory=dict)

@@ -7,7 +7,7 @@ annotated example with them. Defaults stand at the nouns (`Route`, `Plan`, `Upst
 from enum import StrEnum
 
 from gateway.catalog import patterns, syntax
-from gateway.catalog.job_tables import JOBS, JSON_AMOUNT
+from gateway.catalog.job_tables import BATCH, JOBS, JSON_AMOUNT
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.periods import PeriodKind
 from gateway.catalog.routes import (
@@ -154,6 +154,7 @@ ROUTES = Table((
     Key("protocol", Choice(RouteProtocol), "how a request and its reservation go together: plain "
         "ones are over when their answer is"),
     Key("jobs", NAME, "the [jobs.NAME] whose jobs the route opens, asks about or ends"),
+    Key("batch", BATCH, "requests that open many jobs; reserve is then for each of them"),
     Key("auth", ListOf(Choice(CredentialKind), 'a list such as ["x-api-key", "bearer"]'),
         "where an API key may be; [] takes requests without one"),
     Key("account", Choice(AccountSource), "who is charged: the account of the key, the {account} "

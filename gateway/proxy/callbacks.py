@@ -19,6 +19,7 @@ from gateway.admission.measure import BodyCount
 from gateway.catalog.jobs import Callback, JobRule
 from gateway.errors import BAD_REQUEST, NO_ROUTE, Refusal
 from gateway.proxy import wire
+from gateway.proxy.batch_books import BatchBooks
 from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError
 from gateway.proxy.job_books import By, JobBooks
@@ -47,6 +48,7 @@ class Callbacks:
     def __init__(self, books: Books, job_books: JobBooks, webhooks: Webhooks) -> None:
         self._books = books
         self._job_books = job_books
+        self._batch_books = BatchBooks(books.ledger, job_books)
         self._webhooks = webhooks
 
     async def serve(self, call: Call) -> bool:
@@ -75,12 +77,12 @@ class Callbacks:
         document = json_fields.told(body)
         if document is None:
             raise RefusedError(Refusal(BAD_REQUEST, "the body is not JSON"))
-        jobs: Sequence[Job | None]
+        job_id = completion.job_id(rule, document, how.id_from)
+        jobs: Sequence[Job | None] = []
         if named is not None:
-            jobs = [await self._job_books.jobs.get(*named)]
-        else:
-            job_id = completion.job_id(rule, document, how.id_from)
-            jobs = [] if job_id is None else await self._anywhere(rule, job_id)
+            jobs = [await self._of_token(rule, named, job_id)]
+        elif job_id is not None:
+            jobs = await self._job_books.jobs.find_anywhere(rule.name, job_id)
         found = [job for job in jobs if job is not None]
         if not found:
             raise RefusedError(_unknown())
@@ -97,8 +99,14 @@ class Callbacks:
             raise RefusedError(opening.too_long(rule))
         return body
 
-    async def _anywhere(self, rule: JobRule, job_id: str) -> Sequence[Job]:
-        return await self._job_books.jobs.find_anywhere(rule.name, job_id)
+    async def _of_token(
+        self, rule: JobRule, named: tuple[str, str], job_id: str | None
+    ) -> Job | None:
+        """The job that a URL was made for; of a batch, the one that is spoken of."""
+        job = await self._job_books.jobs.get(*named)
+        if job is None or job.items is None:
+            return job
+        return None if job_id is None else await self._batch_books.item(job, rule, job_id)
 
     async def _heed(self, job: Job, rule: JobRule, said: _Said) -> Job:
         """Raises StoreError: then the upstream comes again, or the watcher finds out."""

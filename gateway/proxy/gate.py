@@ -21,9 +21,10 @@ from gateway.catalog.routes import AccountSource, Route
 from gateway.clock import monotonic_s
 from gateway.dialects.registry import spoken
 from gateway.errors import Error, Refusal, StoreError
+from gateway.ledger.arguments import Items
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Refused
+from gateway.ledger.outcomes import Batch, Denied, Granted, Line, RateLimited, Refused
 from gateway.proxy.allowance import Allowance
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.live import Live
@@ -114,6 +115,51 @@ class Gate:
         if terms is None or not (sized.lines or plan.rate):
             return Admitted(head, match, terms, sized)
         return await self._reserve(entered, terms, sized, exchange, lasting)
+
+    async def admit_many(
+        self, entered: Entered, exchange: Exchange, items: Items, *, keep_ms: int, partial: bool
+    ) -> Batch | Refusal | Denied | RateLimited:
+        """Reserve for each of many at once, which all outlive their request."""
+        terms = entered.terms
+        assert terms is not None, "what outlives a request is charged to somebody"
+        lost = self._store_error()
+        if lost is not None:
+            return unavailable(lost)
+        try:
+            outcome = await self._ledger.reserve_many(
+                terms,
+                items,
+                lease_ms=exchange.lease_ms,
+                rate=terms.plan.rate,
+                note=entered.match.route.name,
+                keep_ms=keep_ms,
+                partial=partial,
+            )
+        except BaseException as failure:
+            if not isinstance(failure, StoreError) or failure.indeterminate:
+                for name, _ in items:
+                    self._settler.abandon(terms.account, name)
+            if not isinstance(failure, StoreError):
+                raise
+            self._metrics.store_error(failure.error)
+            return unavailable(failure.error)
+        return self._many(outcome)
+
+    def _many(
+        self, outcome: Batch | RateLimited | Refused
+    ) -> Batch | Refusal | Denied | RateLimited:
+        match outcome:
+            case Refused():
+                return Refusal(outcome.error, outcome.detail)
+            case Batch(granted=(), denied=Denied() as denied):
+                self._metrics.reservation("reserve_many", denied)
+                return denied
+            case Batch(granted=granted):
+                for one in granted:
+                    self._metrics.reservation("reserve_many", one)
+            case RateLimited():
+                self._metrics.reservation("reserve_many", outcome)
+        return outcome
 
     async def identify(self, head: Head, route: Route, peer: str) -> Identity | Refusal:
         """Who asks. Failures are slowed down per client address (failure row 64)."""

@@ -72,17 +72,20 @@ class JobBooks:
 
     async def open(self, new: NewJob, rule: JobRule) -> None:
         """Record a job whose reservation was just made, and let it live as long as a job does."""
-        lease_ms = _ms(min(rule.lease_s, rule.lifetime_s))
-        keep_ms = _ms(rule.lifetime_s + rule.keep_s)
-        await self.jobs.open(new, lease_ms=lease_ms, keep_ms=keep_ms)
-        await self.jobs.watch(new.account, new.reservation, first_look_ms(rule))
+        lease_ms = lease_ms_of(rule)
+        await self.record(new, rule)
         if await self._ledger.extend(new.account, (new.reservation,), lease_ms):
             raise StoreError(STORE_UNAVAILABLE, "the store took too long", transient=True)
+
+    async def record(self, new: NewJob, rule: JobRule) -> None:
+        """The row alone."""
+        await self.jobs.open(new, lease_ms=lease_ms_of(rule), keep_ms=_keep_ms(rule))
+        await self.jobs.watch(new.account, new.reservation, first_look_ms(rule))
 
     async def name(self, naming: Naming, rule: JobRule) -> Job | None:
         """The job that has the name now. An upstream may answer an opening with a job that it has
         already: then nothing more is held for it."""
-        keep_ms = _ms(rule.lifetime_s + rule.keep_s)
+        keep_ms = _keep_ms(rule)
         account, reservation = naming.account, naming.reservation
         holder = await self.jobs.name(naming, keep_ms=keep_ms)
         if holder == reservation:
@@ -99,6 +102,13 @@ class JobBooks:
         """The job, named by what the upstream called back with."""
         naming = Naming(job.account, job.reservation, rule.name, job_id)
         return await self.name(naming, rule) or job
+
+    async def terms(self, job: Job) -> Terms:
+        """Those that its reservation was made by, as they are now. Raises GatewayError."""
+        terms = await self._recall.terms(job.account, job.key_id, job.subject)
+        if terms is None:
+            raise GatewayError(INTERNAL, f"account {job.account} has no terms")
+        return terms
 
     def rule_of(self, job: Job) -> JobRule | None:
         """None: the configuration does not have it any more."""
@@ -123,9 +133,7 @@ class JobBooks:
         rule = self.rule_of(job)
         if job.ended is not None or rule is None:
             return job
-        terms = await self._recall.terms(job.account, job.key_id, job.subject)
-        if terms is None:
-            raise GatewayError(INTERNAL, f"account {job.account} has no terms")
+        terms = await self.terms(job)
         decided = completion.settlement(rule, job.reserved, end, actual)
         asset = completion.asset_of(rule, job.id) if end is JobEnd.COMPLETED else None
         outcome, late = await self._settle(job, terms, decided, asset)
@@ -182,10 +190,19 @@ class JobBooks:
         raise GatewayError(settled.error, settled.detail)
 
 
+def lease_ms_of(rule: JobRule) -> int:
+    """How long a job that has just been opened may show no life."""
+    return _ms(min(rule.lease_s, rule.lifetime_s))
+
+
+def _keep_ms(rule: JobRule) -> int:
+    return _ms(rule.lifetime_s + rule.keep_s)
+
+
 def first_look_ms(rule: JobRule) -> int:
     """When the watcher looks at a job that has just been opened: in time to extend its lease, where
     it can ask; else when that is over."""
-    lease_ms = _ms(min(rule.lease_s, rule.lifetime_s))
+    lease_ms = lease_ms_of(rule)
     if rule.status_path is None:
         return lease_ms
     return near_the_end_ms(lease_ms) if rule.poll_every_s is None else _ms(rule.poll_every_s)

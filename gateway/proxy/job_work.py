@@ -34,8 +34,8 @@ class JobWork:
     def servers(self, gate: Gate) -> Mapping[Protocol, Server]:
         return {
             Protocol.JOB: JobOpenings(gate, self._books, self._job_books),
-            Protocol.JOB_STATUS: JobStatuses(self._books, self._job_books),
-            Protocol.JOB_CANCEL: JobCancels(self._books, self._job_books),
+            Protocol.JOB_STATUS: JobStatuses(gate, self._books, self._job_books),
+            Protocol.JOB_CANCEL: JobCancels(gate, self._books, self._job_books),
             Protocol.CALLBACK: Callbacks(self._books, self._job_books, self._webhooks),
         }
 

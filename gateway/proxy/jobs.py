@@ -11,33 +11,49 @@ its lease.
 """
 
 import logging
-from typing import Any
+from typing import Any, Protocol
 
-from gateway.admission import callback, completion, json_fields, opening, settle
+from gateway.admission import callback, completion, opening, settle
 from gateway.admission.estimate import Estimate
-from gateway.admission.measure import BodyCount
 from gateway.admission.opening import Opening
-from gateway.catalog.jobs import JobEnd, JobRule
-from gateway.errors import NO_ROUTE, Refusal, StoreError
-from gateway.ledger.frame import Terms
+from gateway.catalog.jobs import JobEnd
+from gateway.errors import Refusal, StoreError
 from gateway.ledger.outcomes import Line
-from gateway.proxy import heads, wire
 from gateway.proxy.answer import AnswerHead
+from gateway.proxy.batch_books import BatchBooks
+from gateway.proxy.batches import Answered, Named
 from gateway.proxy.call import Books, Call
+from gateway.proxy.carriage import Carriage, known
 from gateway.proxy.endings import RefusedError, kind_of, passed
-from gateway.proxy.gate import Admitted, Gate, Lasting
+from gateway.proxy.gate import Gate, Lasting
 from gateway.proxy.job_books import By, JobBooks
-from gateway.proxy.transfer import Transfer
 from gateway.records.jobs import Job, Naming, NewJob
 
 log = logging.getLogger(__name__)
 
-ANSWER_BYTES_MAX = 1024 * 1024
-"""The most of an upstream's answer that is looked at for what it says of a job."""
+RATE_ONLY = Lasting(Estimate(()))
+"""Asking about a job reserves nothing, and counts as a request."""
 
-_WITHHELD = frozenset({b"accept-encoding", b"range", b"if-range", b"if-none-match",
-                       b"if-modified-since"})  # fmt: skip
-"""Fields of a request that would keep the gateway from reading its answer."""
+
+class Undertaking(Protocol):
+    """How a request opens its jobs, or its job."""
+
+    async def admit(self, carriage: Carriage, wanted: Opening) -> Opening:
+        """Reserve what is wanted; returns what of it goes upstream. Raises what `passed` does."""
+        ...
+
+    async def record(self, carriage: Carriage, new: NewJob) -> None:
+        """The rows, then the long leases. Raises StoreError."""
+        ...
+
+    async def opened(self, carriage: Carriage, answer: AnswerHead) -> None:
+        """Learn the names of the jobs. Whatever goes wrong here, they run and their client has to
+        hear of it; leases hold what they may use."""
+        ...
+
+    async def free(self, carriage: Carriage, reason: str) -> None:
+        """Nothing was opened."""
+        ...
 
 
 class JobOpenings:
@@ -47,23 +63,31 @@ class JobOpenings:
         self._gate = gate
         self._books = books
         self._job_books = job_books
+        self._batch_books = BatchBooks(books.ledger, job_books)
 
     async def serve(self, call: Call) -> bool:
         carriage = Carriage(call, self._books)
         wanted = await self._wanted(carriage)
-        lines = tuple(Line.exact(meter, amount) for meter, amount in wanted.amounts.items())
-        lasting = Lasting(Estimate(lines), keep_ms=round(carriage.rule.keep_s * 1_000))
-        admitted = passed(await self._gate.admit(call.entered, call.exchange, lasting))
-        answer = await self._forward(carriage, wanted)
+        undertaking = self._undertaking(carriage, wanted)
+        wanted = await undertaking.admit(carriage, wanted)
+        answer = await self._forward(carriage, undertaking, wanted)
         async with carriage:
             if settle.commits(carriage.route, answer.status):
-                await self._opened(carriage, answer)
+                await undertaking.opened(carriage, answer)
             else:
-                await self._not_opened(carriage, settle.Reason.STATUS)
-            return await carriage.relay(answer, admitted)
+                await undertaking.free(carriage, settle.Reason.STATUS)
+            return await carriage.relay(answer)
 
-    async def _wanted(self, carriage: "Carriage") -> Opening:
-        """What the request asks for. Raises RefusedError: the upstream hears of nothing."""
+    def _undertaking(self, carriage: Carriage, wanted: Opening) -> Undertaking:
+        batch = carriage.route.batch
+        if batch is None or (batch.items_from is not None and wanted.items is None):
+            return Single(self._gate, self._books, self._job_books)
+        kind = Answered if wanted.items is None else Named
+        return kind(self._gate, self._books, self._job_books, self._batch_books, batch)
+
+    async def _wanted(self, carriage: Carriage) -> Opening:
+        """What the request asks for, and what goes upstream: the client's own JSON, but for a URL
+        that is called. Raises RefusedError: the upstream hears of nothing."""
         rule, terms = carriage.rule, carriage.terms
         refusal = opening.judge_head(carriage.call.entered.head, rule)
         if refusal is not None:
@@ -72,28 +96,29 @@ class JobOpenings:
         if body is None:
             raise RefusedError(opening.too_long(rule))
         wanted = opening.judge(body, carriage.route, terms.plan, rule)
+        if isinstance(wanted, Opening) and rule.webhook is not None and rule.callback is not None:
+            token = callback.token(rule.callback.secret, rule.name, terms.account, carriage.name)
+            wanted = wanted.calling_back(rule.webhook.member, f"{rule.webhook.url}/{token}")
         if isinstance(wanted, Refusal):
             raise RefusedError(wanted)
         return wanted
 
-    async def _forward(self, carriage: "Carriage", wanted: Opening) -> AnswerHead:
+    async def _forward(
+        self, carriage: Carriage, undertaking: Undertaking, wanted: Opening
+    ) -> AnswerHead:
         terms, rule = carriage.terms, carriage.rule
-        name = carriage.call.exchange.reservation_id
+        new = NewJob(
+            carriage.name,
+            terms.account,
+            rule.name,
+            wanted.amounts,
+            terms.key_id,
+            terms.subject,
+            wanted.webhook,
+        )
         try:
-            body = _going_up(carriage, wanted)
-            await self._job_books.open(
-                NewJob(
-                    name,
-                    terms.account,
-                    rule.name,
-                    wanted.amounts,
-                    terms.key_id,
-                    terms.subject,
-                    wanted.webhook,
-                ),
-                rule,
-            )
-            return await carriage.request(body)
+            await undertaking.record(carriage, new)
+            return await carriage.request(wanted.body)
         except BaseException as failure:
             # Also when cancelled: what was set aside is free again, or known to be in doubt.
             carriage.transfer.abandon()
@@ -102,14 +127,31 @@ class JobOpenings:
             )
             match settle.decide(facts):
                 case settle.ReleaseIt(reason):
-                    await self._not_opened(carriage, reason)
+                    await undertaking.free(carriage, reason)
                 case _:
                     self._books.metrics.job_unnamed(rule.name)
             raise
 
-    async def _opened(self, carriage: "Carriage", answer: AnswerHead) -> None:
-        """Learn the job's name. Whatever goes wrong here, the job runs and its client has to hear
-        of it; the lease holds what it may use."""
+
+class Single:
+    """One request, one job."""
+
+    def __init__(self, gate: Gate, books: Books, job_books: JobBooks) -> None:
+        self._gate = gate
+        self._books = books
+        self._job_books = job_books
+
+    async def admit(self, carriage: Carriage, wanted: Opening) -> Opening:
+        lines = tuple(Line.exact(meter, amount) for meter, amount in wanted.amounts.items())
+        lasting = Lasting(Estimate(lines), keep_ms=carriage.keep_ms)
+        call = carriage.call
+        carriage.took(passed(await self._gate.admit(call.entered, call.exchange, lasting)))
+        return wanted
+
+    async def record(self, carriage: Carriage, new: NewJob) -> None:
+        await self._job_books.open(new, carriage.rule)
+
+    async def opened(self, carriage: Carriage, answer: AnswerHead) -> None:
         rule, account = carriage.rule, carriage.terms.account
         document = await carriage.document(answer)
         job_id = completion.job_id(rule, document)
@@ -117,9 +159,10 @@ class JobOpenings:
             log.warning("the upstream accepted one of the jobs %s without naming it", rule.name)
             self._books.metrics.job_unnamed(rule.name)
             return
-        naming = Naming(account, carriage.call.exchange.reservation_id, rule.name, job_id)
         try:
-            job = await self._job_books.name(naming, rule)
+            job = await self._job_books.name(
+                Naming(account, carriage.name, rule.name, job_id), rule
+            )
         except StoreError as failure:
             self._books.metrics.store_error(failure.error)
             self._books.metrics.job_unnamed(rule.name)
@@ -128,6 +171,15 @@ class JobOpenings:
         if job is not None:
             await self._heed(job, document)
 
+    async def free(self, carriage: Carriage, reason: str) -> None:
+        account = carriage.terms.account
+        await self._books.settler.release(account, carriage.name, reason=reason)
+        try:
+            await self._job_books.jobs.drop(account, carriage.name)
+        except StoreError as failure:
+            # A row without a reservation holds nothing, and is forgotten in time.
+            self._books.metrics.store_error(failure.error)
+
     async def _heed(self, job: Job, document: Any) -> None:
         """The answer may say already that the job is done."""
         try:
@@ -135,37 +187,18 @@ class JobOpenings:
         except StoreError as failure:
             self._books.metrics.store_error(failure.error)
 
-    async def _not_opened(self, carriage: "Carriage", reason: str) -> None:
-        account, name = carriage.terms.account, carriage.call.exchange.reservation_id
-        await self._books.settler.release(account, name, reason=reason)
-        try:
-            await self._job_books.jobs.drop(account, name)
-        except StoreError as failure:
-            # A row without a reservation holds nothing, and is forgotten in time.
-            self._books.metrics.store_error(failure.error)
-
-
-def _going_up(carriage: "Carriage", wanted: Opening) -> bytes:
-    """The JSON that goes upstream: the client's own, but for a URL that is called."""
-    rule, name = carriage.rule, carriage.call.exchange.reservation_id
-    if rule.webhook is None or rule.callback is None:
-        return wanted.body
-    token = callback.token(rule.callback.secret, rule.name, carriage.terms.account, name)
-    changed = wanted.calling_back(rule.webhook.member, f"{rule.webhook.url}/{token}")
-    if isinstance(changed, Refusal):
-        raise RefusedError(changed)
-    return changed
-
 
 class JobStatuses:
     """Serves the requests that ask how a job is."""
 
-    def __init__(self, books: Books, job_books: JobBooks) -> None:
+    def __init__(self, gate: Gate, books: Books, job_books: JobBooks) -> None:
+        self._gate = gate
         self._books = books
         self._job_books = job_books
 
     async def serve(self, call: Call) -> bool:
         carriage = Carriage(call, self._books)
+        carriage.took(passed(await self._gate.admit(call.entered, call.exchange, RATE_ONLY)))
         job = await known(carriage, self._job_books)
         async with carriage:
             answer = await carriage.request(None)
@@ -182,12 +215,14 @@ class JobStatuses:
 class JobCancels:
     """Serves the requests that call a job off."""
 
-    def __init__(self, books: Books, job_books: JobBooks) -> None:
+    def __init__(self, gate: Gate, books: Books, job_books: JobBooks) -> None:
+        self._gate = gate
         self._books = books
         self._job_books = job_books
 
     async def serve(self, call: Call) -> bool:
         carriage = Carriage(call, self._books)
+        carriage.took(passed(await self._gate.admit(call.entered, call.exchange, RATE_ONLY)))
         job = await known(carriage, self._job_books)
         async with carriage:
             await self._ask_first(carriage, job)
@@ -196,13 +231,13 @@ class JobCancels:
                 await self._called_off(carriage, job, answer)
             return await carriage.relay(answer)
 
-    async def _ask_first(self, carriage: "Carriage", job: Job) -> None:
+    async def _ask_first(self, carriage: Carriage, job: Job) -> None:
         """What is done already is charged, and is not made undone by being called off."""
         if job.ended is None:
             document = await self._job_books.questions.status(job, carriage.rule)
             await self._job_books.heed(job, document, By.CANCELLATION)
 
-    async def _called_off(self, carriage: "Carriage", job: Job, answer: AnswerHead) -> None:
+    async def _called_off(self, carriage: Carriage, job: Job, answer: AnswerHead) -> None:
         """The upstream may say how the job is now; else it is called off, unless (202) that is
         still to be done."""
         document = await carriage.document(answer)
@@ -213,70 +248,3 @@ class JobCancels:
                 await self._job_books.end(job, JobEnd.CANCELLED, {}, by=By.CANCELLATION)
         except StoreError as failure:
             self._books.metrics.store_error(failure.error)
-
-
-class Carriage:
-    """One request about jobs on its way to the upstream and back. As a context: what breaks off
-    is broken off on both sides."""
-
-    def __init__(self, call: Call, books: Books) -> None:
-        head, route = call.entered.head, call.entered.match.route
-        assert route.jobs is not None, "a route about jobs names their rule"
-        assert call.entered.terms is not None, "a job belongs to an account"
-        self.call = call
-        self.route = route
-        self.rule: JobRule = call.live.catalog.jobs[route.jobs]
-        self.terms: Terms = call.entered.terms
-        self._books = books
-        self.transfer = Transfer(
-            call.arrival,
-            call.exchange,
-            head,
-            call.live.pools[route.upstream],
-            BodyCount.for_head(head, route),
-        )
-
-    async def __aenter__(self) -> "Carriage":
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self.transfer.abandon()
-
-    async def request(self, body: bytes | None) -> AnswerHead:
-        """`body`: the client's, taken before; None: it is passed on as it comes."""
-        kept = [f for f in self.call.entered.head.headers if f[0].lower() not in _WITHHELD]
-        length = None if body is None else len(body)
-        request_head = heads.request_head(self.call, headers=kept, length=length)
-        return await self.transfer.request(request_head, None, body=body)
-
-    async def document(self, answer: AnswerHead) -> Any:
-        """The JSON of an answer, before it is relayed; None if it is none that can be read."""
-        body = await self.transfer.read_ahead(answer, ANSWER_BYTES_MAX)
-        return None if body is None else json_fields.told(body)
-
-    async def relay(self, answer: AnswerHead, admitted: Admitted | None = None) -> bool:
-        call = self.call
-        asked = not call.arrival.should_close and self.transfer.sent_all
-        keep = wire.keeps_client(answer, call.entered.head.version, asked=asked)
-        granted = None if admitted is None else admitted.granted
-        head = heads.answer_head(
-            call,
-            answer,
-            self._books.clock.now_ms(),
-            quotas=() if granted is None else granted.quotas,
-            rate=None if granted is None else granted.rate,
-            keep=keep,
-        )
-        await self.transfer.relay(head, answer, None)
-        return keep
-
-
-async def known(carriage: Carriage, job_books: JobBooks) -> Job:
-    """The account's own job that the path names; raises RefusedError. Another's is as unknown as
-    one that never was."""
-    job_id = completion.as_read_from_a_path(carriage.call.entered.match.params["job"])
-    job = await job_books.jobs.find(carriage.terms.account, carriage.rule.name, job_id)
-    if job is None:
-        raise RefusedError(Refusal(NO_ROUTE, "there is no such job"))
-    return job

@@ -88,7 +88,8 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """`reserved` is meter → amount. `key_id` and `subject` say which counters are charged besides
-    the account's."""
+    the account's. `batch` is the reservation of the row that stands for the batch it came with;
+    `items`: it is that row, of so many jobs, each of which may use what it says."""
 
     reservation: str
     account: str
@@ -97,6 +98,8 @@ class NewJob:
     key_id: str | None = None
     subject: tuple[str, str] | None = None
     webhook: str | None = None
+    batch: str | None = None
+    items: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,13 @@ class Job:
     ended: Ended | None = None
     webhook: str | None = None
     missing: bool = False
+    batch: str | None = None
+    items: int | None = None
+
+
+def item_name(batch: str, number: int) -> str:
+    """The reservation of one job of a batch."""
+    return f"{batch}.{number}"
 
 
 class Jobs:
@@ -150,16 +160,16 @@ class Jobs:
 
     async def open(self, new: NewJob, *, lease_ms: int, keep_ms: int) -> None:
         """Record a job that is about to be opened; forgotten after `keep_ms`."""
-        fields = {
-            "rule": new.rule,
-            "reserved": orjson.dumps(dict(new.reserved)).decode(),
+        subject = None if new.subject is None else orjson.dumps(new.subject).decode()
+        optional = {
+            "key_id": new.key_id,
+            "subject": subject,
+            "webhook": new.webhook,
+            "batch": new.batch,
+            "items": None if new.items is None else str(new.items),
         }
-        if new.key_id is not None:
-            fields["key_id"] = new.key_id
-        if new.subject is not None:
-            fields["subject"] = orjson.dumps(new.subject).decode()
-        if new.webhook is not None:
-            fields["webhook"] = new.webhook
+        fields = {"rule": new.rule, "reserved": orjson.dumps(dict(new.reserved)).decode()}
+        fields |= {name: value for name, value in optional.items() if value is not None}
         keys = (_row_key(new.account, new.reservation), _index_key(new.account))
         flat = (part for pair in fields.items() for part in pair)
         call = self._client.eval(
@@ -183,6 +193,18 @@ class Jobs:
         keys = (_row_key(account, reservation), _name_key(account, naming.rule, naming.job))
         call = self._client.eval(_NAME, 2, *keys, reservation, naming.job, keep_ms, instead_of)
         return text(await asked(call, writes=True))
+
+    async def add_items(self, batch: Job, count: int) -> int:
+        """Let a batch have so many jobs more; returns how many there were."""
+        key = _row_key(batch.account, batch.reservation)
+        after = await asked(self._client.hincrby(key, "items", count), writes=True)
+        return int(after) - count
+
+    async def items_of(self, batch: Job) -> tuple[Job, ...]:
+        """The jobs of a batch, in its order."""
+        names = [item_name(batch.reservation, number) for number in range(batch.items or 0)]
+        found = [await self.get(batch.account, name) for name in names]
+        return tuple(job for job in found if job is not None)
 
     async def find(self, account: str, rule: str, job: str) -> Job | None:
         """The account's job of that name; None: it has none."""
@@ -279,6 +301,8 @@ def _job(account: str, reservation: str, row: Row) -> Job:
         ended=ended,
         webhook=row.get("webhook"),
         missing="missing" in row,
+        batch=row.get("batch"),
+        items=int(row["items"]) if "items" in row else None,
     )
 
 

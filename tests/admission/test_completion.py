@@ -7,7 +7,7 @@ import pytest
 
 from gateway.admission import completion
 from gateway.admission.completion import ChargeIt, FreeIt, Heard, heard, job_id, settlement
-from gateway.catalog.jobs import JobEnd, JobRule
+from gateway.catalog.jobs import Batch, JobEnd, JobRule
 
 ENDS = {"done": JobEnd.COMPLETED, "broken": JobEnd.FAILED, "off": JobEnd.CANCELLED}
 RULE = JobRule("work", "u", ENDS, actual={"storage_bytes": "size", "seconds": "meta.duration"})
@@ -108,3 +108,17 @@ def test_what_a_job_makes_is_named_by_it() -> None:
     assert completion.asset_of(making, "a b") == "videos/a%20b"
     assert completion.asset_of(making, None) is None
     assert completion.asset_of(RULE, "a") is None
+
+
+@pytest.mark.parametrize(
+    ("document", "ids"),
+    [
+        ({"ids": ["a", 2, None, "", {}]}, ("a", "2", None, None, None)),
+        ({"ids": []}, ()),
+        ({"ids": "a"}, None),
+        ({"job_id": "a"}, None),
+        (None, None),
+    ],
+)
+def test_the_ids_of_a_batch(document: Any, ids: tuple[str | None, ...] | None) -> None:
+    assert completion.job_ids(Batch("ids"), document) == ids

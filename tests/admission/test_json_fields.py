@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admission.json_fields import asked, find, find_asked, replaced, told
+from gateway.admission.json_fields import asked, find, find_asked, kept, replaced, told
 from gateway.errors import BAD_REQUEST
 from tests.admission.asks import error
 
@@ -117,3 +117,32 @@ def test_replacing_is_setting(
     changed = replaced(text, path, value)
     assert isinstance(changed, str)
     assert asked(changed.encode()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "indices", "left"),
+    [
+        ('{"a": [1, 2, 3]}', {0, 2}, '{"a": [1,3]}'),
+        ('{"b": [9], "a" : [ {"x": 1.50} , [2,  3] ] }', {1}, '{"b": [9], "a" : [[2,  3]] }'),
+        ('{"a": ["]", "\\"]"], "c": 1}', {1}, '{"a": ["\\"]"], "c": 1}'),
+        ('{"a": [1, 2]}', {0, 1}, '{"a": [1,2]}'),
+        ('{"a": [1]}', set(), '{"a": []}'),
+        ('{"a": [ ]}', set(), '{"a": []}'),
+    ],
+)  # fmt: skip
+def test_elements_are_left_out_and_the_rest_stays(text: str, indices: set[int], left: str) -> None:
+    assert kept(text, "a", indices) == left
+
+
+def test_elements_are_left_out_deep_below() -> None:
+    text = '{"x": {"y": 1, "z": {"a": [1, 2]}}}'
+    assert kept(text, "x.z.a", {1}) == '{"x": {"y": 1, "z": {"a": [2]}}}'
+
+
+@given(st.lists(_JSON, max_size=5), st.sets(st.integers(0, 5)), st.sampled_from([None, 1]))
+def test_leaving_out_is_filtering(
+    elements: list[Any], indices: set[int], indent: int | None
+) -> None:
+    text = json.dumps({"b": [0], "a": elements, "c": {}}, indent=indent)
+    left = [element for n, element in enumerate(elements) if n in indices]
+    assert asked(kept(text, "a", indices).encode()) == {"b": [0], "a": left, "c": {}}

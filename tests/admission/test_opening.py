@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.admission.opening import Opening, judge, judge_head
-from gateway.catalog.jobs import JobRule, Webhook
+from gateway.catalog.jobs import Batch, JobRule, Webhook
 from gateway.catalog.plans import Caps, Plan
 from gateway.catalog.routes import Amount, JsonAmount, PlanDefault
 from gateway.errors import BAD_REQUEST, FILE_TOO_LARGE, INVALID_AMOUNT, Error, Refusal
@@ -105,14 +105,18 @@ def test_the_clients_own_url_is_kept_and_ours_goes_up() -> None:
     assert isinstance(judged, Opening)
     assert judged.webhook == "https://client.example/x"
     sent = judged.calling_back("hook.url", "https://gw.example/_callbacks/t")
-    assert sent == b'{"hook": {"url": "https://gw.example/_callbacks/t"}, "a": 1.50}'
+    assert isinstance(sent, Opening)
+    assert sent.body == b'{"hook": {"url": "https://gw.example/_callbacks/t"}, "a": 1.50}'
+    assert sent.webhook == judged.webhook
 
 
 def test_without_a_url_of_its_own_ours_goes_up_all_the_same() -> None:
     judged = hooked(b"{}")
     assert isinstance(judged, Opening)
     assert judged.webhook is None
-    assert judged.calling_back("hook.url", "U") == b'{"hook":{"url": "U"}}'
+    sent = judged.calling_back("hook.url", "U")
+    assert isinstance(sent, Opening)
+    assert sent.body == b'{"hook":{"url": "U"}}'
 
 
 def test_where_no_url_can_stand_nothing_goes_up() -> None:
@@ -142,3 +146,49 @@ def test_plain_http_and_hosts_are_as_configured() -> None:
 
 def test_a_name_in_another_case_is_no_way_around() -> None:
     assert error(hooked(b'{"Hook": {"url": "https://c.example/"}}')) is BAD_REQUEST
+
+
+MANY = Batch("ids", "jobs", most=3, partial=True)
+
+
+def many(body: bytes, reserve: Mapping[str, Amount] | None = None) -> Opening | Refusal:
+    reserve = SIZED if reserve is None else reserve
+    return judge(body, route(reserve=reserve, batch=MANY), Plan("p"), RULE)
+
+
+def test_each_item_says_what_it_may_use_else_the_request_does() -> None:
+    judged = many(b'{"size": 7, "jobs": [{"size": 1}, {}, "x"]}')
+    assert isinstance(judged, Opening)
+    assert judged.items == tuple({"storage_bytes": size, "jobs": 1} for size in (1, 7, 7))
+    judged = many(b'{"jobs": [{"size": 1}, null]}')
+    assert isinstance(judged, Opening)
+    assert judged.items == tuple({"storage_bytes": size, "jobs": 1} for size in (1, 50))
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        (b'{"jobs": []}', BAD_REQUEST),
+        (b'{"jobs": [1, 2, 3, 4]}', BAD_REQUEST),
+        (b'{"jobs": {"a": 1}}', BAD_REQUEST),
+        (b'{"Jobs": [1]}', BAD_REQUEST),
+        (b'{"jobs": [{"size": 1}, {"size": -1}]}', INVALID_AMOUNT),
+        (b'{"jobs": [{"size": 1}, {"SIZE": 1}]}', BAD_REQUEST),
+    ],
+)
+def test_a_list_that_is_none_is_refused(body: bytes, refused: Error) -> None:
+    """failure row 63: a batch of more than there may be"""
+    assert error(many(body)) is refused
+
+
+def test_without_a_list_it_is_a_single_job() -> None:
+    judged = many(b'{"size": 7}')
+    assert isinstance(judged, Opening)
+    assert (judged.items, judged.amounts) == (None, {"storage_bytes": 7, "jobs": 1})
+
+
+def test_items_that_are_left_out_leave_the_rest_as_it_was() -> None:
+    judged = many(b'{"a": 1.50, "jobs": [ {"size": 1} , {"size": 2e0, "x": 1}, "z" ]}', {"jobs": 1})
+    assert isinstance(judged, Opening)
+    assert judged.keeping(MANY, {0, 2}).body == b'{"a": 1.50, "jobs": [{"size": 1},"z"]}'
+    assert judged.keeping(MANY, ()).body == b'{"a": 1.50, "jobs": []}'

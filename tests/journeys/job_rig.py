@@ -57,6 +57,32 @@ auth = []
 account = "none"
 """
 
+BATCHES = """
+[[routes]]
+name = "bulk"
+methods = ["POST"]
+path = "/bulk"
+upstream = "videos"
+policy = "upload"
+protocol = "job"
+jobs = "downloads"
+reserve = { storage_bytes = { json = "max_bytes", default = "10kB" }, jobs = 1 }
+batch = { items = "items", ids = "job_ids", most = 200 }
+
+[[routes]]
+name = "show"
+methods = ["POST"]
+path = "/shows"
+upstream = "videos"
+policy = "upload"
+protocol = "job"
+jobs = "downloads"
+reserve = { storage_bytes = { json = "max_bytes", default = "10kB" }, jobs = 1 }
+batch = { ids = "episode_jobs", most = 10 }
+"""
+"""Among further routes: a batch that the request names, and one that only the answer does."""
+PARTIAL = BATCHES.replace("most = 200", "most = 200, partial = true")
+
 JOBS = """
 [meters.jobs]
 kind = "cumulative"

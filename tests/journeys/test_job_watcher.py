@@ -44,11 +44,11 @@ async def test_an_end_that_nobody_told_is_found_out(store: Store, tmp_path: Path
 
 
 async def test_a_job_that_lives_keeps_its_lease(fake: Store, tmp_path: Path) -> None:
-    async with job_rig(fake, tmp_path, JobWishes(rule=POLLED + 'lease = "2s"')) as house:
+    async with job_rig(fake, tmp_path, JobWishes(rule=POLLED + 'lease = "4s"')) as house:
         job_id = await house.open(max_bytes=4_000)
         began = (await house.row(job_id)).lease_end_ms
         async with asyncio.timeout(10):
-            while (await house.row(job_id)).lease_end_ms < began + 3_000:  # noqa: ASYNC110
+            while (await house.row(job_id)).lease_end_ms < began + 2_000:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert await house.standing() == (0, 4_000)
         house.upstream.end(job_id, "Completed", 5)
