@@ -7,12 +7,6 @@ TESTS = Path(__file__).parent
 
 ROWS = range(1, 69)
 
-WITH_JOBS = {
-    57: "batches",
-    58: "batches",
-}
-"""Rows about what outlives a request; the data path does not do that yet."""
-
 
 def named() -> set[int]:
     rows: set[int] = set()
@@ -23,4 +17,4 @@ def named() -> set[int]:
 
 
 def test_every_row_has_a_test() -> None:
-    assert sorted(set(ROWS) - named() - set(WITH_JOBS)) == []
+    assert sorted(set(ROWS) - named()) == []

@@ -320,7 +320,7 @@ def test_the_example_is_valid() -> None:
     "table",
     [tables.METERS, tables.PLANS, tables.PERIOD, tables.CAPS, tables.STORE_FAILURE, tables.SUBJECT,
      tables.UPSTREAMS, job_tables.JOBS, job_tables.JSON_AMOUNT,
-     job_tables.CALLBACK, job_tables.WEBHOOK, tables.ROUTES,
+     job_tables.CALLBACK, job_tables.WEBHOOK, job_tables.BATCH, tables.ROUTES,
      tables.USAGE, SERVER],
 )  # fmt: skip
 def test_the_example_documents_every_key(table: Table) -> None:

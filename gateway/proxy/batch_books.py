@@ -57,8 +57,9 @@ class BatchBooks:
         if known is not None:
             return known
         for item in await self._jobs.items_of(batch):
-            if item.id is None and item.ended is None:
-                return await self._job_books.name_late(item, rule, job_id)
+            naming = Naming(batch.account, item.reservation, batch.rule, job_id)
+            if item.id is None and (job := await self._job_books.name(naming, rule)):
+                return job
         if batch.ended is not None:
             return None
         await self._add(batch, rule, [job_id], 1)

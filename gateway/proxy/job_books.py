@@ -84,19 +84,13 @@ class JobBooks:
 
     async def name(self, naming: Naming, rule: JobRule) -> Job | None:
         """The job that has the name now. An upstream may answer an opening with a job that it has
-        already: then nothing more is held for it."""
-        keep_ms = _keep_ms(rule)
+        already, or had: then nothing more is held for it. None: it is called otherwise."""
         account, reservation = naming.account, naming.reservation
-        holder = await self.jobs.name(naming, keep_ms=keep_ms)
-        if holder == reservation:
-            return await self.jobs.get(account, reservation)
-        before = await self.jobs.get(account, holder)
-        if before is not None and before.ended is None:
+        holder = await self.jobs.name(naming, keep_ms=_keep_ms(rule))
+        if holder is not None and holder != reservation:
             await self._ledger.release(account, reservation, reason="job-known")
             await self.jobs.drop(account, reservation)
-            return before
-        await self.jobs.name(naming, keep_ms=keep_ms, instead_of=holder)
-        return await self.jobs.get(account, reservation)
+        return None if holder is None else await self.jobs.get(account, holder)
 
     async def name_late(self, job: Job, rule: JobRule, job_id: str) -> Job:
         """The job, named by what the upstream called back with."""

@@ -130,6 +130,8 @@ class JobOpenings:
                     await undertaking.free(carriage, reason)
                 case _:
                     self._books.metrics.job_unnamed(rule.name)
+                    if carriage.call.exchange.named is not None:
+                        carriage.call.exchange.named.in_doubt = True
             raise
 
 

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_network
 
-from gateway.catalog.jobs import Callback, JobEnd, JobRule, Webhook
+from gateway.catalog.jobs import Batch, Callback, JobEnd, JobRule, Webhook
 from gateway.catalog.routes import JsonAmount, PlanDefault, Protocol
 from tests.catalog.documents import SMALL, catalog, problems
 
@@ -139,6 +139,27 @@ def test_what_is_wrong_with_an_amount_of_json() -> None:
     assert problems(open_route('uploads = { json = "a b" }')) == [
         'routes[0].reserve.uploads.json: "a b" does not fit here',
         "routes[0].reserve.uploads: says no amount",
+    ]
+
+
+def test_a_route_may_open_many_jobs() -> None:
+    (route,) = catalog(open_route(more='batch = { ids = "r.ids" }')).routes
+    assert route.batch == Batch("r.ids")
+    more = 'batch = { ids = "ids", items = "r.items", most = 7, partial = true }'
+    (route,) = catalog(open_route(more=more)).routes
+    assert route.batch == Batch("ids", "r.items", 7, True)
+
+
+def test_what_is_wrong_with_a_batch() -> None:
+    assert problems(open_route(more='batch = { ids = "ids", partial = true }')) == [
+        "routes[0].batch.partial: what is not named in the request cannot be left out of it"
+    ]
+    assert problems(open_route(more='batch = { items = "items" }')) == [
+        "routes[0].batch: has no ids"
+    ]
+    status = STATUS + 'batch = { ids = "ids" }'
+    assert problems(f"{SMALL}{PLAN}{RULE}{status}") == [
+        "routes[0].batch: protocol job-status opens no jobs"
     ]
 
 

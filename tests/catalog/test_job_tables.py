@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from gateway.catalog import job_tables
-from gateway.catalog.jobs import Callback, JobEnd, JobRule, Webhook
+from gateway.catalog.jobs import Batch, Callback, JobEnd, JobRule, Webhook
 from gateway.catalog.routes import JsonAmount, PlanDefault
 from gateway.catalog.shapes import Table
 
@@ -22,7 +22,12 @@ def test_every_field_of_an_amount_has_a_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "noun"), [(job_tables.CALLBACK, Callback), (job_tables.WEBHOOK, Webhook)]
+    ("table", "noun"),
+    [
+        (job_tables.BATCH, Batch),
+        (job_tables.CALLBACK, Callback),
+        (job_tables.WEBHOOK, Webhook),
+    ],
 )
 def test_every_field_of_what_is_inside_a_rule_has_a_key(table: Table, noun: type) -> None:
     assert dataclasses.is_dataclass(noun)

@@ -364,3 +364,22 @@ async def test_a_cancellation_that_the_upstream_refuses_changes_nothing(house: J
     assert await house.standing() == (0, 4_000)
     house.upstream.jobs[job_id] = job
     await house.ask("DELETE", f"/jobs/{job_id}")
+
+
+# -- under a name of the client's -----------------------------------------------------------------
+
+
+async def test_a_job_opened_twice_under_one_key_is_one_job(house: JobRig) -> None:
+    """failure row 59"""
+    named = {"Idempotency-Key": "order-7"}
+    first = await house.ask("POST", "/jobs", {"max_bytes": 100}, **named)
+    assert first[0] == 201
+    assert await house.ask("POST", "/jobs", {"max_bytes": 100}, **named) == first
+    assert len(house.upstream.jobs) == 1
+    assert await house.standing() == (0, 100)
+    assert await house.standing("jobs") == (0, 1)
+    job_id = first[1]["job_id"]
+    house.upstream.end(job_id, "Completed", 60)
+    await house.ask("GET", f"/jobs/{job_id}")
+    assert await house.ask("POST", "/jobs", {"max_bytes": 100}, **named) == first
+    assert await house.standing() == (60, 0)

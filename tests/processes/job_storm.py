@@ -40,8 +40,8 @@ cancelled = ["Cancelled"]
 actual = {{ storage_bytes = "file_size" }}
 status_path = "/jobs/{{job}}"
 poll_every = "1s"
-lease = "4s"
-lifetime = "4s"
+lease = "{lease}"
+lifetime = "{lease}"
 
 [jobs.downloads.callback]
 secret = "{secret}"
@@ -59,6 +59,28 @@ policy = "upload"
 protocol = "job"
 jobs = "downloads"
 reserve = {{ storage_bytes = {{ json = "max_bytes", default = 1000 }}, jobs = 1 }}
+
+[[routes]]
+name = "bulk"
+methods = ["POST"]
+path = "/bulk"
+upstream = "videos"
+policy = "upload"
+protocol = "job"
+jobs = "downloads"
+reserve = {{ storage_bytes = {{ json = "max_bytes", default = 1000 }}, jobs = 1 }}
+batch = {{ items = "items", ids = "job_ids", most = 100 }}
+
+[[routes]]
+name = "show"
+methods = ["POST"]
+path = "/shows"
+upstream = "videos"
+policy = "upload"
+protocol = "job"
+jobs = "downloads"
+reserve = {{ storage_bytes = {{ json = "max_bytes", default = 1000 }}, jobs = 1 }}
+batch = {{ ids = "episode_jobs", most = 100 }}
 
 [[routes]]
 name = "status"
@@ -102,8 +124,8 @@ account = "none"
 """
 
 
-def routes(upstream: JobUpstream) -> str:
-    return JOBS.format(upstream=upstream.url, secret=SECRET)
+def routes(upstream: JobUpstream, lease: str = "4s") -> str:
+    return JOBS.format(upstream=upstream.url, secret=SECRET, lease=lease)
 
 
 class Fate(StrEnum):
@@ -169,13 +191,13 @@ class Storm:
     async def _open(self, numbers: Iterator[int], pause_s: float) -> None:
         for number in numbers:
             document = {"n": number, "max_bytes": self.chance.randrange(1, 5_000)}
-            status, told = await self._ask("POST", "/jobs", json.dumps(document).encode())
+            status, told = await self.ask("POST", "/jobs", json.dumps(document).encode())
             self.statuses[status] += 1
             if status == 201:
                 self.answered.setdefault(told["job_id"], asyncio.Event()).set()
             await asyncio.sleep(self.chance.uniform(0, 2 * pause_s))
 
-    async def _ask(
+    async def ask(
         self,
         method: str,
         path: str,
@@ -227,11 +249,11 @@ class Storm:
             case Fate.ASKED:
                 await self._insist("GET", f"/jobs/{job.id}")
             case Fate.TWICE:
-                tellings = [self._tell(job) for _ in range(4)]
+                tellings = [self.tell(job) for _ in range(4)]
                 await asyncio.gather(*tellings)
-                await self._tell(job, status="Failed")
+                await self.tell(job, status="Failed")
             case _:
-                await self._tell(job)
+                await self.tell(job)
 
     async def _known(self, job: UpstreamJob) -> bool:
         try:
@@ -242,19 +264,19 @@ class Storm:
         return True
 
     async def _insist(self, method: str, path: str) -> None:
-        while (await self._ask(method, path))[0] not in (200, 204):  # noqa: ASYNC110
+        while (await self.ask(method, path))[0] not in (200, 204):  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
-    async def _tell(self, job: UpstreamJob, status: str = "") -> None:
+    async def tell(self, job: UpstreamJob, status: str = "", *, url_only: bool = False) -> None:
         """Call back until a gateway has taken it: signed, or at the URL that was given."""
         said = {"job_id": job.id, "status": status or job.status, "file_size": job.file_size}
         body = json.dumps(said).encode()
-        token = job.asked["webhook_url"].rpartition("/")[2]
+        token = job.asked.get("of", job.asked)["webhook_url"].rpartition("/")[2]
         while True:
-            if self.chance.random() < 0.5:
-                answer = await self._ask("POST", "/_callbacks/downloads", body, signed(body))
+            if not url_only and self.chance.random() < 0.5:
+                answer = await self.ask("POST", "/_callbacks/downloads", body, signed(body))
             else:
-                answer = await self._ask("POST", f"/_callbacks/downloads/{token}", body, {})
+                answer = await self.ask("POST", f"/_callbacks/downloads/{token}", body, {})
             if answer[0] == 200 and (answer[1]["ended"] or status):
                 return
             await asyncio.sleep(self.chance.uniform(0.05, 0.3))

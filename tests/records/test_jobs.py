@@ -6,7 +6,7 @@ import pytest
 
 from gateway.errors import StoreError
 from gateway.ledger.store import Store
-from gateway.records.jobs import Ended, Job, Jobs, Naming, NewJob, Outcome
+from gateway.records.jobs import Ended, Job, Jobs, Naming, NewJob, Outcome, item_name
 
 HOUR_MS = 3_600_000
 NEW = NewJob("r1", "acme", "work", {"storage_bytes": 100, "jobs": 1}, "k1", ("creator", "ann"))
@@ -47,17 +47,37 @@ async def test_a_named_job_is_found_in_its_account_only(store: Store) -> None:
     assert await jobs.find("acme", "play", "j/1") is None
 
 
-async def test_a_name_belongs_to_the_first_unless_it_is_taken_over(store: Store) -> None:
+async def test_a_name_belongs_to_the_first(store: Store) -> None:
     jobs = await opened(store)
     await jobs.open(NewJob("r2", "acme", "work", {"jobs": 1}), lease_ms=1, keep_ms=HOUR_MS)
     first, second = (Naming("acme", name, "work", "j") for name in ("r1", "r2"))
     assert await jobs.name(first, keep_ms=HOUR_MS) == "r1"
     assert await jobs.name(first, keep_ms=HOUR_MS) == "r1"
     assert await jobs.name(second, keep_ms=HOUR_MS) == "r1"
-    assert await jobs.name(second, keep_ms=HOUR_MS, instead_of="r1") == "r2"
-    found = await jobs.find("acme", "work", "j")
-    assert found is not None
-    assert found.reservation == "r2"
+    assert (await got(jobs, "r2")).id is None
+
+
+async def test_a_job_has_one_name(store: Store) -> None:
+    jobs = await opened(store)
+    names = [Naming("acme", "r1", "work", f"j{number}") for number in range(10)]
+    taken = await asyncio.gather(*(jobs.name(name, keep_ms=HOUR_MS) for name in names))
+    assert sorted(taken, key=str) == [None] * 9 + ["r1"]
+    job = await got(jobs)
+    assert job.id is not None
+    assert await jobs.find("acme", "work", job.id) == job
+    found = [await jobs.find("acme", "work", name.job) for name in names]
+    assert sum(each is not None for each in found) == 1
+
+
+async def test_the_jobs_of_a_batch_are_listed_in_its_order(store: Store) -> None:
+    jobs = await opened(store, NewJob("b", "acme", "work", {"jobs": 1}, items=0))
+    batch = await got(jobs, "b")
+    assert [await jobs.add_items(batch, 2), await jobs.add_items(batch, 1)] == [0, 2]
+    for number in (0, 2):
+        new = NewJob(item_name("b", number), "acme", "work", {"jobs": 1}, batch="b")
+        await jobs.open(new, lease_ms=HOUR_MS, keep_ms=HOUR_MS)
+    items = await jobs.items_of(await got(jobs, "b"))
+    assert [(item.reservation, item.batch) for item in items] == [("b.0", "b"), ("b.2", "b")]
 
 
 async def test_a_job_ends_once_and_then_reads_the_same(store: Store) -> None:
