@@ -29,8 +29,13 @@ _OF_THE_BODY = frozenset({"content-type", "content-encoding", "content-language"
                           "content-disposition", "etag", "last-modified"})  # fmt: skip
 _KEPT = _OF_THE_BODY | {"location", "content-location", "link", "vary", "allow", "retry-after"}
 _KEPT_PREFIXES = ("ratelimit", "upload-", "tus-", "x-amz-")
-_SAYS_WHAT = (b"content-type", b"content-length", b"content-digest", b"content-md5",
-              b"content-encoding", b"x-amz-content-sha256")  # fmt: skip
+_SAYS_WHAT = tuple(
+    b"""content-type content-length content-digest content-md5 content-encoding if-match
+    if-none-match upload-complete upload-concat upload-defer-length upload-length upload-metadata
+    upload-offset x-amz-content-sha256 x-amz-copy-source x-amz-copy-source-range
+    x-amz-decoded-content-length""".split()
+)
+"""Headers that say what a request asks for: the body, the upload, the source of a copy."""
 
 
 def client_key(head: Head) -> str | Refusal | None:

@@ -12,6 +12,7 @@ may be tried anew; where the upstream may have carried it out, a minute later.
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 from gateway.admission.head import Head
 from gateway.admission.idempotency import client_key, compares_body, fingerprint, kept_headers
@@ -83,9 +84,7 @@ class Names:
         account, head = terms.account, call.entered.head
         asked = fingerprint(head)
         try:
-            found = await self._rows.claim(
-                account, name, asked, pending_ms=round(PENDING_S * 1_000)
-            )
+            found = await self._ask(account, name, asked, by=call.exchange.reservation_id)
         except StoreError as failure:
             if terms.plan.store_failure.open_bytes is None or not failure.transient:
                 raise
@@ -105,6 +104,18 @@ class Names:
                 raise AnsweredError(self._again(call, answer, quotas))
             case _:
                 raise RefusedError(_reused())
+
+    async def _ask(self, account: str, name: str, asked: str, *, by: str) -> Claim | Pending | Done:
+        """Once more when the reply was lost: else its own claim would keep the request out."""
+        claim = partial(
+            self._rows.claim, account, name, asked, pending_ms=round(PENDING_S * 1_000), by=by
+        )
+        try:
+            return await claim()
+        except StoreError as failure:
+            if not failure.indeterminate:
+                raise
+            return await claim()
 
     async def _make_sure(self, call: Call, terms: Terms, charge: Charge | None) -> Sequence[Quota]:
         """That the answer is charged, to whom it was reserved for; the quotas as they stand. It is

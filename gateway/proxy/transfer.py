@@ -15,7 +15,7 @@ from gateway.admission.settle import commits
 from gateway.clock import monotonic_s
 from gateway.errors import BAD_FRAMING, ClientGoneError, GatewayError, UpstreamError
 from gateway.proxy import wire
-from gateway.proxy.answer import AnswerHead
+from gateway.proxy.answer import AnswerHead, Headers
 from gateway.proxy.connection import Arrival
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.pool import UpstreamPool
@@ -122,16 +122,22 @@ class Transfer:
     def heard_all(self) -> bool:
         return self._heard is not None
 
-    async def remember(self, answer: AnswerHead, charge: Charge | None) -> None:
-        """Keep the answer for repeats of a named request, once, with what was heard of its body."""
+    async def remember(
+        self, answer: AnswerHead, charge: Charge | None, said: Headers | None = None
+    ) -> None:
+        """Keep the answer for repeats of a named request, once, with what was heard of its body.
+        `said`: the headers that its client gets, where they are not the upstream's."""
         named, body = self._exchange.named, self._heard
         if named is None or named.told:
             return
         if not is_kept(named.route, answer.status):
             await named.give_up()
             return
-        said = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers)
-        kept = kept_headers(said, with_body=body is not None)
+        headers = answer.headers if said is None else said
+        kept = kept_headers(
+            ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
+            with_body=body is not None,
+        )
         await named.answered(StoredAnswer(answer.status, kept, body, charge, named.body_print))
 
     async def relay(
@@ -143,7 +149,7 @@ class Transfer:
         assert connection is not None
         if not charged:
             await self.hear(answer)
-            await self.remember(answer, None)
+            await self.remember(answer, None, _said(answer_head))
         self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s
@@ -317,3 +323,9 @@ def _is_live(answer: AnswerHead) -> bool:
     return answer.length is None and (
         not answer.chunked or any(value.startswith(b"text/event-stream") for value in streams)
     )
+
+
+def _said(answer_head: bytes) -> Headers:
+    """The fields of a head that we have made."""
+    fields = (line.partition(b": ") for line in answer_head.split(b"\r\n")[1:-2])
+    return tuple((name, value) for name, _, value in fields)

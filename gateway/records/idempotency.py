@@ -16,18 +16,19 @@ import orjson
 from gateway.records.failures import asked
 from gateway.records.rows import RedisClient
 
-# Claims the row, unless it is claimed or done. KEYS: row. ARGV: fingerprint, pending_ms.
+# Claims the row, unless it is done, or claimed by others. KEYS: row.
+# ARGV: fingerprint, pending_ms, by.
 # Reply: {'claimed', attempt} | {'pending', fingerprint} | {'done', fingerprint, attempt, answer}
 _CLAIM = """
-local state, print, attempt, answer = unpack(
-  redis.call('HMGET', KEYS[1], 'state', 'print', 'attempt', 'answer'))
+local state, print, by, attempt, answer = unpack(
+  redis.call('HMGET', KEYS[1], 'state', 'print', 'by', 'attempt', 'answer'))
 if state == 'done' then return {'done', print, attempt, answer} end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local until_ms = tonumber(redis.call('HGET', KEYS[1], 'until') or 0)
-if state == 'pending' and now < until_ms then return {'pending', print} end
+if state == 'pending' and now < until_ms and by ~= ARGV[3] then return {'pending', print} end
 attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
-redis.call('HSET', KEYS[1], 'state', 'pending', 'print', ARGV[1],
+redis.call('HSET', KEYS[1], 'state', 'pending', 'print', ARGV[1], 'by', ARGV[3],
   'until', string.format('%.0f', now + tonumber(ARGV[2])))
 redis.call('PEXPIRE', KEYS[1], 86400000)
 return {'claimed', attempt}
@@ -111,10 +112,11 @@ class Idempotency:
         self._client = client
 
     async def claim(
-        self, account: str, name: str, fingerprint: str, *, pending_ms: int
+        self, account: str, name: str, fingerprint: str, *, pending_ms: int, by: str
     ) -> Claim | Pending | Done:
-        """`name` is the client's key; a claim that is not kept ends after `pending_ms`."""
-        reply: Any = await self._run(_CLAIM, account, name, fingerprint, str(pending_ms))
+        """`name` is the client's key; a claim that is not kept ends after `pending_ms`. `by` is an
+        id of this claim alone: with it, it is made once more should its reply be lost."""
+        reply: Any = await self._run(_CLAIM, account, name, fingerprint, str(pending_ms), by)
         match [_text(part) if at < 3 else part for at, part in enumerate(reply)]:
             case ["claimed", attempt]:
                 return Claim(int(attempt))

@@ -3,7 +3,14 @@
 import pytest
 
 from gateway.admission.head import Head, judge
-from gateway.admission.idempotency import client_key, compares_body, fingerprint
+from gateway.admission.idempotency import (
+    client_key,
+    compares_body,
+    fingerprint,
+    is_kept,
+    kept_headers,
+)
+from gateway.catalog.routes import Policy, Route
 from gateway.errors import Refusal
 
 
@@ -42,6 +49,11 @@ def test_what_changes_nothing_needs_no_name(method: str) -> None:
     assert client_key(head()) is None
 
 
+def test_what_becomes_another_protocol_has_no_answer_to_give_again() -> None:
+    switching = head("POST", Connection="upgrade", Upgrade="echo", Idempotency_Key="one")
+    assert client_key(switching) is None
+
+
 def test_a_request_is_told_apart_by_what_its_head_says() -> None:
     prints = {
         fingerprint(each)
@@ -52,9 +64,12 @@ def test_a_request_is_told_apart_by_what_its_head_says() -> None:
             head(Content_Length="5"),
             head(Content_Length="5", Content_Type="text/plain"),
             head(Content_Length="5", Content_Digest="sha-256=:x:"),
+            head(Content_Length="0", Upload_Length="5"),
+            head(Content_Length="0", Upload_Length="6"),
+            head(Content_Length="0", X_Amz_Copy_Source="/b/k"),
         )
     }
-    assert len(prints) == 6
+    assert len(prints) == 9
     assert fingerprint(head(User_Agent="one")) == fingerprint(head(User_Agent="two"))
 
 
@@ -63,3 +78,35 @@ def test_bodies_of_a_known_length_are_compared() -> None:
     assert not compares_body(head(Content_Length="1048577"))
     assert not compares_body(head(Content_Length="0"))
     assert not compares_body(head(Transfer_Encoding="chunked"))
+
+
+def route(*commit_on: int) -> Route:
+    return Route("r", frozenset({"PUT"}), "/a", "u", Policy.UPLOAD, commit_on=frozenset(commit_on))
+
+
+def test_answers_for_good_are_kept_and_passing_ones_are_not() -> None:
+    for status in (200, 201, 204, 304, 400, 403, 404, 409, 422):
+        assert is_kept(route(), status)
+    for status in (401, 408, 425, 429, 500, 502, 503):
+        assert not is_kept(route(), status)
+
+
+def test_what_is_charged_is_kept() -> None:
+    assert is_kept(route(503), 503)
+    assert is_kept(route(429), 429)
+
+
+def test_headers_that_matter_are_kept_and_those_of_the_body_only_with_it() -> None:
+    said = [
+        ("Content-Type", "text/plain"),
+        ("Location", "/x"),
+        ("RateLimit-Policy", "x"),
+        ("Tus-Resumable", "1.0.0"),
+        ("X-Amz-Version-Id", "v"),
+        ("Content-Length", "5"),
+        ("Set-Cookie", "secret"),
+        ("X-Request-Id", "1"),
+        ("Date", "today"),
+    ]
+    assert kept_headers(said, with_body=True) == tuple(said[:5])
+    assert kept_headers(said, with_body=False) == tuple(said[1:5])

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import fakeredis
 import pytest
@@ -14,11 +15,14 @@ from gateway.records.api_keys import ApiKeys, KeyPolicy
 from gateway.records.assets import Owners
 from gateway.tasks import TaskSet
 from tests.cable import Cable
+from tests.job_upstream import UpstreamJob
 from tests.journeys.job_rig import JobRig, JobWishes, job_rig
 from tests.journeys.rig import Rig, Wishes, running
 from tests.journeys.test_downloads import PUBLIC
 from tests.journeys.test_idempotency import TOLD, named
 from tests.journeys.test_store_trouble import cabled, pending_gone
+from tests.journeys.tus_client import WISHES, TusClient
+from tests.tus_upstream import TusServer, absolute
 from tests.upstreams import Request, Wait
 
 
@@ -190,3 +194,42 @@ async def test_a_job_is_opened_once(house: JobRig) -> None:
     again = await house.ask("POST", "/jobs", {"max_bytes": 4_000}, **{"Idempotency-Key": "one"})
     assert again == opened[0]
     assert await house.standing() == (3_000, 0)
+
+
+async def test_a_job_that_may_have_been_opened_is_not_opened_at_once_again(house: JobRig) -> None:
+    go_on = asyncio.Event()
+
+    async def late(_: UpstreamJob) -> None:
+        await go_on.wait()
+
+    house.upstream.on_opened = late
+    named_one = {"Idempotency-Key": "one"}
+    assert (await house.ask("POST", "/jobs", {}, **named_one))[0] == 504
+    assert (await house.ask("POST", "/jobs", {}, **named_one))[0] == 409
+    go_on.set()
+    assert house.upstream.asked("POST") == 1
+    (reservation,) = await house.rig.gateway.ledger.holders(house.rig.account.id)
+    await house.rig.gateway.ledger.release(house.rig.account.id, reservation.id, reason="test")
+
+
+@pytest.fixture
+async def tus(fake: Store, tmp_path: Path) -> AsyncIterator[Rig]:
+    server = TusServer()
+    server.location = absolute
+    async with running(fake, tmp_path, [server], wishes=WISHES) as running_rig:
+        yield running_rig
+
+
+async def test_an_upload_is_created_once_and_its_address_is_the_same(tus: Rig) -> None:
+    client = TusClient.of(tus)
+    first, again = [await client.create(100, Idempotency_Key="one") for _ in range(2)]
+    assert first.headers["Location"] == again.headers["Location"]
+    assert again.headers["Tus-Resumable"] == "1.0.0"
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert await tus.standing() == (0, 100)
+    assert (await client.create(101, Idempotency_Key="one")).status == 422
+    path = urlsplit(again.headers["Location"]).path
+    for _ in range(2):
+        patched = await client.patch(path, 0, b"x" * 100, Idempotency_Key="all")
+        assert (patched.status, patched.headers["Upload-Offset"]) == (204, "100")
+    assert await tus.standing() == (100, 0)

@@ -26,43 +26,55 @@ def rows(store: Store) -> Idempotency:
 
 
 async def test_a_key_is_claimed_once(rows: Idempotency) -> None:
-    assert await rows.claim("acme", "k", "print", pending_ms=60_000) == Claim(1)
-    assert await rows.claim("acme", "k", "print", pending_ms=60_000) == Pending("print")
-    assert await rows.claim("acme", "other", "print", pending_ms=60_000) == Claim(1)
-    assert await rows.claim("rival", "k", "print", pending_ms=60_000) == Claim(1)
+    assert await rows.claim("acme", "k", "print", pending_ms=60_000, by="r-1") == Claim(1)
+    assert await rows.claim("acme", "k", "print", pending_ms=60_000, by="r-2") == Pending("print")
+    assert await rows.claim("acme", "other", "print", pending_ms=60_000, by="r-3") == Claim(1)
+    assert await rows.claim("rival", "k", "print", pending_ms=60_000, by="r-4") == Claim(1)
 
 
 async def test_an_answer_is_given_again_whatever_bytes_it_has(rows: Idempotency) -> None:
-    await rows.claim("acme", "k", "print", pending_ms=60_000)
+    await rows.claim("acme", "k", "print", pending_ms=60_000, by="r-5")
     assert await rows.answered("acme", "k", 1, ANSWER)
-    assert await rows.claim("acme", "k", "x", pending_ms=60_000) == Done("print", 1, ANSWER)
+    assert await rows.claim("acme", "k", "x", pending_ms=60_000, by="r-6") == Done(
+        "print", 1, ANSWER
+    )
     assert not await rows.give_up("acme", "k", 1)
 
 
 async def test_an_answer_too_large_to_keep_and_one_that_charges_nothing(rows: Idempotency) -> None:
     bare = StoredAnswer(403, (), None, None)
-    await rows.claim("acme", "k", "print", pending_ms=60_000)
+    await rows.claim("acme", "k", "print", pending_ms=60_000, by="r-7")
     assert await rows.answered("acme", "k", 1, bare)
-    assert await rows.claim("acme", "k", "print", pending_ms=1) == Done("print", 1, bare)
+    assert await rows.claim("acme", "k", "print", pending_ms=1, by="r-8") == Done("print", 1, bare)
 
 
 async def test_what_is_given_up_or_not_kept_is_carried_out_anew(rows: Idempotency) -> None:
-    assert await rows.claim("acme", "k", "one", pending_ms=60_000) == Claim(1)
+    assert await rows.claim("acme", "k", "one", pending_ms=60_000, by="r-9") == Claim(1)
     assert await rows.give_up("acme", "k", 1)
-    assert await rows.claim("acme", "k", "two", pending_ms=0) == Claim(2)
-    assert await rows.claim("acme", "k", "two", pending_ms=60_000) == Claim(3)
+    assert await rows.claim("acme", "k", "two", pending_ms=0, by="r-10") == Claim(2)
+    assert await rows.claim("acme", "k", "two", pending_ms=60_000, by="r-11") == Claim(3)
 
 
 async def test_a_lost_claim_has_no_say(rows: Idempotency) -> None:
-    await rows.claim("acme", "k", "print", pending_ms=0)
-    await rows.claim("acme", "k", "print", pending_ms=60_000)
+    await rows.claim("acme", "k", "print", pending_ms=0, by="r-12")
+    await rows.claim("acme", "k", "print", pending_ms=60_000, by="r-13")
     assert not await rows.keep("acme", "k", 1, pending_ms=60_000)
     assert not await rows.answered("acme", "k", 1, ANSWER)
     assert await rows.keep("acme", "k", 2, pending_ms=60_000)
 
 
 async def test_rows_end_after_a_day(rows: Idempotency, store: Store) -> None:
-    await rows.claim("acme", "k", "print", pending_ms=60_000)
+    await rows.claim("acme", "k", "print", pending_ms=60_000, by="r-14")
     await rows.answered("acme", "k", 1, ANSWER)
     (key,) = [key async for key in store.client.scan_iter("qg:{acme}:idempotency:*")]
     assert 86_000_000 < await store.client.pttl(key) <= 86_400_000
+
+
+async def test_a_claim_whose_reply_was_lost_is_made_once_more(rows: Idempotency) -> None:
+    assert await rows.claim("acme", "k", "print", pending_ms=60_000, by="me") == Claim(1)
+    assert await rows.claim("acme", "k", "print", pending_ms=60_000, by="me") == Claim(2)
+    assert await rows.claim("acme", "k", "print", pending_ms=60_000, by="you") == Pending("print")
+    assert not await rows.answered("acme", "k", 1, ANSWER)
+    assert await rows.answered("acme", "k", 2, ANSWER)
+    done = await rows.claim("acme", "k", "print", pending_ms=60_000, by="me")
+    assert done == Done("print", 2, ANSWER)
