@@ -84,13 +84,26 @@ class JobBooks:
 
     async def name(self, naming: Naming, rule: JobRule) -> Job | None:
         """The job that has the name now. An upstream may answer an opening with a job that it has
-        already, or had: then nothing more is held for it. None: it is called otherwise."""
+        already: then nothing more is held for it. A name of one that has ended may come again, and
+        is another job's then. None: the job is called otherwise."""
         account, reservation = naming.account, naming.reservation
-        holder = await self.jobs.name(naming, keep_ms=_keep_ms(rule))
+        keep_ms = _keep_ms(rule)
+        holder = await self.jobs.name(naming, keep_ms=keep_ms)
+        if holder is not None and holder != reservation and await self._is_over(naming, holder):
+            holder = await self.jobs.name(naming, keep_ms=keep_ms, instead_of=holder)
         if holder is not None and holder != reservation:
             await self._ledger.release(account, reservation, reason="job-known")
             await self.jobs.drop(account, reservation)
         return None if holder is None else await self.jobs.get(account, holder)
+
+    async def _is_over(self, naming: Naming, holder: str) -> bool:
+        """Whether the job of that name has ended, or is forgotten. Within a batch a name is one
+        job's: it may be heard of twice at once."""
+        before = await self.jobs.get(naming.account, holder)
+        if before is None or before.ended is None:
+            return before is None
+        batch = naming.reservation.rpartition(".")[0]
+        return not batch or before.batch != batch
 
     async def name_late(self, job: Job, rule: JobRule, job_id: str) -> Job:
         """The job, named by what the upstream called back with."""

@@ -37,13 +37,13 @@ redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%.0f', now - ARG
 return redis.call('PEXPIRE', KEYS[2], ARGV[2])
 """
 
-# Gives a job its name, for ever. KEYS: row, name. ARGV: reservation, job, keep_ms.
-# Reply: the reservation that has the name, or nothing: the job is called otherwise.
+# Gives a job its name, for ever. KEYS: row, name. ARGV: reservation, job, keep_ms, whose name may
+# be taken. Reply: the reservation that has the name, or nothing: the job is called otherwise.
 _NAME = """
 local called = redis.call('HGET', KEYS[1], 'job')
 if called and called ~= ARGV[2] then return '' end
 local before = redis.call('GET', KEYS[2])
-if before and before ~= ARGV[1] then return before end
+if before and before ~= ARGV[1] and before ~= ARGV[4] then return before end
 redis.call('HSET', KEYS[1], 'job', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[3])
 return ARGV[1]
@@ -185,15 +185,16 @@ class Jobs:
         await asked(self._client.zrem(_index_key(account), reservation), writes=True)
         await self._due.drop(f"{account}/{reservation}")
 
-    async def name(self, naming: Naming, *, keep_ms: int) -> str | None:
+    async def name(self, naming: Naming, *, keep_ms: int, instead_of: str = "") -> str | None:
         """Record the upstream's name of a job. Returns the reservation that has it: an earlier one
-        where the upstream answered with a job it had. None: the job is called otherwise already."""
+        (unless it is to be taken from that) where the upstream answered with a job it had. None:
+        the job is called otherwise already."""
         account, reservation = naming.account, naming.reservation
         anywhere = _anywhere_key(naming.rule, naming.job)
         await asked(self._client.sadd(anywhere, account), writes=True)
         await asked(self._client.pexpire(anywhere, keep_ms), writes=True)
         keys = (_row_key(account, reservation), _name_key(account, naming.rule, naming.job))
-        call = self._client.eval(_NAME, 2, *keys, reservation, naming.job, keep_ms)
+        call = self._client.eval(_NAME, 2, *keys, reservation, naming.job, keep_ms, instead_of)
         return text(await asked(call, writes=True)) or None
 
     async def add_items(self, batch: Job, count: int) -> int:

@@ -186,6 +186,22 @@ async def test_a_job_the_upstream_had_already_is_held_for_once(house: JobRig) ->
     assert await house.standing() == (60, 0)
 
 
+async def test_an_id_that_comes_again_after_its_job_has_ended_is_another_job(
+    house: JobRig,
+) -> None:
+    def same(job: UpstreamJob) -> web.Response:
+        house.upstream.jobs["again"] = UpstreamJob("again", job.asked)
+        return web.json_response({"job_id": "again"}, status=201)
+
+    house.upstream.answers = same
+    for number in (1, 2):
+        assert await house.open(max_bytes=100) == "again"
+        assert await house.standing() == (60 * (number - 1), 100)
+        house.upstream.end("again", "Completed", 60)
+        await house.ask("GET", "/jobs/again")
+        assert await house.standing() == (60 * number, 0)
+
+
 async def test_a_job_that_is_done_at_once_is_charged_at_once(house: JobRig) -> None:
     def done(job: UpstreamJob) -> web.Response:
         told = {"job_id": job.id, "status": "Completed", "file_size": 3}

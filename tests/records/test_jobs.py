@@ -47,7 +47,7 @@ async def test_a_named_job_is_found_in_its_account_only(store: Store) -> None:
     assert await jobs.find("acme", "play", "j/1") is None
 
 
-async def test_a_name_belongs_to_the_first(store: Store) -> None:
+async def test_a_name_belongs_to_the_first_unless_it_is_taken_over(store: Store) -> None:
     jobs = await opened(store)
     await jobs.open(NewJob("r2", "acme", "work", {"jobs": 1}), lease_ms=1, keep_ms=HOUR_MS)
     first, second = (Naming("acme", name, "work", "j") for name in ("r1", "r2"))
@@ -55,6 +55,8 @@ async def test_a_name_belongs_to_the_first(store: Store) -> None:
     assert await jobs.name(first, keep_ms=HOUR_MS) == "r1"
     assert await jobs.name(second, keep_ms=HOUR_MS) == "r1"
     assert (await got(jobs, "r2")).id is None
+    assert await jobs.name(second, keep_ms=HOUR_MS, instead_of="r1") == "r2"
+    assert await jobs.find("acme", "work", "j") == await got(jobs, "r2")
 
 
 async def test_a_job_has_one_name(store: Store) -> None:
