@@ -58,6 +58,7 @@ class Exchange:
     status: int | None = None
     failure: Failure | None = None
     relayed: bool = True
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ def decide(exchange: Exchange) -> Settlement:
        client that left while it was relayed, an answer given before the body was through (what was
        forwarded by then is charged), and a download or an upgraded connection that was cut (what
        was relayed is charged).
-    3. Any other status: release. The upstream refused the work, early or late.
+    3. Any other status: release. The upstream refused the work, early or late. But in doubt for a
+       request that was repeated: to delete what is deleted already is refused, too.
     4. No status, and not everything was sent: release. Half a request is no work. The reason
        is what broke it off.
     5. No status though everything was sent, for a download: release. Nothing was delivered.
@@ -106,7 +108,8 @@ def decide(exchange: Exchange) -> Settlement:
             return ReleaseIt(Reason(exchange.failure))  # 1
         if commits(exchange.route, exchange.status):
             return CommitIt()  # 2
-        return ReleaseIt(Reason.STATUS)  # 3
+        doubtful = exchange.repeated and not delivers
+        return InDoubt() if doubtful else ReleaseIt(Reason.STATUS)  # 3
     if not exchange.sent_all:
         return ReleaseIt(Reason(exchange.failure or Failure.ABANDONED))  # 4
     return ReleaseIt(Reason.UNANSWERED) if delivers else InDoubt()  # 5, 6

@@ -163,6 +163,7 @@ class Forwarder:
             None if self._answer is None else self._answer.status,
             failure,
             relayed=failure is None or self._exchange.answering,
+            repeated=self._transfer.repeated,
         )
         match settle.decide(facts):
             case settle.CommitIt():

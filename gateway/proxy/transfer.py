@@ -51,6 +51,8 @@ class Transfer:
         """Hears of every 1xx answer but 100 and 101; passes it on, unless another is put here."""
         self.connection: UpstreamConnection | None = None
         self.sent_all = False
+        self.repeated = False
+        """The whole request went out before, on a connection that ended without a word."""
 
     async def take_body(self, most: int) -> bytes | None:
         """All of the request's body, to be judged before anything is sent; None if it is longer
@@ -107,6 +109,7 @@ class Transfer:
                 self.abandon()
                 if not (failure.before_bytes and connection.reused and self._repeatable):
                     raise
+                self.repeated = self.sent_all
 
     async def hear(self, answer: AnswerHead) -> None:
         """Read what is kept of the answer for repeats of a named request, before it is relayed."""

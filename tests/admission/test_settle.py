@@ -92,6 +92,13 @@ def test_no_answer_after_the_last_byte_is_in_doubt(failure: Failure | None) -> N
     assert upload(None, failure, sent_all=True) == InDoubt()
 
 
+@pytest.mark.parametrize("status", [404, 409, 412, 500])
+def test_the_refusal_of_a_second_try_is_in_doubt(status: int) -> None:
+    assert decide(Exchange(UPLOAD, True, status, repeated=True)) == InDoubt()
+    assert decide(Exchange(UPLOAD, True, 204, repeated=True)) == CommitIt()
+    assert decide(Exchange(DOWNLOAD, True, status, repeated=True)) == ReleaseIt(Reason.STATUS)
+
+
 @pytest.mark.parametrize("failure", [None, *Failure])
 def test_a_download_is_charged_for_what_was_relayed(failure: Failure | None) -> None:
     """failure row 31, failure row 38: also when it broke off or was cut."""

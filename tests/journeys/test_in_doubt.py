@@ -10,7 +10,7 @@ from gateway.proxy import doubts
 from gateway.records.assets import Owners
 from gateway.records.doubts import Doubts
 from tests.journeys.rig import Rig, Wishes, running
-from tests.upstreams import Answer, Hang, Request, Reset, Script, Step
+from tests.upstreams import Answer, Close, Hang, Request, Reset, Script, Step
 
 PROBED = 'probe = { path = "/files/{name}" }'
 
@@ -117,6 +117,25 @@ async def test_a_delete_that_was_not_answered_gives_back_what_is_gone(
         await resolved(rig)
         assert await rig.standing() == (left, 0)
         assert await rig.standing("uploads") == (1 + (0 if left else uploads), 0)
+
+
+async def test_a_delete_that_had_to_be_repeated_gives_back_what_is_gone(
+    fake: Store, tmp_path: Path
+) -> None:
+    """The first try was carried out and not answered; so the second is refused."""
+    scripts = (
+        [Request(), Answer(201), Request(), Close()],
+        [Request(), Answer(404), Request(), Answer(404)],
+    )
+    async with running(fake, tmp_path, *scripts, wishes=Wishes(extra=DELETES)) as rig:
+        assert (await rig.put("a", b"x" * 100))[0] == 201
+        async with rig.session.delete(f"{rig.url}/purge/files/a", headers=rig.headers) as answer:
+            assert answer.status == 404
+        await resolved(rig)
+        assert [request.method for request in rig.upstream.requests[1:]] == [
+            *(b"DELETE", b"DELETE", b"HEAD")
+        ]
+        assert await rig.standing() == (0, 0)
 
 
 async def test_a_size_in_the_answers_json(fake: Store, tmp_path: Path) -> None:
