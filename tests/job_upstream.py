@@ -46,6 +46,7 @@ class JobUpstream:
         """Further members of the status answers of jobs."""
         self.refuses: int | None = None
         self.answers: Callable[[UpstreamJob], web.Response] | None = None
+        self.cancels: Callable[[UpstreamJob], web.Response] | None = None
         self.on_opened: Callable[[UpstreamJob], Awaitable[None]] | None = None
         self._numbers = itertools.count(1)
         self._runner: web.AppRunner | None = None
@@ -135,6 +136,8 @@ class JobUpstream:
         job = self.jobs.get(request.match_info["id"])
         if job is None:
             return web.json_response({"error": "no such job"}, status=404)
+        if self.cancels is not None:
+            return self.cancels(job)
         if not job.over:
             self.end(job.id, "Cancelled")
         return web.Response(status=204)

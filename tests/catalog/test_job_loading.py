@@ -2,6 +2,8 @@
 
 from ipaddress import ip_network
 
+import pytest
+
 from gateway.catalog.jobs import Batch, Callback, JobEnd, JobRule, Webhook
 from gateway.catalog.routes import JsonAmount, PlanDefault, Protocol
 from tests.catalog.documents import SMALL, catalog, problems
@@ -232,6 +234,23 @@ def test_other_protocols_know_no_jobs() -> None:
         "routes[0].jobs: protocol plain knows no jobs",
         "routes[0].reserve.storage_bytes: protocol plain does not read the JSON of requests",
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ('jobs = "work"', "jobs = 7"),
+        ('policy = "upload"', "policy = 7"),
+        ('path = "/jobs"', "path = 7"),
+        ("reserve = { uploads = 1 }", "reserve = 7"),
+        ('protocol = "job"', 'protocol = "job"\naccount = 7'),
+        ('protocol = "job"', 'protocol = "job"\nbatch = 7'),
+    ],
+)
+def test_what_cannot_be_read_is_not_judged_as_well(key: str, wrong: str) -> None:
+    text = open_route()
+    assert key in text
+    assert len(problems(text.replace(key, wrong))) == 1
 
 
 def test_a_mistake_is_told_once() -> None:
