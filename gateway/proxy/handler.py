@@ -146,6 +146,8 @@ class Handler:
             await self._names.ended(exchange.named, failure, answer)
 
     async def _answer(self, arrival: Arrival, exchange: Exchange, head: Head) -> bool:
+        if arrival.client_gone:
+            raise ClientGoneError  # aiohttp has told before this began, and will not again
         if head.method in ("GET", "HEAD", "OPTIONS"):
             # Nothing is lost when the upstream is not heard to the end.
             arrival.on_client_gone = lambda: exchange.stop.stop(CLIENT_GONE)

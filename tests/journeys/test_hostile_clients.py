@@ -81,6 +81,26 @@ async def test_chunks_that_break_behind_a_head_are_refused_before_the_body_is_as
             writer.close()
 
 
+async def test_a_client_that_leaves_with_its_head_is_not_served(rig: Rig) -> None:
+    """failure row 28: in the moment between the head and the begin of its handling."""
+    _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    server = rig.gateway._server
+    assert server is not None
+    async with asyncio.timeout(5):
+        while not server.connections:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    connection = server.connections[0]
+    connection.data_received(asks(rig, "PUT /files/a", "Content-Length: 100"))
+    asyncio.get_running_loop().call_soon(connection.connection_lost, None)
+    async with asyncio.timeout(5):
+        while b'"kind":"access"' not in rig.log_bytes():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    writer.close()
+    assert b'"outcome":"client-gone"' in rig.log_bytes()
+    assert b'"level":"ERROR"' not in rig.log_bytes()
+    assert rig.upstream.connections == 0
+
+
 class Deaf:
     """A client that asks and reads nothing, in front of small buffers of the system."""
 
