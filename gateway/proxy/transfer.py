@@ -88,7 +88,7 @@ class Transfer:
                 named.in_doubt = self.sent_all
             raise
         if named is not None:
-            named.in_doubt = commits(named.route, answer.status)
+            named.in_doubt = self.repeated or commits(named.route, answer.status)
         return answer
 
     async def _request(

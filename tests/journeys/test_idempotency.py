@@ -301,6 +301,19 @@ async def test_a_delete_that_is_repeated_gives_back_once(rig: Rig) -> None:
     assert await rig.standing() == (300, 0)
 
 
+async def test_a_failure_after_a_lost_answer_is_not_at_once_tried_anew(
+    fake: Store, tmp_path: Path
+) -> None:
+    lost = [Request(), TOLD, Request(), Close()]
+    async with running(fake, tmp_path, lost, [Repeat([Request(), Answer(503)])]) as rig:
+        await rig.put("a", b"x")
+        headers = rig.headers | {"Idempotency-Key": "gone"}
+        for expected in (503, 409):
+            async with rig.session.delete(f"{rig.url}/files/a", headers=headers) as answer:
+                assert answer.status == expected
+        assert len(rig.upstream.requests) == 3
+
+
 QUERY = """
 [[routes]]
 name = "query"
