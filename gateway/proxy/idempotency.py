@@ -10,6 +10,7 @@ back before: a repeat must not do that again to what was stored since. What fail
 may be tried anew; where the upstream may have carried it out, a minute later.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from gateway.admission.idempotency import client_key, compares_body, fingerprint
 from gateway.admission.measure import BodyCount
 from gateway.dialects.protocol import Answer
 from gateway.dialects.ratelimit_headers import rate_limit_fields
-from gateway.errors import KEY_IN_FLIGHT, KEY_REUSED, Refusal, StoreError
+from gateway.errors import KEY_IN_FLIGHT, KEY_REUSED, STORE_UNAVAILABLE, Refusal, StoreError
 from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Settled
 from gateway.ledger.quota import Quota
@@ -33,6 +34,8 @@ from gateway.tasks import TaskSet
 
 PENDING_S = 60.0
 """How long a claim lasts that nobody keeps."""
+PATIENCE_S = 0.5
+"""In which a claim is answered or given up, its repeat included."""
 KEEP_MS = 86_400_000
 """The record of the reservation outlives it for as long as the answer is kept."""
 
@@ -106,16 +109,23 @@ class Names:
                 raise RefusedError(_reused())
 
     async def _ask(self, account: str, name: str, asked: str, *, by: str) -> Claim | Pending | Done:
-        """Once more when the reply was lost: else its own claim would keep the request out."""
+        """Once more when the reply was lost: else its own claim would keep the request out. A
+        store that hangs is away."""
         claim = partial(
             self._rows.claim, account, name, asked, pending_ms=round(PENDING_S * 1_000), by=by
         )
         try:
-            return await claim()
-        except StoreError as failure:
-            if not failure.indeterminate:
-                raise
-            return await claim()
+            async with asyncio.timeout(PATIENCE_S):
+                try:
+                    return await claim()
+                except StoreError as failure:
+                    if not failure.indeterminate:
+                        raise
+                    return await claim()
+        except TimeoutError:
+            raise StoreError(
+                STORE_UNAVAILABLE, "a claim was not answered in time", transient=True
+            ) from None
 
     async def _make_sure(self, call: Call, terms: Terms, charge: Charge | None) -> Sequence[Quota]:
         """That the answer is charged, to whom it was reserved for; the quotas as they stand. It is

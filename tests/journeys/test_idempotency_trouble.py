@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import fakeredis
 import pytest
 
-from gateway.ledger.store import Store
+from gateway.clock import monotonic_s
+from gateway.ledger.store import Store, connect
 from gateway.records.api_keys import ApiKeys, KeyPolicy
 from gateway.records.assets import Owners
 from gateway.tasks import TaskSet
@@ -22,6 +23,7 @@ from tests.journeys.test_downloads import PUBLIC
 from tests.journeys.test_idempotency import TOLD, named
 from tests.journeys.test_store_trouble import cabled, pending_gone
 from tests.journeys.tus_client import WISHES, TusClient
+from tests.redis_server import RedisServer
 from tests.tus_upstream import TusServer, absolute
 from tests.upstreams import Request, Wait
 
@@ -137,6 +139,19 @@ async def test_without_the_store_a_named_request_is_not_admitted(tmp_path: Path)
         assert len(rig.upstream.requests) == 1
         server.connected = True
         assert (await named(rig, "one"))[0] == 201
+
+
+async def test_a_store_that_hangs_is_away(redis_server: RedisServer, tmp_path: Path) -> None:
+    """failure row 13"""
+    store = await connect(redis_server.url)
+    async with running(store, tmp_path) as rig:
+        await rig.put("warm", b"x")
+        with redis_server.paused():
+            began_s = monotonic_s()
+            assert (await named(rig, "one"))[0] == 503
+            assert monotonic_s() - began_s < 2.0
+        assert len(rig.upstream.requests) == 1
+    await store.close()
 
 
 async def test_an_open_plan_lets_it_through_as_if_it_had_no_name(tmp_path: Path) -> None:
