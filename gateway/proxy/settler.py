@@ -23,6 +23,8 @@ from gateway.telemetry.metrics import Metrics
 
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 5.0
+RESERVE_UNDER_WAY_S = 1.0
+"""Longer than a reserve that nobody waits for any more takes to be carried out, if it is."""
 
 Outcome = Settled | Refused | Adjusted | None
 TermsOf = Callable[[Settlement], Awaitable[Terms | None]]
@@ -59,12 +61,13 @@ class Settler:
         self._writing: Counter[str] = Counter()
         """How many settlements of an account are on their way into its queue."""
         self._draining: set[str] = set()
+        self._abandoned = 0
         self._tasks = TaskSet()
 
     @property
     def pending(self) -> int:
         """Settlements the store has not taken yet."""
-        return sum(map(len, self._queues.values()))
+        return sum(map(len, self._queues.values())) + self._abandoned
 
     def pending_of(self, account: str) -> int:
         return len(self._queues.get(account, ()))
@@ -78,7 +81,7 @@ class Settler:
         """Wait for what is pending; return how many settlements are left in the journal."""
         await self._tasks.join(timeout_s)
         await self._tasks.stop()
-        left = self.pending
+        left = sum(map(len, self._queues.values()))
         await self._journal.close()
         return left
 
@@ -140,9 +143,21 @@ class Settler:
         await self._settle(_about(Kind.DISOWN, terms, asset), terms)
 
     def abandon(self, account: str, reservation_id: str) -> None:
-        """Release in the background what may have been reserved without our hearing of it."""
+        """Release in the background what may have been reserved without our hearing of it. Nothing
+        waits for that: it is about nobody else's room, and no other settlement of this one."""
         settlement = Settlement(Kind.RELEASE, account, reservation_id, reason="cancelled")
-        self._enqueue(_Pending(settlement, None, None))
+        self._abandoned += 1
+        self._tasks.start(self._let_go(settlement), name=f"let go {reservation_id}")
+
+    async def _let_go(self, settlement: Settlement) -> None:
+        """By another connection than the reserve, which may be overtaken: so twice, if need be."""
+        pending = _Pending(settlement, None, None)
+        try:
+            if await self._persist(pending) is None:
+                await asyncio.sleep(RESERVE_UNDER_WAY_S)
+                await self._persist(pending)
+        finally:
+            self._abandoned -= 1
 
     # -- how they are brought to their end --------------------------------------------------------
 
@@ -208,7 +223,7 @@ class Settler:
         except OSError as failure:  # The next process repeats it, which is harmless.
             log.warning("a settlement could not be marked as done: %s", failure)
 
-    async def _persist(self, pending: _Pending) -> None:
+    async def _persist(self, pending: _Pending) -> Outcome:
         """Until the store has taken it, or has said that it never will."""
         settlement, wait_s = pending.settlement, RETRY_FIRST_S
         while True:
@@ -216,13 +231,14 @@ class Settler:
                 if pending.terms is None and settlement.kind is not Kind.RELEASE:
                     pending.terms = await self._terms_of(settlement)
                 if pending.terms is not None or settlement.kind is Kind.RELEASE:
-                    self._record(settlement, await self._apply_late(settlement, pending.terms))
-                    return
+                    outcome = await self._apply_late(settlement, pending.terms)
+                    self._record(settlement, outcome)
+                    return outcome
                 log.error("settlement pending: no terms for account %s", settlement.account)
             except StoreError as failure:
                 if not _passes(failure):
                     log.error("settlement lost: %s %s: %s", settlement.kind, settlement.id, failure)
-                    return
+                    return None
                 log.warning("settlement pending: %s: %s", settlement.id, failure)
             except OSError as failure:
                 log.warning("settlement pending: %s: %s", settlement.id, failure)

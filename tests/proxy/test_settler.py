@@ -16,6 +16,7 @@ from gateway.ledger.heartbeat import Heartbeat
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Granted, Line, Refused, Settled
 from gateway.ledger.store import Store
+from gateway.proxy import settler
 from gateway.proxy.guard import Guard
 from gateway.proxy.journal import Journal, Settlement
 from gateway.proxy.settler import Settler
@@ -115,6 +116,25 @@ async def test_what_may_have_been_reserved_unheard_is_released(house: House) -> 
     house.settler.abandon("acme", "never-reserved")
     await house.settled()
     assert await house.standing() == (0, 0)
+
+
+async def test_a_release_that_overtakes_its_reserve_is_repeated(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They go by different connections; the request that reserved was cancelled meanwhile."""
+    monkeypatch.setattr(settler, "RESERVE_UNDER_WAY_S", 0.05)
+    house.settler.abandon("acme", "late")
+    while "release" not in house.cable.calls:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    await house.reserve("late", 100)
+    await house.settled()
+    assert await house.standing() == (0, 0)
+
+
+async def test_nothing_waits_for_what_was_abandoned(house: House) -> None:
+    await house.reserve("r", 100)
+    house.settler.abandon("acme", "never-reserved")
+    assert isinstance(await house.settler.commit(TERMS, "r", {"storage_bytes": 60}), Settled)
 
 
 async def test_what_is_pending_at_the_end_is_replayed_at_the_next_start(
