@@ -66,7 +66,8 @@ async def test_slow_heads(tmp_path: Path) -> None:
             assert (await line.ask("PUT", f"/files/{number}", b"q")).status == 201
             assert time.monotonic() - began < 0.5
         for answer, seconds in await slow:
-            assert answer.startswith(b"HTTP/1.1 408 ")
+            # A byte that crosses the end resets the connection, and the answer may go with it.
+            assert answer.startswith(b"HTTP/1.1 408 ") or answer == b""
             assert 0.9 < seconds < 1 + LATE_S
         # Whoever says nothing at all is not waited for either.
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
