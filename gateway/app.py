@@ -41,7 +41,7 @@ from gateway.proxy.doubts import DoubtDesk
 from gateway.proxy.gate import Gate
 from gateway.proxy.handler import Handler, HandlerSettings
 from gateway.proxy.idempotency import Names
-from gateway.proxy.job_work import JobWork
+from gateway.proxy.jobs.work import JobWork
 from gateway.proxy.journal import Journal
 from gateway.proxy.limits import connection_limits, head_limits
 from gateway.proxy.listener import Listener, listen_tcp, listen_unix

@@ -14,7 +14,7 @@ from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError
 from gateway.proxy.gate import Admitted
-from gateway.proxy.job_books import JobBooks
+from gateway.proxy.jobs.books import JobBooks
 from gateway.proxy.transfer import Transfer
 from gateway.records.jobs import Job
 

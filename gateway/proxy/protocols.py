@@ -6,12 +6,12 @@ from gateway.catalog.routes import Protocol
 from gateway.proxy.call import Books, Server
 from gateway.proxy.forward import Plain
 from gateway.proxy.gate import Gate
-from gateway.proxy.job_work import JobWork
+from gateway.proxy.jobs.work import JobWork
 from gateway.proxy.recall import Recall
-from gateway.proxy.resumable import Resumable
-from gateway.proxy.s3 import S3
-from gateway.proxy.tus import Tus
-from gateway.proxy.upload_books import UploadBooks
+from gateway.proxy.s3.s3 import S3
+from gateway.proxy.uploads.books import UploadBooks
+from gateway.proxy.uploads.resumable import Resumable
+from gateway.proxy.uploads.tus import Tus
 from gateway.records.rows import RedisClient
 from gateway.records.uploads import Uploads
 

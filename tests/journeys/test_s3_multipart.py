@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.ledger.store import Store
-from gateway.proxy import doubts, s3_errand
+from gateway.proxy import doubts
+from gateway.proxy.s3 import errand
 from gateway.records.api_keys import KeyPolicy
 from gateway.records.doubts import Doubts
 from gateway.tasks import TaskSet
@@ -273,7 +274,7 @@ async def test_nobody_gives_back_what_is_being_completed(fake: Store, tmp_path: 
 async def test_blanks_keep_the_client_waiting_while_the_object_is_made(
     fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_errand, "BLANKS_AFTER_S", 0.0)
+    monkeypatch.setattr(errand, "BLANKS_AFTER_S", 0.0)
     for result, charged in ((completed(), 1_000), (IN_A_200, 0)):
         go_on = asyncio.Event()
         begun = Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n \n\r\n")
@@ -298,7 +299,7 @@ async def test_a_client_that_leaves_while_the_object_is_made_is_charged(
     fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """failure row 30 (of a completion)"""
-    monkeypatch.setattr(s3_errand, "BLANKS_AFTER_S", 0.0)
+    monkeypatch.setattr(errand, "BLANKS_AFTER_S", 0.0)
     go_on = asyncio.Event()
     begun = Send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n")
     result = b"<CompleteMultipartUploadResult/>"

@@ -34,7 +34,7 @@ from gateway.proxy.endings import CutError, DeniedError, RefusedError
 from gateway.proxy.guard import Guard
 from gateway.proxy.passage import Passage
 from gateway.proxy.recall import Recall
-from gateway.proxy.upload_paths import path_of
+from gateway.proxy.uploads.paths import path_of
 from gateway.records.uploads import Upload, Uploads, UploadState
 
 RETRY_EXTEND_S = 1.0

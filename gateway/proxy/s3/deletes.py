@@ -14,7 +14,7 @@ from gateway.errors import Refusal
 from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError, passed
 from gateway.proxy.gate import Gate
-from gateway.proxy.s3_errand import Errand, terms_of, unreserved
+from gateway.proxy.s3.errand import Errand, terms_of, unreserved
 from gateway.tasks import TaskSet, shielded
 
 ABREAST = 32

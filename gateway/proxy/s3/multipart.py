@@ -47,8 +47,8 @@ from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import DeniedError, RefusedError, kind_of, passed
 from gateway.proxy.gate import Gate, Lasting
 from gateway.proxy.recall import Recall
-from gateway.proxy.s3_copies import Copies
-from gateway.proxy.s3_errand import Errand, bounded, terms_of, unreserved, version_of
+from gateway.proxy.s3.copies import Copies
+from gateway.proxy.s3.errand import Errand, bounded, terms_of, unreserved, version_of
 from gateway.records.multipart_uploads import Busy, Claim, MultipartUploads, Upload, UploadName
 from gateway.tasks import TaskSet, shielded
 

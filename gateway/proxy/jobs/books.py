@@ -24,7 +24,7 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Adjusted, Refused, Settled
 from gateway.ledger.reservation import State
 from gateway.proxy.call import Books
-from gateway.proxy.job_questions import JobQuestions
+from gateway.proxy.jobs.questions import JobQuestions
 from gateway.proxy.live import Live
 from gateway.proxy.recall import Recall
 from gateway.records.jobs import Ended, Job, Jobs, Naming, NewJob, Outcome

@@ -13,7 +13,7 @@ import logging
 
 from gateway.catalog.jobs import JobRule
 from gateway.errors import GatewayError, StoreError
-from gateway.proxy.job_books import By, JobBooks, near_the_end_ms
+from gateway.proxy.jobs.books import By, JobBooks, near_the_end_ms
 from gateway.records.jobs import Job
 from gateway.tasks import TaskSet
 from gateway.telemetry.metrics import Metrics

@@ -18,7 +18,7 @@ from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
-from gateway.proxy.s3_errand import Errand, about, bounded, terms_of, version_of
+from gateway.proxy.s3.errand import Errand, about, bounded, terms_of, version_of
 from gateway.records.rows import RedisClient
 from gateway.tasks import TaskSet, shielded
 

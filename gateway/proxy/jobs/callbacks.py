@@ -19,10 +19,10 @@ from gateway.admission.measure import BodyCount
 from gateway.catalog.jobs import Callback, JobRule
 from gateway.errors import BAD_REQUEST, NO_ROUTE, Refusal
 from gateway.proxy import wire
-from gateway.proxy.batch_books import BatchBooks
 from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError
-from gateway.proxy.job_books import By, JobBooks
+from gateway.proxy.jobs.batch_books import BatchBooks
+from gateway.proxy.jobs.books import By, JobBooks
 from gateway.proxy.transfer import Transfer
 from gateway.records.jobs import Job
 from gateway.records.webhooks import NewMessage, Webhooks

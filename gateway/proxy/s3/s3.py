@@ -30,10 +30,10 @@ from gateway.proxy.endings import RefusedError, passed
 from gateway.proxy.forward import AssetOf, Forwarder
 from gateway.proxy.gate import Gate
 from gateway.proxy.recall import Recall
-from gateway.proxy.s3_copies import Copies
-from gateway.proxy.s3_deletes import Deletes
-from gateway.proxy.s3_errand import about, bounded, header_of, unreserved, version_of
-from gateway.proxy.s3_multipart import Multipart
+from gateway.proxy.s3.copies import Copies
+from gateway.proxy.s3.deletes import Deletes
+from gateway.proxy.s3.errand import about, bounded, header_of, unreserved, version_of
+from gateway.proxy.s3.multipart import Multipart
 from gateway.records.multipart_uploads import MultipartUploads
 from gateway.records.rows import RedisClient
 

@@ -19,12 +19,12 @@ from gateway.catalog.jobs import Batch
 from gateway.errors import StoreError
 from gateway.ledger.outcomes import Line
 from gateway.proxy.answer import AnswerHead
-from gateway.proxy.batch_books import BatchBooks
 from gateway.proxy.call import Books
 from gateway.proxy.carriage import Carriage
 from gateway.proxy.endings import passed
 from gateway.proxy.gate import Gate, Lasting
-from gateway.proxy.job_books import By, JobBooks
+from gateway.proxy.jobs.batch_books import BatchBooks
+from gateway.proxy.jobs.books import By, JobBooks
 from gateway.records.jobs import Naming, NewJob, item_name
 
 log = logging.getLogger(__name__)

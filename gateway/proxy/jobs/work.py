@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping
 
 from gateway.catalog.routes import Protocol
 from gateway.proxy.call import Books, Server
-from gateway.proxy.callbacks import Callbacks
 from gateway.proxy.gate import Gate
-from gateway.proxy.job_books import JobBooks
-from gateway.proxy.job_questions import JobQuestions
-from gateway.proxy.jobs import JobCancels, JobOpenings, JobStatuses
+from gateway.proxy.jobs.books import JobBooks
+from gateway.proxy.jobs.callbacks import Callbacks
+from gateway.proxy.jobs.jobs import JobCancels, JobOpenings, JobStatuses
+from gateway.proxy.jobs.questions import JobQuestions
+from gateway.proxy.jobs.watcher import Watcher
+from gateway.proxy.jobs.webhooks import WebhookCaller
 from gateway.proxy.live import Live
 from gateway.proxy.outside import Outside
 from gateway.proxy.recall import Recall
-from gateway.proxy.watcher import Watcher
-from gateway.proxy.webhooks import WebhookCaller
 from gateway.records.jobs import Jobs
 from gateway.records.rows import RedisClient
 from gateway.records.webhooks import Webhooks

@@ -32,8 +32,8 @@ from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate, Lasting
 from gateway.proxy.guard import Guard
 from gateway.proxy.passage import Passage
-from gateway.proxy.upload_books import Advance, UploadBooks, lease_ms_of
-from gateway.proxy.upload_paths import field, placed, referred
+from gateway.proxy.uploads.books import Advance, UploadBooks, lease_ms_of
+from gateway.proxy.uploads.paths import field, placed, referred
 from gateway.proxy.wire import Fields
 from gateway.records.uploads import Upload, UploadState
 

@@ -15,7 +15,7 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Granted, Line, Refused
 from gateway.ledger.reservation import State
-from gateway.proxy.job_books import By, JobBooks, lease_ms_of
+from gateway.proxy.jobs.books import By, JobBooks, lease_ms_of
 from gateway.records.jobs import Ended, Job, Naming, NewJob, Outcome, item_name
 
 BATCH = "batch"

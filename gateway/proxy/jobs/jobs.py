@@ -20,13 +20,13 @@ from gateway.catalog.jobs import JobEnd
 from gateway.errors import Refusal, StoreError
 from gateway.ledger.outcomes import Line
 from gateway.proxy.answer import AnswerHead
-from gateway.proxy.batch_books import BatchBooks
-from gateway.proxy.batches import Answered, Named
 from gateway.proxy.call import Books, Call
 from gateway.proxy.carriage import Carriage, known
 from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Gate, Lasting
-from gateway.proxy.job_books import By, JobBooks
+from gateway.proxy.jobs.batch_books import BatchBooks
+from gateway.proxy.jobs.batches import Answered, Named
+from gateway.proxy.jobs.books import By, JobBooks
 from gateway.records.jobs import Job, Naming, NewJob
 
 log = logging.getLogger(__name__)

@@ -23,9 +23,9 @@ from gateway.proxy.call import Books, Call, Server
 from gateway.proxy.endings import RefusedError, passed
 from gateway.proxy.gate import Gate, Lasting
 from gateway.proxy.passage import Passage
-from gateway.proxy.resumable_creation import ResumableCreation
-from gateway.proxy.upload_books import Advance, UploadBooks, account_of, lease_ms_of
-from gateway.proxy.upload_paths import field, is_creation
+from gateway.proxy.uploads.books import Advance, UploadBooks, account_of, lease_ms_of
+from gateway.proxy.uploads.paths import field, is_creation
+from gateway.proxy.uploads.resumable_creation import ResumableCreation
 from gateway.proxy.wire import Fields
 from gateway.records.uploads import Upload, UploadState
 
