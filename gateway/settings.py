@@ -1,4 +1,4 @@
-"""Settings and configuration: the only reader of the environment and of configuration files.
+"""Settings and configuration: with `files`, the only reader of the environment and of files.
 
 A setting comes from the environment (`GATEWAY_…`), else from the file's `[server]` table, else from
 its default. What is wrong in any of them, and in the catalog of the same file, is told at once, and
@@ -7,7 +7,6 @@ no secret is ever part of what is told.
 
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field, PlainValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway import files
 from gateway.catalog import addresses, documents, loading, places, schema, server
 from gateway.catalog.addresses import Address, Network, RedisUrl, TcpAddress
 from gateway.catalog.catalog import Catalog
@@ -271,7 +271,7 @@ def read(path: Path | None) -> Configuration:
     if path is None and (named := os.environ.get(CONFIG_VARIABLE)):
         path = Path(named)
     document = Document({}, "") if path is None else _document(path)
-    problems = Problems(places.finder(document.text))
+    problems = Problems(places.finder(document.text), files.outside)
     settings = _settings(document.values.get("server", {}), problems)
     catalog = Catalog()
     if path is not None:
@@ -290,8 +290,8 @@ def _document(path: Path) -> Document:
     try:
         return documents.parse(path.read_bytes(), str(path))
     except OSError as failure:
-        problem = ConfigProblem(str(path), *_cannot_be_read(failure))
-        raise ConfigError((problem,)) from None
+        why = files.cannot_be_read(failure)
+        raise ConfigError((ConfigProblem(str(path), why.problem, why.remedy),)) from None
 
 
 def _settings(table: object, problems: Problems) -> Settings:
@@ -352,7 +352,7 @@ def _with_token(settings: Settings, problems: Problems) -> Settings:
     try:
         token = _token(settings.admin_token_file.read_text("ascii", "replace").strip())
     except OSError as failure:
-        problems.add(place, *_cannot_be_read(failure))
+        problems.unreadable(place, files.cannot_be_read(failure))
         return settings
     if isinstance(token, Unreadable):
         problems.unreadable(place, token)
@@ -361,38 +361,23 @@ def _with_token(settings: Settings, problems: Problems) -> Settings:
 
 
 def _check_certificate(settings: Settings, problems: Problems) -> None:
-    if settings.tls_cert is None or settings.tls_key is None:
+    cert, key = settings.tls_cert, settings.tls_key
+    if cert is None or key is None:
         return
-    for field, file in (("tls_cert", settings.tls_cert), ("tls_key", settings.tls_key)):
-        try:
-            file.open("rb").close()
-        except OSError as failure:
-            problems.add(_place(field), *_cannot_be_read(failure))
+    for field, file in (("tls_cert", cert), ("tls_key", key)):
+        wrong = files.unreadable(file)
+        if wrong is not None:
+            problems.unreadable(_place(field), wrong)
             return
-    try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # Without a password callback an encrypted key would ask for one on the terminal.
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, lambda: b"")
-    except ssl.SSLError:
-        problems.add(
-            _place("tls_cert"),
-            "certificate and key cannot be used together",
-            "name a PEM certificate chain, and its key, not encrypted",
-        )
+    wrong = files.unusable_together(cert, key)
+    if wrong is not None:
+        problems.unreadable(_place("tls_cert"), wrong)
 
 
 def _check_certificates(catalog: Catalog, problems: Problems) -> None:
     for name, upstream in catalog.upstreams.items():
         if upstream.ca_file is None or not upstream.url.startswith("https:"):
             continue
-        place = ("upstreams", name, "ca_file")
-        try:
-            ssl.create_default_context(cafile=upstream.ca_file)
-        except ssl.SSLError:
-            problems.add(place, "holds no certificate", "name a file of PEM certificates")
-        except OSError as failure:
-            problems.add(place, *_cannot_be_read(failure))
-
-
-def _cannot_be_read(failure: OSError) -> tuple[str, str]:
-    return f"cannot be read: {failure.strerror}", "name a file that can be read"
+        wrong = files.without_certificate(upstream.ca_file)
+        if wrong is not None:
+            problems.unreadable(("upstreams", name, "ca_file"), wrong)

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent / "gateway"
 FLOOR = {
     "errors": 0, "clock": 0, "tasks": 0,
     "catalog": 1,
-    "ledger": 2, "records": 2, "settings": 2,
-    "admission": 3, "dialects": 3, "telemetry": 3,
+    "ledger": 2, "records": 2, "files": 2,
+    "admission": 3, "dialects": 3, "telemetry": 3, "settings": 3,
     "proxy": 4, "usage": 4, "admin": 4, "embedded": 4,
     "app": 5,
     "demo": 6, "cli": 7, "__main__": 8,

@@ -6,6 +6,7 @@ from typing import Any
 from gateway.catalog import patterns
 from gateway.catalog.addresses import NETWORKS
 from gateway.catalog.problems import Place, Problems
+from gateway.catalog.secrets import Secret
 from gateway.catalog.shapes import (
     Amount,
     Flag,
@@ -20,7 +21,6 @@ from gateway.catalog.shapes import (
     duration,
     size,
 )
-from gateway.catalog.sizes import Unreadable
 from gateway.catalog.words import DAY_MS, MEMBER, METER, NAME, TEMPLATE
 
 CAP = "cap"
@@ -40,20 +40,9 @@ HOSTS = ListOf(
 HEADER = Text("the name of a header", r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
 
 
-def _secret(least: int, expects: str) -> Written:
-    """Printable text that no message ever quotes."""
-    pattern = rf"^[ -~]{{{least},4096}}$"
-
-    def parse(text: str) -> str | Unreadable:
-        fits = least <= len(text) <= 4_096 and text.isascii() and text.isprintable()
-        return text if fits else Unreadable("the secret is unfit", f"write {expects}")
-
-    return Written(parse, expects, pattern, secret=True)
-
-
 CALLBACK = Table((
-    Key("secret", _secret(16, "16 printable characters or more"), "what the upstream signs its "
-        "callbacks with, and the gateway the URLs that it gives away", required=True),
+    Key("secret", Secret("16 printable characters or more", least=16), "what the upstream signs "
+        "its callbacks with, and the gateway the URLs that it gives away", required=True),
     Key("id", MEMBER, "the member of a callback that names the job", into="id_from"),
     Key("state", MEMBER, "the member of a callback that says how the job is", into="state_from"),
     Key("window", duration(least_ms=1_000, most_ms=DAY_MS), "how old a signed callback may be",
@@ -95,7 +84,7 @@ JOBS = Table((
         "also for jobs that failed or were cancelled"),
     Key("status_path", Written(patterns.template_path, 'a path such as "/jobs/{job}"',
         r"^/[^\s]*$"), "where the upstream is asked how the job {job} is"),
-    Key("status_headers", MapOf(HEADER, _secret(0, "printable text"), "a table of headers"),
+    Key("status_headers", MapOf(HEADER, Secret("printable text", least=0), "a table of headers"),
         "what it is asked with, such as an API key of the gateway's own"),
     Key("poll_every", duration(least_ms=1_000, most_ms=30 * DAY_MS), "how often it is asked; else "
         "when a lease nears its end", into="poll_every_s"),

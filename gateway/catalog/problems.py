@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Collection
+from enum import StrEnum
 
 from gateway.catalog.sizes import Unreadable, shown
 from gateway.errors import ConfigError, ConfigProblem
@@ -14,14 +15,38 @@ LISTED_MAX = 12
 """Names that are listed beside a nearest one; more would hide it."""
 
 
+class OutsideKind(StrEnum):
+    """Where a secret may lie that the document only points to."""
+
+    FILE = "file"
+    ENV = "env"
+
+    @property
+    def noun(self) -> str:
+        return "file" if self is OutsideKind.FILE else "environment variable"
+
+
+Outside = Callable[[OutsideKind, str], str | Unreadable]
+
+
+def nothing_outside(kind: OutsideKind, name: str) -> str | Unreadable:
+    return Unreadable(f"no {kind.noun} can be read from here", "write the value itself")
+
+
 class Problems:
-    """A growing list. `line_of` finds the line of a place in the text, if there is a text."""
+    """A growing list, and what reading needs besides the document: `line_of` finds the line of a
+    place in the text, if there is a text; `outside` what files and variables hold."""
 
-    __slots__ = ("_found", "_line_of")
+    __slots__ = ("_found", "_line_of", "outside")
 
-    def __init__(self, line_of: Callable[[Place], int | None] = lambda place: None) -> None:
+    def __init__(
+        self,
+        line_of: Callable[[Place], int | None] = lambda place: None,
+        outside: Outside = nothing_outside,
+    ) -> None:
         self._found: list[ConfigProblem] = []
         self._line_of = line_of
+        self.outside = outside
 
     def add(self, place: Place, problem: str, remedy: str) -> None:
         self._found.append(ConfigProblem(written(place), problem, remedy, self._line_of(place)))

@@ -14,6 +14,7 @@ import typer
 
 from gateway import settings
 from gateway.admin.command import ExitCode
+from gateway.catalog.secrets import secrets_in
 from gateway.cli.printing import tell, write_json
 from gateway.cli.session import Config, Json, told
 from gateway.embedded.opening import open_store
@@ -100,6 +101,12 @@ async def _serve(configuration: Configuration, path: Path | None) -> None:
         access=chosen.access_log,
         secrets=_secrets(configuration),
     )
+
+    def read() -> Configuration:
+        again = settings.read(path)
+        logs.keep_out(_secrets(again))
+        return again
+
     try:
         opened = await open_store(
             chosen.redis.get_secret_value(),
@@ -108,7 +115,7 @@ async def _serve(configuration: Configuration, path: Path | None) -> None:
             wait_replicas=chosen.store_replicas,
         )
         try:
-            await app.serve(lambda: settings.read(path), configuration, opened.store, logs.access)
+            await app.serve(read, configuration, opened.store, logs.access)
         finally:
             await opened.close()
     finally:
@@ -118,8 +125,5 @@ async def _serve(configuration: Configuration, path: Path | None) -> None:
 def _secrets(configuration: Configuration) -> tuple[str, ...]:
     """What must never be logged, whatever text it turns up in."""
     token = configuration.settings.admin_token
-    known = [configuration.settings.redis.get_secret_value()]
-    for rule in configuration.catalog.jobs.values():
-        known += rule.status_headers.values()
-        known += [] if rule.callback is None else [rule.callback.secret]
+    known = [configuration.settings.redis.get_secret_value(), *secrets_in(configuration.catalog)]
     return tuple(known if token is None else [*known, token.get_secret_value()])

@@ -49,7 +49,7 @@ class Logs:
         secrets: Iterable[str] = (),
     ) -> None:
         """`level` is that of events; `secrets` are values from the settings to be kept out."""
-        redactor = Redactor(secrets)
+        redactor = self._redactor = Redactor(secrets)
         console = form is LogForm.CONSOLE
         self._writer = Writer(stream)
         self.access = AccessLog(self._writer if access else None, redactor, console=console)
@@ -64,6 +64,10 @@ class Logs:
         sys.excepthook = _uncaught
         threading.excepthook = _uncaught_in_thread
         sys.unraisablehook = _unraisable
+
+    def keep_out(self, secrets: Iterable[str]) -> None:
+        """Secrets that have come up since; those of before stay known."""
+        self._redactor.know(secrets)
 
     def close(self) -> None:
         root = logging.getLogger()

@@ -53,9 +53,14 @@ class Redactor:
     """`secrets` are those known beforehand (passwords, tokens); they go wherever they stand."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._known: tuple[str, ...] = ()
+        self.know(secrets)
+
+    def know(self, secrets: Iterable[str]) -> None:
+        """Secrets besides those known already."""
         known = {secret for secret in secrets if len(secret) >= 4}
         known |= {quote(secret, safe="") for secret in known}
-        self._known = tuple(sorted(known, key=len, reverse=True))
+        self._known = tuple(sorted(known | set(self._known), key=len, reverse=True))
 
     def text(self, text: str) -> str:
         if len(text) > TEXT_MAX:

@@ -191,3 +191,14 @@ def test_access_and_events_share_one_stream_in_order(running: Running) -> None:
     running.logs.access.write(path="/a")
     log.info("then")
     assert [event["kind"] for event in running.events()] == ["access", "event"]
+
+
+def test_a_secret_that_came_up_later_is_kept_out_as_well() -> None:
+    """failure row 68 (a secret of a configuration that was read again)"""
+    running = Running(LogForm.JSON, secrets=["first-canary"])
+    log.warning("%s", "then: second-canary")
+    running.logs.keep_out(["second-canary"])
+    log.warning("%s", "now: first-canary, second-canary")
+    before, after = running.events()
+    assert before["message"] == "then: second-canary"
+    assert after["message"] == f"now: {GONE}, {GONE}"
