@@ -20,6 +20,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from gateway.admin.api import AdminDeps, create_admin_app
+from gateway.admin.command import Desk
 from gateway.admin.decisions import DecisionDeps
 from gateway.admission.head import Head
 from gateway.catalog.addresses import Address, TcpAddress
@@ -51,6 +52,7 @@ from gateway.proxy.recall import Recall
 from gateway.proxy.senders import Senders
 from gateway.proxy.settler import Settler
 from gateway.proxy.watchdog import Watchdog
+from gateway.records.accounts import Accounts
 from gateway.records.api_keys import ApiKeys
 from gateway.records.assets import Owners
 from gateway.records.doubts import Doubts
@@ -267,6 +269,10 @@ class Gateway:
             "draining": DRAINING.title if self.handler.draining else None,
         }
 
+    def _desk(self) -> Desk:
+        client, catalog = self._store.client, self.handler.live.catalog
+        return Desk(Accounts(client), ApiKeys(client), self.ledger, catalog, self._clock)
+
     async def _start_admin(self) -> str:
         settings = self._settings
         token = settings.admin_token
@@ -281,6 +287,7 @@ class Gateway:
                 note=self._reaper.note_lasting,
                 closed=lambda: DRAINING if self.handler.draining else self._watch.error,
             ),
+            desk=self._desk,
             metrics=self.metrics,
             request_ids=self._request_ids,
             token=kept_token(settings.state_dir) if token is None else token.get_secret_value(),

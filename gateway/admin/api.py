@@ -1,4 +1,4 @@
-"""The admin listener: probes, metrics and the decision API, never reachable from the public port.
+"""The admin listener: probes, metrics, decisions and operations; never on the public port.
 
 `/livez` and `/readyz` are open, since those who probe have no secrets; everything else needs the
 bearer token, on loopback too. Requests that a browser sent on behalf of another site are refused.
@@ -11,8 +11,10 @@ import orjson
 from aiohttp import web
 
 from gateway.admin.by_headers import ByHeaders
+from gateway.admin.command import Desk
 from gateway.admin.decisions import DecisionDeps, Decisions
 from gateway.admin.entrance import Entrance
+from gateway.admin.operations import Operations
 from gateway.admin.reading import BODY_MAX
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.request_ids import RequestIds
@@ -28,6 +30,7 @@ class AdminDeps:
     """
 
     decisions: DecisionDeps
+    desk: Callable[[], Desk]
     metrics: Metrics
     request_ids: RequestIds
     token: str
@@ -45,6 +48,7 @@ def create_admin_app(deps: AdminDeps) -> web.Application:
     decisions = Decisions(deps.decisions)
     app.add_routes(decisions.routes())
     app.add_routes(ByHeaders(decisions).routes())
+    app.add_routes(Operations(deps.desk).routes())
     return app
 
 

@@ -164,8 +164,8 @@ class Decisions:
         self, verb: Callable[[Fields, str, str], Awaitable[Answer]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
-            fields = Fields.of(await _body(request, self._body_timeout_s))
-            fields.default("account", _one(request, "account"))
+            fields = Fields.of(await body_of(request, self._body_timeout_s))
+            fields.default("account", one(request, "account"))
             name = request.match_info.get("id", "")
             return response_of(await verb(fields, request[REQUEST_ID], name))
 
@@ -262,7 +262,7 @@ def _page(
     return Answer(status, orjson.dumps(page), fields | dict(headers or {}))
 
 
-async def _body(request: web.Request, timeout_s: float) -> bytes:
+async def body_of(request: web.Request, timeout_s: float) -> bytes:
     if request.content_type != "application/json" and request.can_read_body:
         raise UnfitError("send the body as application/json")
     if "Content-Encoding" in request.headers:
@@ -275,11 +275,11 @@ async def _body(request: web.Request, timeout_s: float) -> bytes:
 
 
 def _of_path(request: web.Request) -> Fields:
-    values = {"account": request.match_info["account"], "key_id": _one(request, "key_id")}
+    values = {"account": request.match_info["account"], "key_id": one(request, "key_id")}
     return Fields({name: value for name, value in values.items() if value is not None})
 
 
-def _one(request: web.Request, name: str) -> str | None:
+def one(request: web.Request, name: str) -> str | None:
     values = request.query.getall(name, [])
     if len(values) > 1:
         raise UnfitError(f"{name} is given twice")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gateway.admin.account_commands import amount_of
 from gateway.admin.command import CommandError, Desk, ExitCode, misused
 from gateway.admin.job_views import JobList, JobSettledView, JobView, job_view
-from gateway.admin.reservation_commands import record
+from gateway.admin.record import Hand, on_record
 from gateway.admission.completion import asset_of
 from gateway.admission.terms import terms_of
 from gateway.catalog.jobs import JobEnd
@@ -37,13 +37,7 @@ async def list_jobs(
 
 
 async def settle(
-    desk: Desk,
-    account_id: str,
-    name: str,
-    actual: Mapping[str, str],
-    *,
-    reason: str,
-    actor: str,
+    desk: Desk, account_id: str, name: str, actual: Mapping[str, str], hand: Hand
 ) -> JobSettledView:
     """Charge a job as completed. `name` is the upstream's id or the reservation's; `actual` is
     meter → text such as `10MiB`; what is not named is charged as it was reserved."""
@@ -55,16 +49,16 @@ async def settle(
     amounts = {meter: amount_of(desk.catalog, meter, text) for meter, text in actual.items()}
     terms = await _terms(desk, job)
     charged = {**job.reserved, **amounts}
-    await record(desk, "job settle", account_id, name, reason, actor, actual=charged)
-    rule = desk.catalog.jobs.get(job.rule)
-    asset = None if rule is None else asset_of(rule, job.id)
-    outcome = await desk.ledger.commit(terms, job.reservation, charged, asset=asset)
-    if isinstance(outcome, Refused):
-        raise CommandError(outcome.error.code, outcome.detail, ExitCode.REFUSED)
-    facts = Ended(JobEnd.COMPLETED.value, OPERATOR, Outcome.COMMITTED, outcome.late, charged)
-    rows = Jobs(desk.accounts.client)
-    job, _ = await rows.end(job, facts)
-    await rows.unwatch(job)
+    async with on_record(desk, hand, "job settle", account_id, name, actual=charged):
+        rule = desk.catalog.jobs.get(job.rule)
+        asset = None if rule is None else asset_of(rule, job.id)
+        outcome = await desk.ledger.commit(terms, job.reservation, charged, asset=asset)
+        if isinstance(outcome, Refused):
+            raise CommandError(outcome.error.code, outcome.detail, ExitCode.REFUSED)
+        facts = Ended(JobEnd.COMPLETED.value, OPERATOR, Outcome.COMMITTED, outcome.late, charged)
+        rows = Jobs(desk.accounts.client)
+        job, _ = await rows.end(job, facts)
+        await rows.unwatch(job)
     view = job_view(job, desk.clock.now_ms())
     return JobSettledView(account_id, view, outcome.late, dict(outcome.overage or {}))
 

@@ -5,7 +5,8 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 
 from gateway.admin.account_commands import amount_of
-from gateway.admin.command import CommandError, Desk, ExitCode, misused, readable
+from gateway.admin.command import CommandError, Desk, ExitCode, misused
+from gateway.admin.record import Hand, on_record
 from gateway.admin.views import (
     AcceptedView,
     AdjustedView,
@@ -45,23 +46,23 @@ async def adjust(
     desk: Desk,
     account_id: str,
     changes: Mapping[str, str],
+    hand: Hand,
     *,
-    reason: str,
     adjustment_id: str | None = None,
 ) -> AdjustedView:
     """Correct what is used, on the record. `changes` are meter → text such as `-10MiB` or `+5`."""
     if not changes:
         raise misused("name at least one METER=AMOUNT")
-    if not reason.strip():
-        raise misused("an adjustment needs a reason")
     if adjustment_id is not None and _ADJUSTMENT_ID.fullmatch(adjustment_id) is None:
         raise misused("an id has 1 to 255 of A-Z a-z 0-9 . _ ~ : @ + = -")
     account = await desk.account(account_id)
     deltas = {meter: _delta(desk, meter, text) for meter, text in changes.items()}
     name = adjustment_id or f"adjust-{secrets.token_hex(8)}"
-    outcome = await desk.ledger.adjust(_terms(desk, account), name, deltas, reason=readable(reason))
-    if isinstance(outcome, Refused):
-        raise CommandError(outcome.error.code, outcome.detail, ExitCode.REFUSED)
+    terms = _terms(desk, account)
+    async with on_record(desk, hand, "ledger adjust", account_id, name, deltas=deltas):
+        outcome = await desk.ledger.adjust(terms, name, deltas, reason=hand.reason)
+        if isinstance(outcome, Refused):
+            raise CommandError(outcome.error.code, outcome.detail, ExitCode.REFUSED)
     return AdjustedView(account_id, outcome.id, dict(outcome.deltas), outcome.replayed)
 
 
@@ -76,11 +77,13 @@ async def expire(desk: Desk, account_id: str) -> ExpiredView:
             return ExpiredView(account_id, ended)
 
 
-async def audit(desk: Desk, account_id: str | None = None, *, repair: bool = False) -> AuditView:
+async def audit(
+    desk: Desk, account_id: str | None = None, *, repair: Hand | None = None
+) -> AuditView:
     """Prove that the books of one account, or of all (None), keep the invariants.
 
-    `repair` makes books that do not agree with themselves: what reservations hold is the truth.
-    Books that are gone are not made up; only accepting the store begins them anew.
+    `repair` makes books agree that do not agree with themselves: what reservations hold is the
+    truth. Books that are gone are not made up; only accepting the store begins them anew.
     """
     findings: list[FindingView] = []
     repaired: list[RepairedView] = []
@@ -89,24 +92,27 @@ async def audit(desk: Desk, account_id: str | None = None, *, repair: bool = Fal
         count += 1
         found = await _findings(desk, name)
         if repair and found and all(finding.rule != _BOOKS for finding in found):
-            changes = await audits.repair(desk.accounts.client, name)
+            wrong = [f"{finding.rule}: {finding.what}" for finding in found]
+            async with on_record(desk, repair, "ledger repair", name, name, found=wrong):
+                changes = await audits.repair(desk.accounts.client, name)
             repaired += [RepairedView(name, c.what, c.before, c.after) for c in changes]
             found = await _findings(desk, name)
         findings += found
     return AuditView(count, tuple(findings), tuple(repaired))
 
 
-async def accept(desk: Desk) -> AcceptedView:
+async def accept(desk: Desk, hand: Hand) -> AcceptedView:
     """Take the store as it is, after it was restored from a backup or has lost its books.
 
     Accounts without books begin anew, with nothing used; then admission opens on every gateway.
     """
     opened = []
-    async for name in _names(desk, None):
-        if not await _has_books(desk, name):
-            await desk.ledger.open_books(name)
-            opened.append(name)
-    return AcceptedView(await watch.accept(desk.accounts.client), tuple(opened))
+    async with on_record(desk, hand, "ledger accept", "", "the store"):
+        async for name in _names(desk, None):
+            if not await _has_books(desk, name):
+                await desk.ledger.open_books(name)
+                opened.append(name)
+        return AcceptedView(await watch.accept(desk.accounts.client), tuple(opened))
 
 
 async def _names(desk: Desk, account_id: str | None) -> AsyncIterator[str]:

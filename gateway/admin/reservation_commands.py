@@ -1,9 +1,7 @@
 """Commands on open reservations: list, release; and those in doubt. By hand means on the record."""
 
-import getpass
-import os
-
-from gateway.admin.command import CommandError, Desk, ExitCode, misused, readable
+from gateway.admin.command import CommandError, Desk, ExitCode, misused
+from gateway.admin.record import Hand, on_record
 from gateway.admin.views import (
     AuditEntryView,
     AuditLogView,
@@ -17,8 +15,9 @@ from gateway.dialects.instants import rfc3339
 from gateway.errors import UNKNOWN_RESERVATION
 from gateway.ledger.outcomes import Refused
 from gateway.ledger.reservation import State
-from gateway.records.audit_log import AuditLog, Entry
+from gateway.records.audit_log import AuditLog
 from gateway.records.doubts import Doubts
+from gateway.records.jobs import Jobs
 
 COUNT_MAX = 1_000
 
@@ -29,6 +28,7 @@ async def list_open(desk: Desk, account_id: str, count: int = 100) -> Reservatio
         raise misused(f"a list has 1 to {COUNT_MAX} reservations")
     await desk.account(account_id)
     holders = await desk.ledger.holders(account_id, count)
+    jobs = await Jobs(desk.accounts.client).names_of(account_id, [each.id for each in holders])
     now_ms = desk.clock.now_ms()
     return ReservationList(
         account_id,
@@ -36,6 +36,7 @@ async def list_open(desk: Desk, account_id: str, count: int = 100) -> Reservatio
             ReservationView(
                 id=holder.id,
                 route=holder.note,
+                job=jobs.get(holder.id),
                 opened_at=rfc3339(holder.opened_ms),
                 age_s=max(0, (now_ms - holder.opened_ms) // 1_000),
                 lease_end=rfc3339(holder.lease_end_ms),
@@ -46,18 +47,16 @@ async def list_open(desk: Desk, account_id: str, count: int = 100) -> Reservatio
     )
 
 
-async def release(
-    desk: Desk, account_id: str, reservation_id: str, *, reason: str, actor: str
-) -> ReleasedView:
+async def release(desk: Desk, account_id: str, reservation_id: str, hand: Hand) -> ReleasedView:
     """Give back what a reservation holds. If its work still ends well, that is refused later."""
     await desk.account(account_id)
-    await record(desk, "reservation release", account_id, reservation_id, reason, actor)
-    outcome = await desk.ledger.release(account_id, reservation_id, reason="operator")
-    if isinstance(outcome, Refused):
-        code = ExitCode.REFUSED
-        if outcome.error is UNKNOWN_RESERVATION:
-            code = ExitCode.NOT_FOUND
-        raise CommandError(outcome.error.code, outcome.detail, code)
+    async with on_record(desk, hand, "reservation release", account_id, reservation_id):
+        outcome = await desk.ledger.release(account_id, reservation_id, reason="operator")
+        if isinstance(outcome, Refused):
+            code = ExitCode.REFUSED
+            if outcome.error is UNKNOWN_RESERVATION:
+                code = ExitCode.NOT_FOUND
+            raise CommandError(outcome.error.code, outcome.detail, code)
     return ReleasedView(
         account_id, reservation_id, outcome.state is State.EXPIRED, outcome.replayed
     )
@@ -65,6 +64,8 @@ async def release(
 
 async def in_doubt(desk: Desk, count: int = COUNT_MAX) -> DoubtList:
     """Requests that were sent whole and never answered, of all accounts."""
+    if not 1 <= count <= COUNT_MAX:
+        raise misused(f"a list has 1 to {COUNT_MAX} requests")
     found = await Doubts(desk.accounts.client).list(count)
     return DoubtList(
         tuple(
@@ -83,6 +84,8 @@ async def in_doubt(desk: Desk, count: int = COUNT_MAX) -> DoubtList:
 
 async def log(desk: Desk, count: int = 100) -> AuditLogView:
     """What was done by hand, newest first."""
+    if not 1 <= count <= COUNT_MAX:
+        raise misused(f"a list has 1 to {COUNT_MAX} entries")
     entries = await AuditLog(desk.accounts.client).read(count)
     return AuditLogView(
         tuple(
@@ -98,24 +101,3 @@ async def log(desk: Desk, count: int = 100) -> AuditLogView:
             for entry in entries
         )
     )
-
-
-async def record(
-    desk: Desk,
-    verb: str,
-    account_id: str,
-    name: str,
-    reason: str,
-    actor: str,
-    **facts: object,
-) -> None:
-    """Write down what is about to be done by hand."""
-    if not reason.strip():
-        raise misused("say why: the reason is kept")
-    entry = Entry(actor, verb, account_id, name, readable(reason), facts)
-    await AuditLog(desk.accounts.client).write(entry)
-
-
-def operator() -> str:
-    """Who is at the command line: the user who logged in, also behind sudo."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()

@@ -155,10 +155,12 @@ class AcceptedView:
 
 @dataclass(frozen=True, slots=True)
 class ReservationView:
-    """`lines` are counter → held."""
+    """`job` is the upstream's id of the job that it is for, if it is for one and has been named.
+    `lines` are counter → held."""
 
     id: str
     route: str
+    job: str | None
     opened_at: str
     age_s: int
     lease_end: str

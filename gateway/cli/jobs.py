@@ -6,7 +6,7 @@ import typer
 
 from gateway.admin import job_commands as commands
 from gateway.admin.job_views import JobList, JobSettledView, JobView
-from gateway.admin.reservation_commands import operator
+from gateway.admin.record import operator
 from gateway.catalog.sizes import duration_text
 from gateway.cli.pages import NONE, held
 from gateway.cli.printing import Page, Sheet, tell
@@ -52,7 +52,7 @@ def settle(
     view = run(
         config,
         json,
-        lambda desk: commands.settle(desk, account, job, amounts, reason=reason, actor=operator()),
+        lambda desk: commands.settle(desk, account, job, amounts, operator(reason)),
     )
     tell(view, _settled(view), as_json=json)
 

@@ -7,6 +7,7 @@ import typer
 from gateway.admin import ledger_commands as commands
 from gateway.admin import reservation_commands
 from gateway.admin.command import ExitCode, misused
+from gateway.admin.record import operator
 from gateway.admin.views import AcceptedView, AuditView
 from gateway.cli.pages import (
     accepted_page,
@@ -40,6 +41,9 @@ def audit(
     repair: Annotated[
         bool, typer.Option("--repair", help="Make books that disagree with themselves agree.")
     ] = False,
+    reason: Annotated[str, typer.Option(help="Why they are repaired; kept in the audit log.")] = (
+        "the books disagreed with themselves"
+    ),
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -47,7 +51,8 @@ def audit(
     with told(json):
         if every is (account is not None):
             raise misused("name one ACCOUNT, or give --all")
-    view: AuditView = run(config, json, lambda desk: commands.audit(desk, account, repair=repair))
+    hand = operator(reason) if repair else None
+    view: AuditView = run(config, json, lambda desk: commands.audit(desk, account, repair=hand))
     tell(view, audit_page(view), as_json=json)
     if view.findings:
         raise typer.Exit(ExitCode.DRIFT)
@@ -59,7 +64,7 @@ def adjust(
     changes: Annotated[
         list[str], typer.Argument(metavar="METER=±AMOUNT...", help="storage_bytes=-10MiB")
     ],
-    reason: Annotated[str, typer.Option(help="Why; kept with the adjustment.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")],
     adjustment: Annotated[
         str | None, typer.Option("--id", help="Repeating an id within a day moves nothing.")
     ] = None,
@@ -73,16 +78,23 @@ def adjust(
         config,
         json,
         lambda desk: commands.adjust(
-            desk, account, wanted, reason=reason, adjustment_id=adjustment
+            desk, account, wanted, operator(reason), adjustment_id=adjustment
         ),
     )
     tell(view, adjusted_page(view), as_json=json)
 
 
 @verbs.command()
-def accept(config: Config = None, json: Json = False) -> None:
+def accept(
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")] = (
+        "the store was lost or restored"
+    ),
+    config: Config = None,
+    json: Json = False,
+) -> None:
     """Take the store as it is, after a loss or a restore; admission opens again."""
-    view: AcceptedView = run(config, json, commands.accept)
+    hand = operator(reason)
+    view: AcceptedView = run(config, json, lambda desk: commands.accept(desk, hand))
     tell(view, accepted_page(view), as_json=json)
 
 

@@ -112,11 +112,12 @@ def amount_text(amount: int | None, unit: str) -> str:
 def reservations_page(view: ReservationList) -> Page:
     return (
         Sheet(
-            ("reservation", "route", "opened at", "age", "lease end", "holds"),
+            ("reservation", "route", "job", "opened at", "age", "lease end", "holds"),
             tuple(
                 (
                     each.id,
                     each.route or NONE,
+                    each.job or NONE,
                     each.opened_at,
                     duration_text(each.age_s * 1_000),
                     each.lease_end,

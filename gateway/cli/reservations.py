@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.admin import reservation_commands as commands
+from gateway.admin.record import operator
 from gateway.cli.pages import released_page, reservations_page
 from gateway.cli.printing import tell
 from gateway.cli.session import AccountId, Config, Json, run
@@ -35,11 +36,6 @@ def release(
     json: Json = False,
 ) -> None:
     """Give back what a reservation holds."""
-    view = run(
-        config,
-        json,
-        lambda desk: commands.release(
-            desk, account, reservation, reason=reason, actor=commands.operator()
-        ),
-    )
+    hand = operator(reason)
+    view = run(config, json, lambda desk: commands.release(desk, account, reservation, hand))
     tell(view, released_page(view), as_json=json)

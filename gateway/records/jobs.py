@@ -8,7 +8,7 @@ for the job is added when it is known; the row's own name is its reservation's i
 All rows of an account are under its hash tag. A row ends once; what comes later reads how.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -231,6 +231,15 @@ class Jobs:
         found = await asked(self._client.hgetall(_row_key(account, reservation)))
         row = {text(name): text(value) for name, value in found.items()}
         return _job(account, reservation, row) if row else None
+
+    async def names_of(self, account: str, reservations: Sequence[str]) -> dict[str, str]:
+        """Reservation → the upstream's name of the job behind it, of those that have one."""
+        found = {}
+        for reservation in reservations:
+            name = await asked(self._client.hget(_row_key(account, reservation), "job"))
+            if name is not None:
+                found[reservation] = text(name)
+        return found
 
     async def end(self, job: Job, ended: Ended) -> tuple[Job, bool]:
         """The job as it has ended, and whether it was by this; else it had before."""

@@ -77,7 +77,13 @@ class House:
             closed=lambda: self.closed,
         )
         return AdminDeps(
-            decisions, self.metrics, RequestIds(), TOKEN, self.ready, frozenset({"gw.internal"})
+            decisions,
+            lambda: self.desk,
+            self.metrics,
+            RequestIds(),
+            TOKEN,
+            self.ready,
+            frozenset({"gw.internal"}),
         )
 
     async def open_account(self, account: str = "acme", plan: str = "free") -> None:

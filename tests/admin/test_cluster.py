@@ -7,6 +7,7 @@ import pytest
 
 from gateway.admin import account_commands, key_commands, ledger_commands
 from gateway.admin.account_commands import AccountOrder
+from gateway.admin.record import Hand
 from gateway.catalog.routes import CredentialKind
 from gateway.clock import StoreClock
 from gateway.ledger.store import connect
@@ -52,7 +53,7 @@ async def test_accounts_and_keys_on_every_node(house: House) -> None:
     listed = await account_commands.list_page(house.desk)
     assert sorted(account.id for account in listed.accounts) == sorted(NAMES)
     assert (await ledger_commands.audit(house.desk)).findings == ()
-    assert (await ledger_commands.accept(house.desk)).opened == ()
+    assert (await ledger_commands.accept(house.desk, Hand("ann", "why"))).opened == ()
 
 
 async def test_a_revocation_reaches_gateways_on_other_nodes(house: House) -> None:

@@ -9,6 +9,7 @@ from gateway.admin import job_commands as commands
 from gateway.admin import reservation_commands
 from gateway.admin.command import ExitCode
 from gateway.admin.job_views import JobSettledView
+from gateway.admin.record import Hand
 from gateway.catalog.jobs import JobEnd, JobRule
 from gateway.records.api_keys import KeyPolicy
 from gateway.records.jobs import Ended, Job, Jobs, Naming, NewJob, Outcome
@@ -42,7 +43,7 @@ async def settle(
     house: House, name: str, actual: Mapping[str, str] | None = None
 ) -> JobSettledView:
     return await commands.settle(
-        house.desk, "acme", name, actual or {}, reason="lost upstream", actor="ann"
+        house.desk, "acme", name, actual or {}, Hand("ann", "lost upstream")
     )
 
 
@@ -90,7 +91,8 @@ async def test_a_job_is_settled_by_either_of_its_names(house: House, name: str) 
     assert (quota.used, quota.reserved) == (7, 0)
     (entry,) = (await reservation_commands.log(house.desk)).entries
     assert (entry.actor, entry.verb, entry.target) == ("ann", "job settle", name)
-    assert (entry.reason, entry.facts) == ("lost upstream", {"actual": {"storage_bytes": 7}})
+    assert entry.reason == "lost upstream"
+    assert entry.facts == {"actual": {"storage_bytes": 7}, "via": "command line"}
     assert await house.ledger.remove(await terms(house), "videos/j1") is not None
 
 

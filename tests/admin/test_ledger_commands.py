@@ -7,6 +7,7 @@ import pytest
 
 from gateway.admin import ledger_commands as commands
 from gateway.admin.command import CommandError, ExitCode
+from gateway.admin.record import Hand
 from gateway.admission.terms import terms_of
 from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Line
@@ -47,11 +48,11 @@ async def test_an_adjustment_moves_what_is_used_once(house: House) -> None:
     await house.open_account()
     desk, why = house.desk, "imported from the old system"
     changes = {"storage_bytes": "+60B", "uploads": "3"}
-    first = await commands.adjust(desk, "acme", changes, reason=why, adjustment_id="import-1")
-    again = await commands.adjust(desk, "acme", changes, reason=why, adjustment_id="import-1")
+    first = await commands.adjust(desk, "acme", changes, Hand("ann", why), adjustment_id="import-1")
+    again = await commands.adjust(desk, "acme", changes, Hand("ann", why), adjustment_id="import-1")
     assert (first.deltas, first.replayed) == ({"storage_bytes": 60, "uploads": 3}, False)
     assert again.replayed
-    down = await commands.adjust(desk, "acme", {"storage_bytes": "-10B"}, reason=why)
+    down = await commands.adjust(desk, "acme", {"storage_bytes": "-10B"}, Hand("ann", why))
     assert down.deltas == {"storage_bytes": -10}
     assert [q.used for q in (await commands.usage(desk, "acme")).quotas] == [50, 3]
 
@@ -69,10 +70,10 @@ async def test_how_adjust_says_no(house: House) -> None:
         ({"gone": "1"}, "why", None, ExitCode.NOT_FOUND),
     ]
     for changes, why, name, code in cases:
-        command = commands.adjust(desk, "acme", changes, reason=why, adjustment_id=name)
+        command = commands.adjust(desk, "acme", changes, Hand("ann", why), adjustment_id=name)
         assert (await refused(command))[1] == code
     assert (await commands.usage(desk, "acme")).quotas[0].used == 0
-    unknown = commands.adjust(desk, "nobody", {"uploads": "1"}, reason="why")
+    unknown = commands.adjust(desk, "nobody", {"uploads": "1"}, Hand("ann", "why"))
     assert (await refused(unknown))[1] == ExitCode.NOT_FOUND
 
 
@@ -80,8 +81,8 @@ async def test_the_same_adjustment_id_with_other_content_is_refused(house: House
     """failure row 59"""
     await house.open_account()
     desk = house.desk
-    await commands.adjust(desk, "acme", {"uploads": "1"}, reason="why", adjustment_id="a1")
-    other = commands.adjust(desk, "acme", {"uploads": "2"}, reason="why", adjustment_id="a1")
+    await commands.adjust(desk, "acme", {"uploads": "1"}, Hand("ann", "why"), adjustment_id="a1")
+    other = commands.adjust(desk, "acme", {"uploads": "2"}, Hand("ann", "why"), adjustment_id="a1")
     assert await refused(other) == ("content-mismatch", ExitCode.REFUSED)
 
 

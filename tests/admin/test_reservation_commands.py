@@ -4,6 +4,7 @@ import pytest
 
 from gateway.admin import reservation_commands as commands
 from gateway.admin.command import ExitCode
+from gateway.admin.record import Hand
 from gateway.records.doubts import Doubt, Doubts
 from tests.admin.house import House
 from tests.admin.test_ledger_commands import refused, reserve
@@ -26,7 +27,7 @@ async def test_a_release_by_hand_is_on_the_record(house: House) -> None:
     await house.open_account()
     await reserve(house, "up-1", 60)
     done = await commands.release(
-        house.desk, "acme", "up-1", reason="client is gone for good", actor="ann"
+        house.desk, "acme", "up-1", Hand("ann", "client is gone for good")
     )
     assert (done.expired, done.replayed) == (False, False)
     assert (await commands.list_open(house.desk, "acme")).reservations == ()
@@ -41,16 +42,16 @@ async def test_a_release_by_hand_is_on_the_record(house: House) -> None:
 async def test_without_a_reason_nothing_is_done(house: House, reason: str) -> None:
     await house.open_account()
     await reserve(house, "up-1", 60)
-    release = commands.release(house.desk, "acme", "up-1", reason=reason, actor="ann")
+    release = commands.release(house.desk, "acme", "up-1", Hand("ann", reason))
     assert (await refused(release))[1] == ExitCode.USAGE
     assert len((await commands.list_open(house.desk, "acme")).reservations) == 1
 
 
 async def test_how_release_says_no(house: House) -> None:
     await house.open_account()
-    unknown = commands.release(house.desk, "acme", "nothing", reason="why", actor="ann")
+    unknown = commands.release(house.desk, "acme", "nothing", Hand("ann", "why"))
     assert await refused(unknown) == ("unknown-reservation", ExitCode.NOT_FOUND)
-    nobody = commands.release(house.desk, "nobody", "up-1", reason="why", actor="ann")
+    nobody = commands.release(house.desk, "nobody", "up-1", Hand("ann", "why"))
     assert (await refused(nobody))[1] == ExitCode.NOT_FOUND
 
 
