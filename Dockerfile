@@ -3,6 +3,7 @@ FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY gateway gateway
+COPY config/presets config/presets
 RUN python3 -m venv /opt/quota-gateway \
     && /opt/quota-gateway/bin/pip install --no-cache-dir '.[embedded]'
 

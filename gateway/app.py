@@ -6,15 +6,11 @@ Nothing here decides anything; it says who is given what, and in which order thi
 """
 
 import asyncio
-import contextlib
 import logging
-import os
-import secrets
 import signal
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -22,12 +18,13 @@ from prometheus_client import CollectorRegistry
 from gateway.admin.api import AdminDeps, create_admin_app
 from gateway.admin.command import Desk
 from gateway.admin.decisions import DecisionDeps
+from gateway.admin.token import kept_token
 from gateway.admission.head import Head
+from gateway.admission.pages import Found
 from gateway.catalog.addresses import Address, TcpAddress
-from gateway.catalog.routes import UsagePath
 from gateway.clock import StoreClock
 from gateway.dialects.protocol import Answer
-from gateway.dialects.registry import DIALECTS, NATIVE
+from gateway.dialects.registry import NATIVE
 from gateway.errors import DRAINING, UNAUTHENTICATED, ConfigError, Refusal
 from gateway.ledger.frame import Terms
 from gateway.ledger.heartbeat import Heartbeat
@@ -57,7 +54,7 @@ from gateway.records.api_keys import ApiKeys
 from gateway.records.assets import Owners
 from gateway.records.doubts import Doubts
 from gateway.records.idempotency import Idempotency
-from gateway.records.identities import Identities
+from gateway.records.identities import Identities, Identity
 from gateway.records.invalidation import Changed
 from gateway.settings import Configuration, Settings
 from gateway.tasks import TaskSet
@@ -67,6 +64,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.request_ids import RequestIds
 from gateway.telemetry.watched import WatchedTransport
 from gateway.usage import endpoints
+from gateway.usage.request import Sources, UsageRequest
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +86,7 @@ class Gateway:
             WatchedTransport(store.settlement, self.metrics),
             self._clock,
         )
+        self._sources = Sources(self.ledger)
         self._watch = StoreWatch(store.client, self._clock)
         self._reaper = Reaper(
             self.ledger,
@@ -247,16 +246,25 @@ class Gateway:
         self.metrics.know("rule", catalog.jobs)
         return build(catalog, before)
 
-    async def _usage(self, page: UsagePath, head: Head, terms: Terms, request_id: str) -> Answer:
-        request = endpoints.UsageRequest(
-            page.page,
-            head.method,
-            head.query,
-            terms,
-            request_id,
-            self._settler.pending_of(terms.account),
+    async def _usage(
+        self, found: Found, head: Head, identity: Identity, terms: Terms, request_id: str
+    ) -> Answer:
+        page = found.page
+        assert identity.key is not None, "usage pages ask for an API key"
+        request = UsageRequest(
+            page=page.page,
+            dialect=self.handler.live.dialects.by_name[page.dialect],
+            method=head.method,
+            query=head.query,
+            account=identity.account,
+            key=identity.key,
+            terms=terms,
+            request_id=request_id,
+            now_ms=self._clock.now_ms(),
+            params=found.params,
+            pending_settlements=self._settler.pending_of(terms.account),
         )
-        return await endpoints.answer(request, self.ledger, DIALECTS[page.dialect])
+        return await endpoints.answer(page.dialect, request, self._sources)
 
     def _cut(self, changed: Changed) -> None:
         """A key was revoked, or an account suspended, with the wish to stop what runs."""
@@ -303,20 +311,6 @@ class Gateway:
             self._admin.server, settings.admin_listen, context, settings
         )
         return self._admin_listener.address
-
-
-TOKEN_FILE = "admin-token"
-
-
-def kept_token(state_dir: Path) -> str:
-    """The admin token of a gateway that was given none: made once, kept in a private file."""
-    path = state_dir / TOKEN_FILE
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-    return path.read_text().strip()
 
 
 async def serve(

@@ -17,7 +17,8 @@ from rich.console import Console
 from gateway.admin import account_commands
 from gateway.admin.account_commands import AccountOrder
 from gateway.admin.command import Desk
-from gateway.app import TOKEN_FILE, Gateway, serve
+from gateway.admin.token import TOKEN_FILE
+from gateway.app import Gateway, serve
 from gateway.clock import StoreClock
 from gateway.embedded.file_upstream import FileUpstream
 from gateway.embedded.opening import open_store

@@ -1,4 +1,4 @@
-"""Files and variables that a configuration points to: secrets and certificates, read or judged.
+"""Files and variables: a configuration, the preset under it, the secrets and certificates it names.
 
 Nothing that was read is ever part of what is told.
 """
@@ -7,10 +7,32 @@ import os
 import ssl
 from pathlib import Path
 
+from gateway.catalog import documents, presets
+from gateway.catalog.documents import Document
+from gateway.catalog.presets import Preset
 from gateway.catalog.problems import OutsideKind
 from gateway.catalog.sizes import Unreadable
+from gateway.errors import ConfigError, ConfigProblem
+
+PRESETS = Path(__file__).parent / "presets"
+"""In a checkout a link to `config/presets`, in an installation a copy."""
 
 _READ_MAX = 64 * 1024
+
+
+def document(path: Path) -> Document:
+    """A configuration file, laid over the preset that it names. Raises ConfigError."""
+    try:
+        own = documents.parse(path.read_bytes(), str(path))
+    except OSError as failure:
+        why = cannot_be_read(failure)
+        raise ConfigError((ConfigProblem(str(path), why.problem, why.remedy),)) from None
+    name = own.values.get("preset")
+    if name not in list(Preset):
+        return own  # That such a preset is none is told with all other problems.
+    file = PRESETS / f"{name}.toml"
+    preset = documents.parse(file.read_bytes(), file.name)
+    return Document(presets.laid_over(preset.values, own.values), own.text)
 
 
 def outside(kind: OutsideKind, name: str) -> str | Unreadable:

@@ -16,7 +16,7 @@ from pydantic import Field, PlainValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway import files
-from gateway.catalog import addresses, documents, loading, places, schema, server
+from gateway.catalog import addresses, loading, places, schema, server
 from gateway.catalog.addresses import Address, Network, RedisUrl, TcpAddress
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.documents import Document
@@ -36,7 +36,6 @@ from gateway.catalog.shapes import (
     size,
 )
 from gateway.catalog.sizes import Unreadable
-from gateway.errors import ConfigError, ConfigProblem
 
 PREFIX = "GATEWAY_"
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
@@ -270,7 +269,7 @@ def read(path: Path | None) -> Configuration:
     """
     if path is None and (named := os.environ.get(CONFIG_VARIABLE)):
         path = Path(named)
-    document = Document({}, "") if path is None else _document(path)
+    document = Document({}, "") if path is None else files.document(path)
     problems = Problems(places.finder(document.text), files.outside)
     settings = _settings(document.values.get("server", {}), problems)
     catalog = Catalog()
@@ -284,14 +283,6 @@ def read(path: Path | None) -> Configuration:
 def file_schema() -> Schema:
     """JSON Schema (2020-12) of a configuration file, for editors."""
     return schema.schema(SERVER)
-
-
-def _document(path: Path) -> Document:
-    try:
-        return documents.parse(path.read_bytes(), str(path))
-    except OSError as failure:
-        why = files.cannot_be_read(failure)
-        raise ConfigError((ConfigProblem(str(path), why.problem, why.remedy),)) from None
 
 
 def _settings(table: object, problems: Problems) -> Settings:

@@ -1,4 +1,4 @@
-"""Commands on accounts: create, show, list, set-plan, set-limit, suspend, resume."""
+"""Commands on accounts: create, show, list, set-plan, set-limit, aliases, suspend, resume."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,14 @@ from gateway.admin.command import CommandError, Desk, ExitCode, misused, no_acco
 from gateway.admin.views import AccountList, AccountView, account_view
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.sizes import Unreadable, amount, shown
-from gateway.records.accounts import Account, Exists, NewAccount, is_account_id
+from gateway.records.accounts import (
+    Account,
+    Exists,
+    NewAccount,
+    Taken,
+    is_account_id,
+    is_alias,
+)
 
 PLANS_LIMIT = "plan"
 UNLIMITED = "unlimited"
@@ -78,6 +85,20 @@ async def suspend(desk: Desk, account_id: str, *, cut: bool = False) -> AccountV
 
 async def resume(desk: Desk, account_id: str) -> AccountView:
     return _changed(account_id, await desk.accounts.resume(account_id))
+
+
+async def add_alias(desk: Desk, account_id: str, alias: str) -> AccountView:
+    """Paths may call the account by this name, too; repeating it is harmless."""
+    if not is_alias(alias):
+        raise misused(f"{shown(alias)} is no alias: 1 to 64 visible characters without a slash")
+    account = await desk.accounts.add_alias(account_id, alias)
+    if isinstance(account, Taken):
+        raise CommandError("alias-taken", f"{shown(alias)} names another account", ExitCode.REFUSED)
+    return _changed(account_id, account)
+
+
+async def remove_alias(desk: Desk, account_id: str, alias: str) -> AccountView:
+    return _changed(account_id, await desk.accounts.remove_alias(account_id, alias))
 
 
 def limit_of(catalog: Catalog, meter: str, text: str) -> int | None:

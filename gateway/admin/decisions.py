@@ -31,7 +31,7 @@ from gateway.admin.views import quota_view
 from gateway.catalog.catalog import Catalog
 from gateway.clock import StoreClock
 from gateway.dialects.protocol import Answer
-from gateway.dialects.registry import DIALECTS
+from gateway.dialects.registry import NATIVE
 from gateway.errors import RESERVATION_SETTLED, Error, Refusal
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
@@ -42,8 +42,6 @@ from gateway.telemetry.metrics import NONE, Metrics
 
 CLIENT_ID_KEEP_MS = 86_400_000
 GATEWAY_ID_KEEP_MS = 120_000
-
-_DIALECT = DIALECTS["native"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +174,7 @@ class Decisions:
         if isinstance(terms, Refusal):
             return response_of(self._no(terms, request[REQUEST_ID]))
         snapshot = await self._ledger.snapshot(terms)
-        return response_of(_DIALECT.usage(snapshot, request[REQUEST_ID]))
+        return response_of(NATIVE.usage(snapshot, request[REQUEST_ID]))
 
     async def _remove(self, request: web.Request) -> web.Response:
         terms = await self._charging.settling(_of_path(request))
@@ -205,7 +203,7 @@ class Decisions:
                     "key_id": terms.key_id,
                 }
                 headers = {
-                    **_DIALECT.standing(outcome.quotas, outcome.rate, self._clock.now_ms()),
+                    **NATIVE.standing(outcome.quotas, outcome.rate, self._clock.now_ms()),
                     "X-Quota-Id": outcome.id,
                     "X-Quota-Account": terms.account,
                     "X-Quota-Key-Id": terms.key_id or "",
@@ -213,9 +211,9 @@ class Decisions:
                 return _page(status, page, request_id, headers)
             case Denied():
                 self._metrics.denied(NONE, outcome.quota)
-                return _DIALECT.denial(outcome, request_id, self._clock.now_ms())
+                return NATIVE.denial(outcome, request_id, self._clock.now_ms())
             case RateLimited():
-                return _DIALECT.rate_limited(outcome, request_id)
+                return NATIVE.rate_limited(outcome, request_id)
             case Refused():
                 return self._no(Refusal(outcome.error, outcome.detail), request_id)
 
@@ -236,7 +234,7 @@ class Decisions:
 
     def _no(self, refusal: Refusal, request_id: str) -> Answer:
         self._metrics.refused(refusal.error)
-        return _DIALECT.refusal(refusal, request_id)
+        return NATIVE.refusal(refusal, request_id)
 
 
 def _granted(granted: Granted) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class AccountView:
     created_at: str
     anchor_at: str
     limits: dict[str, int | None]
+    aliases: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,7 @@ def account_view(account: Account) -> AccountView:
         created_at=rfc3339(account.created_ms),
         anchor_at=rfc3339(account.anchor_ms),
         limits=dict(account.limits),
+        aliases=account.aliases,
     )
 
 

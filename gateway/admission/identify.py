@@ -5,12 +5,20 @@ are refused, because the gateway and the upstream might each believe another one
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.admission.head import Head
 from gateway.admission.sigv4 import access_key_id, is_signed
 from gateway.catalog.routes import CredentialKind, Route
-from gateway.errors import BAD_HEADER, UNAUTHENTICATED, Refusal
+from gateway.errors import (
+    BAD_HEADER,
+    MALFORMED_API_KEY,
+    NO_API_KEY,
+    UNAUTHENTICATED,
+    Error,
+    Refusal,
+)
 
 REALM = "quota-gateway"
 
@@ -25,6 +33,12 @@ _HEADERS: dict[CredentialKind, frozenset[bytes]] = {
     CredentialKind.BEARER: frozenset({b"authorization"}),
     CredentialKind.CLOUDFLARE: frozenset({b"x-auth-email", b"x-auth-key"}),
     CredentialKind.S3: frozenset(),
+}
+
+_NAMES: dict[CredentialKind, str] = {
+    CredentialKind.X_API_KEY: "X-API-Key",
+    CredentialKind.BEARER: "Authorization",
+    CredentialKind.CLOUDFLARE: "X-Auth-Key",
 }
 
 _CHALLENGES: dict[CredentialKind, str] = {
@@ -46,30 +60,51 @@ class Credential:
         return f"Credential({self.kind.value})"
 
 
-def credential(head: Head, route: Route) -> Credential | Refusal:
-    """The credential of this request, for a route that asks for one (`auth` is not empty).
+def credential(head: Head, auth: Sequence[CredentialKind]) -> Credential | Refusal:
+    """The credential of this request, where one of these kinds is asked for.
 
-    UNAUTHENTICATED (with WWW-Authenticate, RFC 9110 section 11.6.1) when there is none that could
-    be a key; BAD_HEADER when there are two different ones.
+    NO_API_KEY when there is none, MALFORMED_API_KEY when there is only what cannot be one (both
+    with WWW-Authenticate, RFC 9110 section 11.6.1); BAD_HEADER when there are two different ones.
     """
     found: Credential | None = None
-    for kind in route.auth:
+    malformed: CredentialKind | None = None
+    for kind in auth:
         secret = _READERS[kind](head)
         if isinstance(secret, Refusal):
             return secret
         if secret is None:
+            if malformed is None and _is_tried(kind, head):
+                malformed = kind
             continue
         if found is not None and found.secret != secret:
             return Refusal(BAD_HEADER, "the request carries two different credentials")
         found = found or Credential(kind, secret)
-    return found or unauthenticated(route, "no API key was given that this route accepts")
+    if found is None and malformed is not None:
+        detail = f"what {_NAMES[malformed]} holds is no API key"
+        return unauthenticated(auth, detail, MALFORMED_API_KEY)
+    return found or unauthenticated(auth, "no API key was given that is accepted here", NO_API_KEY)
 
 
-def unauthenticated(route: Route, detail: str) -> Refusal:
-    """A 401 that says which credentials the route accepts."""
-    challenges = ", ".join(_CHALLENGES[kind] for kind in route.auth)
+def unauthenticated(
+    auth: Sequence[CredentialKind], detail: str, error: Error = UNAUTHENTICATED
+) -> Refusal:
+    """A 401 that says which credentials are accepted."""
+    challenges = ", ".join(_CHALLENGES[kind] for kind in auth)
     headers = {"WWW-Authenticate": challenges} if challenges else {}
-    return Refusal(UNAUTHENTICATED, detail, headers)
+    return Refusal(error, detail, headers)
+
+
+def _is_tried(kind: CredentialKind, head: Head) -> bool:
+    """Something stands where this kind of credential would be, and only there."""
+    match kind:
+        case CredentialKind.X_API_KEY:
+            return bool(head.get(b"x-api-key"))
+        case CredentialKind.BEARER:
+            return head.get(b"authorization") is not None
+        case CredentialKind.CLOUDFLARE:
+            return bool(head.get(b"x-auth-email")) and head.get(b"x-auth-key") is not None
+        case _:
+            return False
 
 
 def credential_headers(route: Route, head: Head | None = None) -> frozenset[bytes]:

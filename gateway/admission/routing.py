@@ -123,10 +123,24 @@ class Router:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """The most specific one has the lowest `rank`; `names` are those of the groups of `regex`."""
+
+    rank: tuple[tuple[int, str], ...]
+    regex: re.Pattern[str]
+    names: tuple[str, ...]
+
+
+def pattern_of(path: str) -> PathPattern:
+    names = tuple(found[1] for found in _PARAMETER.finditer(path))
+    return PathPattern(_ranks(path), _regex(path), names)
+
+
 def _compiled(routes: Sequence[Route]) -> tuple[_Pattern, ...]:
     by_rank: dict[tuple[tuple[tuple[int, str], ...], bool], _Pattern] = {}
     for route in routes:
-        rank = tuple(_rank(segment) for segment in route.path.split("/")[1:])
+        rank = _ranks(route.path)
         s3 = route.protocol is Protocol.S3
         pattern = by_rank.get((rank, s3))
         if pattern is None:
@@ -141,6 +155,10 @@ def _compiled(routes: Sequence[Route]) -> tuple[_Pattern, ...]:
         if "GET" in pattern.by_method:
             pattern.by_method.setdefault("HEAD", pattern.by_method["GET"])
     return tuple(by_rank[rank] for rank in sorted(by_rank))
+
+
+def _ranks(path: str) -> tuple[tuple[int, str], ...]:
+    return tuple(_rank(segment) for segment in path.split("/")[1:])
 
 
 def _rank(segment: str) -> tuple[int, str]:

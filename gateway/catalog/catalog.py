@@ -6,14 +6,12 @@ text are equal.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.catalog.jobs import JobRule
 from gateway.catalog.meters import Meter
 from gateway.catalog.plans import Plan
 from gateway.catalog.routes import Route, Upstream, UsagePath
-
-PAGES: Mapping[str, tuple[str, ...]] = {"native": ("quota", "explain")}
-"""Dialect → the usage pages that it has."""
 
 USAGE_PATHS: tuple[UsagePath, ...] = (
     UsagePath("/v1/quota", "native", "quota"),
@@ -37,3 +35,7 @@ class Catalog:
     routes: tuple[Route, ...] = ()
     usage_paths: tuple[UsagePath, ...] = USAGE_PATHS
     default_plan: str = ""
+    dialect: str = "native"
+    """What routes speak that name no dialect, and what is said where no route is found."""
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Dialect → its settings; what is not there is as the vendor has it."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from gateway.catalog import job_loading, patterns, places, route_loading, tables
 from gateway.catalog.amounts import Meters
-from gateway.catalog.catalog import PAGES, USAGE_PATHS, Catalog
+from gateway.catalog.catalog import USAGE_PATHS, Catalog
+from gateway.catalog.dialects import PAGES
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Caps, Plan, StoreFailure
@@ -67,6 +68,8 @@ def read(document: Mapping[str, Any], problems: Problems, *, body_idle_s: float 
         routes=routes,
         usage_paths=_usage_paths(values.get("usage"), routes, problems),
         default_plan=_default_plan(document, values, problems),
+        dialect=_known_dialect(values.get("dialect", "native"), ("dialect",), problems),
+        options=values.get("dialects", {}),
     )
 
 
@@ -186,12 +189,17 @@ def _usage_path(values: Mapping[str, Any], at: Place, problems: Problems) -> Usa
     if not tables.USAGE.complete(values):
         return None
     usage_path = UsagePath(**values)
-    pages = PAGES.get(usage_path.dialect)
-    if pages is None:
-        problems.unknown((*at, "dialect"), "a dialect", usage_path.dialect, PAGES)
-    elif usage_path.page not in pages:
+    dialect = _known_dialect(usage_path.dialect, (*at, "dialect"), problems)
+    pages = PAGES.get(dialect)
+    if pages is not None and usage_path.page not in pages:
         problems.unknown((*at, "page"), "a page", usage_path.page, pages)
     return usage_path
+
+
+def _known_dialect(name: str, at: Place, problems: Problems) -> str:
+    if name not in PAGES:
+        problems.unknown(at, "a dialect", name, PAGES)
+    return name
 
 
 def _shape(path: str) -> object:

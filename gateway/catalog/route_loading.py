@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.catalog import job_rules, route_rules, s3_rules, tables, upload_rules
 from gateway.catalog.amounts import Meters
+from gateway.catalog.dialects import PAGES
 from gateway.catalog.job_tables import BATCH
 from gateway.catalog.jobs import Batch, JobRule
 from gateway.catalog.problems import Place, Problems, written
@@ -72,6 +73,8 @@ def _references(
     """Names that must be known, or must not be taken."""
     if "upstream" not in one.broken and one.route.upstream not in upstreams:
         problems.unknown((*one.at, "upstream"), "an upstream", one.route.upstream, upstreams)
+    if one.route.dialect is not None and one.route.dialect not in PAGES:
+        problems.unknown((*one.at, "dialect"), "a dialect", one.route.dialect, PAGES)
     for other in earlier:
         if "name" not in one.broken and other.route.name == one.route.name:
             problem = f"is the name of {written(other.at)} already"

@@ -148,6 +148,8 @@ class Route:
     upstream: str
     policy: Policy
     protocol: Protocol = Protocol.PLAIN
+    dialect: str | None = None
+    """In which words its requests are refused; None: as its protocol has it, else the catalog's."""
     jobs: str | None = None
     """The name of the rule for the jobs that it is about."""
     batch: Batch | None = None
@@ -187,8 +189,14 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class UsagePath:
-    """Where a usage page is served: a path pattern and the dialect that answers."""
+    """Where a usage page is served: a path pattern and the dialect that answers. A parameter
+    `{account}` is the caller's own account, by its id or an alias."""
 
     path: str
     dialect: str
     page: str = "quota"
+    auth: tuple[CredentialKind, ...] = (
+        CredentialKind.X_API_KEY,
+        CredentialKind.BEARER,
+        CredentialKind.CLOUDFLARE,
+    )

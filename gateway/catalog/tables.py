@@ -7,9 +7,11 @@ annotated example with them. Defaults stand at the nouns (`Route`, `Plan`, `Upst
 from enum import StrEnum
 
 from gateway.catalog import patterns, syntax
+from gateway.catalog.dialects import OPTIONS
 from gateway.catalog.job_tables import BATCH, JOBS, JSON_AMOUNT
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.periods import PeriodKind
+from gateway.catalog.presets import Preset
 from gateway.catalog.routes import (
     AccountSource,
     CredentialKind,
@@ -61,6 +63,8 @@ DOMAIN = Text(
     r"^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])$",
 )
 METHOD = Written(syntax.method, 'a method such as "PUT"', syntax.METHOD_PATTERN)
+DIALECT = Text('a dialect such as "native"', r"^[a-z][a-z0-9_]*$")
+AUTH = ListOf(Choice(CredentialKind), 'a list such as ["x-api-key", "bearer"]')
 LIMITS = MapOf(METER, Amount(unlimited=True), "a table of meters and amounts")
 
 METERS = Table((
@@ -153,10 +157,11 @@ ROUTES = Table((
         "delete gives an asset's bytes back, pass only forwards", required=True),
     Key("protocol", Choice(RouteProtocol), "how a request and its reservation go together: plain "
         "ones are over when their answer is"),
+    Key("dialect", DIALECT, "in which words its requests are refused; else as its protocol has it, "
+        "or as the whole file"),
     Key("jobs", NAME, "the [jobs.NAME] whose jobs the route opens, asks about or ends"),
     Key("batch", BATCH, "requests that open many jobs; reserve is then for each of them"),
-    Key("auth", ListOf(Choice(CredentialKind), 'a list such as ["x-api-key", "bearer"]'),
-        "where an API key may be; [] takes requests without one"),
+    Key("auth", AUTH, "where an API key may be; [] takes requests without one"),
     Key("account", Choice(AccountSource), "who is charged: the account of the key, the {account} "
         "of the path, the owner of the asset, or none"),
     Key("reserve", RESERVE, "meter = where its amount comes from: body, files, response, "
@@ -196,13 +201,23 @@ ROUTES = Table((
 ))  # fmt: skip
 
 USAGE = Table((
-    Key("path", PATH, "a path pattern; GET and HEAD are answered there", required=True),
-    Key("dialect", Text('a dialect such as "native"', r"^[a-z][a-z0-9_]*$"),
-        "the wire shape of the answer", required=True),
-    Key("page", Text('a page such as "quota"', r"^[a-z][a-z0-9_]*$"), "which page of the dialect"),
+    Key("path", PATH, "a path pattern; GET and HEAD are answered there. {account} is the account's "
+        "own id, or an alias", required=True),
+    Key("dialect", DIALECT, "the wire shape of the answer", required=True),
+    Key("page", Text('a page such as "quota"', r"^[a-z][a-z0-9_-]*$"), "which page of the dialect"),
+    Key("auth", ListOf(Choice(CredentialKind), 'a list such as ["x-api-key", "bearer"]', least=1),
+        "where an API key may be"),
 ))  # fmt: skip
 
 DOCUMENT = Table((
+    Key("preset", Choice(Preset), "a ready-made configuration that this file is laid over: tables "
+        "key by key, routes by their name, usage pages by their path"),
+    Key("dialect", DIALECT, "the words in which requests are refused, unless their route says "
+        "otherwise"),
+    Key("dialects", Table(tuple(
+        Key(name, options, f"what is left open in the words of {name}")
+        for name, options in OPTIONS.items()
+    )), "settings of dialects"),
     Key("meters", MapOf(METER, METERS, "tables [meters.NAME]"), "the things that are counted"),
     Key("plans", MapOf(NAME, PLANS, "tables [plans.NAME]"), "sets of limits that accounts are on"),
     Key("upstreams", MapOf(NAME, UPSTREAMS, "tables [upstreams.NAME]"),

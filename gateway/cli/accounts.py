@@ -14,6 +14,7 @@ from gateway.cli.session import AccountId, Config, Json, Limits, Now, pairs, run
 
 verbs = typer.Typer(no_args_is_help=True)
 
+Alias = Annotated[str, typer.Argument(metavar="ALIAS", help="Of one account only.")]
 Plan = Annotated[str, typer.Argument(metavar="PLAN", help="A plan of the configuration.")]
 
 
@@ -76,6 +77,20 @@ def set_limit(
 ) -> None:
     """Give an account a limit of its own on one meter."""
     _tell(run(config, json, lambda desk: commands.set_limit(desk, account, meter, limit)), json)
+
+
+@verbs.command("add-alias")
+def add_alias(account: AccountId, alias: Alias, config: Config = None, json: Json = False) -> None:
+    """Let paths call an account by another name, such as a vendor's id of it."""
+    _tell(run(config, json, lambda desk: commands.add_alias(desk, account, alias)), json)
+
+
+@verbs.command("remove-alias")
+def remove_alias(
+    account: AccountId, alias: Alias, config: Config = None, json: Json = False
+) -> None:
+    """Take a name from an account."""
+    _tell(run(config, json, lambda desk: commands.remove_alias(desk, account, alias)), json)
 
 
 @verbs.command()

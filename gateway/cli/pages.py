@@ -165,7 +165,7 @@ def _plural(word: str, count: int) -> str:
 
 def _accounts(accounts: tuple[AccountView, ...]) -> Sheet:
     return Sheet(
-        ("account", "plan", "status", "name", "created at", "own limits"),
+        ("account", "plan", "status", "name", "created at", "own limits", "aliases"),
         tuple(
             (
                 account.id,
@@ -178,6 +178,7 @@ def _accounts(accounts: tuple[AccountView, ...]) -> Sheet:
                     for meter, limit in account.limits.items()
                 )
                 or NONE,
+                " ".join(account.aliases) or NONE,
             )
             for account in accounts
         ),

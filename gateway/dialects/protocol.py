@@ -1,4 +1,7 @@
-"""What every dialect can say: usage pages, denials and refusals, as pure functions."""
+"""What every dialect can say: denials, refusals and where an account stands, as pure functions.
+
+Its usage pages are functions of its own, each of what that page tells.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -43,8 +46,6 @@ class Dialect(Protocol):
     def refusal(self, refusal: Refusal, request_id: str) -> Answer: ...
     def denial(self, denied: Denied, request_id: str, now_ms: int) -> Answer: ...
     def rate_limited(self, limited: RateLimited, request_id: str) -> Answer: ...
-    def usage(self, snapshot: Snapshot, request_id: str) -> Answer: ...
-    def explain(self, explanation: Explanation, request_id: str) -> Answer: ...
     def standing(
         self, quotas: Iterable[Quota], rate: RateState | None, now_ms: int
     ) -> Mapping[str, str]:

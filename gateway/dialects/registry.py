@@ -1,8 +1,11 @@
 """The dialects by the names that a configuration calls them, and which one a route speaks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
+from gateway.catalog.catalog import Catalog
 from gateway.catalog.routes import Protocol, Route
 from gateway.dialects.native import Native
 from gateway.dialects.protocol import Dialect
@@ -11,12 +14,29 @@ from gateway.dialects.tus import Tus
 
 NATIVE = Native()
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType({"native": NATIVE})
-"""For usage pages."""
+DIALECTS: Mapping[str, Callable[[Mapping[str, Any]], Dialect]] = MappingProxyType(
+    {"native": lambda options: NATIVE}
+)
+"""How each is made, from what the configuration says of it."""
 
-_OF_PROTOCOLS: Mapping[Protocol, Dialect] = {Protocol.S3: S3(), Protocol.TUS: Tus()}
+
+@dataclass(frozen=True, slots=True)
+class Dialects:
+    """Those of one catalog. `default` is spoken where no route is found."""
+
+    by_name: Mapping[str, Dialect]
+    default: Dialect
+
+    def of(self, route: Route) -> Dialect:
+        """In which words the requests of a route are refused."""
+        named = self.by_name.get(route.dialect or "")
+        if route.protocol is Protocol.TUS:
+            return Tus(named or self.default)
+        if named is None and route.protocol is Protocol.S3:
+            return S3()
+        return named or self.default
 
 
-def spoken(route: Route) -> Dialect:
-    """In which words the requests of a route are refused."""
-    return _OF_PROTOCOLS.get(route.protocol, NATIVE)
+def dialects(catalog: Catalog) -> Dialects:
+    by_name = {name: make(catalog.options.get(name, {})) for name, make in DIALECTS.items()}
+    return Dialects(by_name, by_name[catalog.dialect])

@@ -26,6 +26,8 @@ _CODES: Mapping[Error, tuple[str, int]] = {
     errors.BAD_PATH: ("InvalidURI", 400),
     errors.BAD_XML: ("MalformedXML", 400),
     errors.UNAUTHENTICATED: ("AccessDenied", 403),
+    errors.NO_API_KEY: ("AccessDenied", 403),
+    errors.MALFORMED_API_KEY: ("AccessDenied", 403),
     errors.ACCOUNT_SUSPENDED: ("AccountProblem", 403),
     errors.FORBIDDEN: ("AccessDenied", 403),
     errors.QUOTA_EXCEEDED: (QUOTA_EXCEEDED, 403),

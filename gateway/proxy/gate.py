@@ -17,10 +17,9 @@ from gateway.admission.identify import credential, unauthenticated
 from gateway.admission.routing import Match
 from gateway.admission.throttle import FailureThrottle
 from gateway.catalog.plans import Plan
-from gateway.catalog.routes import AccountSource, Route
+from gateway.catalog.routes import AccountSource, CredentialKind, Route
 from gateway.clock import monotonic_s
-from gateway.dialects.registry import spoken
-from gateway.errors import Error, Refusal, StoreError
+from gateway.errors import OTHER_ACCOUNT, Error, Refusal, StoreError
 from gateway.ledger.arguments import Items
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
@@ -96,7 +95,7 @@ class Gate:
             return match
         route = match.route
         exchange.route, exchange.upstream = route.name, route.upstream
-        exchange.dialect = spoken(route)
+        exchange.dialect = live.dialects.of(route)
         _limit_times(exchange, route)
         if route.account is AccountSource.NONE:
             return Entered(head, match, None)
@@ -161,9 +160,11 @@ class Gate:
                 self._metrics.reservation("reserve_many", outcome)
         return outcome
 
-    async def identify(self, head: Head, route: Route, peer: str) -> Identity | Refusal:
+    async def identify(
+        self, head: Head, auth: Sequence[CredentialKind], peer: str
+    ) -> Identity | Refusal:
         """Who asks. Failures are slowed down per client address (failure row 64)."""
-        given = credential(head, route)
+        given = credential(head, auth)
         if isinstance(given, Refusal):
             return given
         wait_s = self._throttle.wait_s(peer, monotonic_s())
@@ -179,7 +180,7 @@ class Gate:
                 # With its books the store has lost its keys: that is no fault of the caller.
                 return unavailable(lost)
             self._throttle.failed(peer, monotonic_s())
-            return unauthenticated(route, "the API key is not valid")
+            return unauthenticated(auth, "the API key is not valid")
         return identity
 
     async def _terms(
@@ -208,7 +209,7 @@ class Gate:
         route = match.route
         caller: Identity | None = None
         if route.auth:
-            identity = await self.identify(head, route, exchange.peer)
+            identity = await self.identify(head, route.auth, exchange.peer)
             if isinstance(identity, Refusal):
                 return identity
             caller = identity
@@ -222,7 +223,7 @@ class Gate:
             owner = await self._owners.find(match.asset)
         if caller is not None:
             # The same answer for another's account as for none: no hint that it exists.
-            return caller if caller.account.id == owner else _nothing_here()
+            return caller if owner and caller.account.answers_to(owner) else _not_theirs(route)
         account = None if owner is None else await self._identities.account(owner)
         if account is not None:
             return Identity(account, None)
@@ -289,6 +290,12 @@ def unavailable(error: Error) -> Refusal:
 
 def _nothing_here() -> Refusal:
     return Refusal(errors.NO_ROUTE, "nothing is served at this path")
+
+
+def _not_theirs(route: Route) -> Refusal:
+    if route.account is AccountSource.ASSET:
+        return _nothing_here()
+    return Refusal(OTHER_ACCOUNT, OTHER_ACCOUNT.title)
 
 
 def _limit_times(exchange: Exchange, route: Route) -> None:

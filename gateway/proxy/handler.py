@@ -15,11 +15,19 @@ from aiohttp import web
 
 from gateway import errors
 from gateway.admission.head import Head, HeadLimits, judge
-from gateway.catalog.routes import CredentialKind, Policy, Protocol, Route, UsagePath
+from gateway.admission.pages import ACCOUNT, Found
+from gateway.catalog.routes import Protocol
 from gateway.clock import StoreClock, monotonic_s
-from gateway.dialects.protocol import Answer, Dialect
-from gateway.dialects.registry import DIALECTS
-from gateway.errors import ClientGoneError, Error, GatewayError, Refusal, StoreError, UpstreamError
+from gateway.dialects.protocol import Answer
+from gateway.errors import (
+    OTHER_ACCOUNT,
+    ClientGoneError,
+    Error,
+    GatewayError,
+    Refusal,
+    StoreError,
+    UpstreamError,
+)
 from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Denied
 from gateway.proxy import wire
@@ -38,6 +46,7 @@ from gateway.proxy.idempotency import Names
 from gateway.proxy.live import Live
 from gateway.proxy.senders import Senders
 from gateway.proxy.watchdog import Watchdog
+from gateway.records.identities import Identity
 from gateway.tasks import StoppedError
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.metrics import Metrics
@@ -45,18 +54,11 @@ from gateway.telemetry.request_ids import CURRENT, RequestIds
 
 log = logging.getLogger(__name__)
 
-UsagePages = Callable[[UsagePath, Head, Terms, str], Awaitable[Answer]]
+UsagePages = Callable[[Found, Head, Identity, Terms, str], Awaitable[Answer]]
 """Answers a usage page for an account; raises StoreError."""
 
-USAGE = Route(
-    name="usage",
-    methods=frozenset({"GET"}),
-    path="",
-    upstream="",
-    policy=Policy.PASS,
-    auth=(CredentialKind.X_API_KEY, CredentialKind.BEARER, CredentialKind.CLOUDFLARE),
-)
-"""Stands for the usage paths where a route is asked for: they take any kind of API key."""
+USAGE = "usage"
+"""What logs and metrics call the usage pages where a route is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +156,10 @@ class Handler:
         if self.draining:
             raise RefusedError(_draining())
         live = self.live
-        page = live.pages.get(head.path)
-        if page is not None:
-            return await self._usage_page(arrival, exchange, head, page)
+        exchange.dialect = live.dialects.default
+        found = live.pages.find(head.path)
+        if found is not None:
+            return await self._usage_page(arrival, exchange, head, found)
         entered = await self._gate.enter(head, exchange, live)
         if isinstance(entered, Refusal):
             raise RefusedError(entered)
@@ -167,26 +170,34 @@ class Handler:
         return keep
 
     async def _usage_page(
-        self, arrival: Arrival, exchange: Exchange, head: Head, page: UsagePath
+        self, arrival: Arrival, exchange: Exchange, head: Head, found: Found
     ) -> bool:
-        exchange.route = USAGE.name
+        exchange.route = USAGE
         exchange.outcome = "usage"
-        dialect: Dialect = DIALECTS[page.dialect]
+        exchange.dialect = self.live.dialects.by_name[found.page.dialect]
         try:
-            identity = await self._gate.identify(head, USAGE, exchange.peer)
-            if isinstance(identity, Refusal):
-                refusal = identity
-            elif (terms := self.live.terms_of(identity, None)) is None:
-                refusal = Refusal(errors.INTERNAL, "the account's plan is not configured")
-            else:
-                exchange.account, exchange.plan = identity.account.id, identity.account.plan
-                answer = await self._usage(page, head, terms, exchange.request_id)
-                return self._say(arrival, exchange, head, answer)
+            answer = await self._told(exchange, head, found)
         except StoreError as failure:
             self._metrics.store_error(failure.error)
-            refusal = unavailable(failure.error)
-        answer = dialect.refusal(refusal, exchange.request_id)
+            answer = unavailable(failure.error)
+        if isinstance(answer, Refusal):
+            answer = exchange.dialect.refusal(answer, exchange.request_id)
         return self._say(arrival, exchange, head, answer)
+
+    async def _told(self, exchange: Exchange, head: Head, found: Found) -> Answer | Refusal:
+        """Raises StoreError."""
+        identity = await self._gate.identify(head, found.page.auth, exchange.peer)
+        if isinstance(identity, Refusal):
+            return identity
+        exchange.account, exchange.plan = identity.account.id, identity.account.plan
+        asked = found.params.get(ACCOUNT)
+        if asked is not None and not identity.account.answers_to(asked):
+            # The same answer for another's account as for none: no hint that it exists.
+            return Refusal(OTHER_ACCOUNT, OTHER_ACCOUNT.title)
+        terms = self.live.terms_of(identity, None)
+        if terms is None:
+            return Refusal(errors.INTERNAL, "the account's plan is not configured")
+        return await self._usage(found, head, identity, terms, exchange.request_id)
 
     # -- what the client is told ------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from gateway.admission.identify import credential_headers
 from gateway.catalog.routes import HostPolicy
-from gateway.dialects.ratelimit_headers import rate_limit_fields
 from gateway.ledger.outcomes import RateState
 from gateway.ledger.quota import Quota
 from gateway.proxy import wire
@@ -51,7 +50,7 @@ def answer_head(  # noqa: PLR0913 - what may be said in an answer besides the up
     keep: bool,
 ) -> bytes:
     """The head of the answer the client gets; `extra` replaces the upstream's of the same name."""
-    fields = rate_limit_fields(quotas, rate, now_ms)
+    fields = call.exchange.dialect.standing(quotas, rate, now_ms)
     ours = [(name.encode(), value.encode()) for name, value in fields.items()]
     ours.append((b"X-Request-Id", call.exchange.request_id.encode()))
     return wire.answer_head(

@@ -6,10 +6,12 @@ Requests in flight keep the one they began with; its pools serve them to their e
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.admission.pages import Pages
 from gateway.admission.routing import Router
 from gateway.admission.terms import TermsMemory
 from gateway.catalog.catalog import Catalog
-from gateway.catalog.routes import AccountSource, Upstream, UsagePath
+from gateway.catalog.routes import AccountSource, Upstream
+from gateway.dialects.registry import Dialects, dialects
 from gateway.ledger.frame import Terms
 from gateway.proxy.pool import UpstreamPool
 from gateway.records.identities import Identity
@@ -19,7 +21,8 @@ from gateway.records.identities import Identity
 class Live:
     catalog: Catalog
     router: Router
-    pages: Mapping[str, UsagePath]
+    pages: Pages
+    dialects: Dialects
     pools: Mapping[str, UpstreamPool]
     _terms: TermsMemory
     owners_matter: bool
@@ -44,6 +47,13 @@ def build(catalog: Catalog, before: Live | None) -> Live:
         name: known.get(upstream) or UpstreamPool(upstream)
         for name, upstream in catalog.upstreams.items()
     }
-    pages = {page.path: page for page in catalog.usage_paths}
     owners = any(route.account is AccountSource.ASSET for route in catalog.routes)
-    return Live(catalog, Router(catalog.routes), pages, pools, TermsMemory(), owners)
+    return Live(
+        catalog,
+        Router(catalog.routes),
+        Pages(catalog.usage_paths),
+        dialects(catalog),
+        pools,
+        TermsMemory(),
+        owners,
+    )

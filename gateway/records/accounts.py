@@ -13,8 +13,13 @@ from gateway.records.rows import RedisClient, Row, Rows, text
 INDEX = "qg:accounts"
 """Sorted set of account ids by the time they were created."""
 
+ALIASES = "qg:aliases"
+"""Hash: alias → the id of the account that it names."""
+
+_ALIAS = re.compile(r"[!-.0-~]{1,64}", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _LIMIT = "limit."
+_ALIASES = "aliases"
 _LIFTED = "none"
 
 
@@ -37,6 +42,11 @@ class Account:
     created_ms: int
     anchor_ms: int
     limits: Mapping[str, int | None]
+    aliases: tuple[str, ...] = ()
+    """What vendors' paths may call it besides its id; each is one account's only."""
+
+    def answers_to(self, name: str) -> bool:
+        return name == self.id or name in self.aliases
 
     @property
     def suspended(self) -> bool:
@@ -59,6 +69,11 @@ class Exists:
     """The id is taken by an account with other content."""
 
     account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The alias names another account, or is another's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,41 @@ class Accounts:
             return None
         row = await self._rows.read(account_key(account_id))
         return _account(account_id, row) if row else None
+
+    async def find(self, name: str) -> Account | None:
+        """The account of that id, else the one that has this alias."""
+        account = await self.get(name)
+        if account is not None or not is_alias(name):
+            return account
+        owner: Any = await asked(self.client.hget(ALIASES, name))
+        account = None if owner is None else await self.get(text(owner))
+        # The row says which aliases it has: a name that is on its way to or from it is none.
+        return account if account is not None and account.answers_to(name) else None
+
+    async def add_alias(self, account_id: str, alias: str) -> Account | Taken | None:
+        """Repeating it is harmless."""
+        if not is_alias(alias):
+            raise ValueError(f"not an alias: {alias!r}")
+        account = await self.get(account_id)
+        if account is None or account.answers_to(alias):
+            return account
+        if await self.get(alias) is not None:
+            return Taken()
+        await asked(self.client.hsetnx(ALIASES, alias, account_id), writes=True)
+        owner: Any = await asked(self.client.hget(ALIASES, alias))
+        if owner is None or text(owner) != account_id:
+            return Taken()
+        return await self._change(account_id, {_ALIASES: " ".join((*account.aliases, alias))})
+
+    async def remove_alias(self, account_id: str, alias: str) -> Account | None:
+        """The name is then free for another account."""
+        account = await self.get(account_id)
+        if account is None or alias not in account.aliases:
+            return account
+        left = " ".join(name for name in account.aliases if name != alias)
+        changed = await self._change(account_id, {_ALIASES: left})
+        await asked(self.client.hdel(ALIASES, alias), writes=True)
+        return changed
 
     async def list(self, cursor: str | None = None, count: int = 100) -> AccountPage | None:
         """A page after `cursor` (None: the first); None if there is no such cursor."""
@@ -156,6 +206,11 @@ def is_account_id(candidate: str) -> bool:
     return _ID.fullmatch(candidate) is not None
 
 
+def is_alias(candidate: str) -> bool:
+    """One segment of a path: visible ASCII without a slash."""
+    return _ALIAS.fullmatch(candidate) is not None
+
+
 def account_key(account_id: str) -> str:
     return f"qg:{{{account_id}}}:account"
 
@@ -178,6 +233,7 @@ def _account(account_id: str, row: Row) -> Account:
             for field, value in row.items()
             if field.startswith(_LIMIT)
         },
+        aliases=tuple(row.get(_ALIASES, "").split()),
     )
 
 

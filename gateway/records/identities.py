@@ -45,7 +45,7 @@ class Identities:
         self._listener = Listener(client, self._changed)
         bounds = bounds or Bounds()
         self._by_digest = Memory(self._identity, lambda found: found.account.id, bounds)
-        self._by_id = Memory(self._accounts.get, lambda account: account.id, bounds)
+        self._by_id = Memory(self._accounts.find, lambda account: account.id, bounds)
 
     @property
     def listening(self) -> bool:
@@ -79,9 +79,9 @@ class Identities:
             return None
         return found
 
-    async def account(self, account_id: str) -> Account | None:
-        """Raises StoreError."""
-        return await self._by_id.get(account_id, self._age_max_s())
+    async def account(self, name: str) -> Account | None:
+        """By its id or an alias. Raises StoreError."""
+        return await self._by_id.get(name, self._age_max_s())
 
     async def _identity(self, name: str) -> Identity | None:
         key = await self._keys.find(name)
@@ -102,5 +102,6 @@ class Identities:
         if changed.key_id is None:
             self._by_digest.forget_account(changed.account)
             self._by_id.forget((changed.account,))
+            self._by_id.forget_account(changed.account)
         if changed.cut and self.on_cut is not None:
             self.on_cut(changed)

@@ -1,108 +1,26 @@
-"""The usage endpoints: an account asks how it stands, and whether a request would be admitted.
+"""The usage endpoints: an account asks how it stands, in the words of one vendor or our own.
 
-They answer from the counters that enforce, in one dialect's words, and change nothing.
-`?meter=storage_bytes&amount=10GiB` asks about one meter, `?storage_bytes=10GiB&jobs=1` about
-several that one request would need together.
+They answer from the counters that enforce, and change nothing. One file for each dialect's pages:
+it gathers what a page tells, and the dialect says it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl
 
-from gateway.catalog.meters import Meter
-from gateway.catalog.sizes import Unreadable, amount, shown
-from gateway.dialects.protocol import Answer, Dialect, Explanation
-from gateway.errors import (
-    BAD_REQUEST,
-    INVALID_AMOUNT,
-    METHOD_NOT_ALLOWED,
-    NO_ROUTE,
-    UNKNOWN_METER,
-    Refusal,
-)
-from gateway.ledger.frame import Terms
-from gateway.ledger.ledger import Ledger
+from gateway.dialects.protocol import Answer
+from gateway.errors import METHOD_NOT_ALLOWED, Refusal
+from gateway.usage import native
+from gateway.usage.request import Page, Sources, UsageRequest
 
 METHODS = ("GET", "HEAD")
-HOLDERS_MAX = 20
-QUERY_MAX = 64
-"""Fields of a query; more are refused before they are looked at."""
 
-EXAMPLE = "?meter=storage_bytes&amount=10GiB"
+PAGES: Mapping[str, Mapping[str, Page]] = {"native": native.PAGES}
+"""Dialect → page → what answers it; the catalog knows the same names."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRequest:
-    """`page` is that of the usage path (`quota`, `explain`), `query` the raw one without `?`."""
-
-    page: str
-    method: str
-    query: str
-    terms: Terms
-    request_id: str
-    pending_settlements: int = 0
-    """Of this account, in this gateway's journal."""
-
-
-async def answer(request: UsageRequest, ledger: Ledger, dialect: Dialect) -> Answer:
-    """The whole answer, also for HEAD: the server leaves the body away. Raises `StoreError`."""
+async def answer(dialect: str, request: UsageRequest, sources: Sources) -> Answer:
+    """Raises StoreError."""
     if request.method not in METHODS:
         allowed = ", ".join(METHODS)
         refusal = Refusal(METHOD_NOT_ALLOWED, f"allowed: {allowed}", {"Allow": allowed})
-        return dialect.refusal(refusal, request.request_id)
-    match request.page:
-        case "quota":
-            snapshot = await ledger.snapshot(request.terms)
-            snapshot = replace(snapshot, pending_settlements=request.pending_settlements)
-            return dialect.usage(snapshot, request.request_id)
-        case "explain":
-            return await _explain(request, ledger, dialect)
-        case _:
-            return dialect.refusal(Refusal(NO_ROUTE, ""), request.request_id)
-
-
-async def _explain(request: UsageRequest, ledger: Ledger, dialect: Dialect) -> Answer:
-    terms = request.terms
-    asked = wanted(request.query, terms.meters)
-    if isinstance(asked, Refusal):
-        return dialect.refusal(asked, request.request_id)
-    snapshot = await ledger.snapshot(terms)
-    holders = await ledger.holders(terms.account, HOLDERS_MAX)
-    (meter, requested), *others = asked.items()
-    explanation = Explanation(
-        snapshot, meter, requested, holders, also=dict(others), cap=terms.plan.caps.file_bytes
-    )
-    return dialect.explain(explanation, request.request_id)
-
-
-def wanted(query: str, meters: Mapping[str, Meter]) -> dict[str, int] | Refusal:
-    """Meter → amount as the query asks, at least one."""
-    try:
-        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_MAX, errors="strict")
-    except ValueError:
-        return Refusal(BAD_REQUEST, "the query cannot be read")
-    named = [value for name, value in fields if name == "meter"]
-    amounts = [value for name, value in fields if name == "amount"]
-    if len(named) != len(amounts) or len(named) > 1:
-        return Refusal(BAD_REQUEST, f"give one meter and one amount: {EXAMPLE}")
-    pairs = [(name, value) for name, value in fields if name not in ("meter", "amount")]
-    asked: dict[str, int] = {}
-    for name, written in [*zip(named, amounts, strict=True), *pairs]:
-        read = _read(name, written, meters)
-        if isinstance(read, Refusal):
-            return read
-        if name in asked:
-            return Refusal(BAD_REQUEST, f"{name} is given twice")
-        asked[name] = read
-    return asked or Refusal(BAD_REQUEST, f"say what the request would need: {EXAMPLE}")
-
-
-def _read(name: str, written: str, meters: Mapping[str, Meter]) -> int | Refusal:
-    meter = meters.get(name)
-    if meter is None:
-        known = ", ".join(sorted(meters))
-        return Refusal(UNKNOWN_METER, f"{shown(name)} is not a meter; there are {known}")
-    read = amount(written, meter.unit)
-    if isinstance(read, Unreadable):
-        return Refusal(INVALID_AMOUNT, f"{name}: {read.problem}; {read.remedy}")
-    return read
+        return request.dialect.refusal(refusal, request.request_id)
+    return await PAGES[dialect][request.page](request, sources)

@@ -4,7 +4,13 @@ import pytest
 
 from gateway.admission.identify import Credential, credential, credential_headers
 from gateway.catalog.routes import CredentialKind
-from gateway.errors import BAD_HEADER, UNAUTHENTICATED, Refusal
+from gateway.errors import (
+    BAD_HEADER,
+    MALFORMED_API_KEY,
+    NO_API_KEY,
+    UNAUTHENTICATED,
+    Refusal,
+)
 from tests.admission.asks import error, head, route
 from tests.admission.test_sigv4 import SIGNED
 
@@ -14,7 +20,7 @@ ALL = tuple(CredentialKind)
 
 
 def found(auth: tuple[CredentialKind, ...], *headers: tuple[bytes, bytes]) -> Credential | Refusal:
-    return credential(head("GET", "/files/a", *headers), route(auth=auth))
+    return credential(head("GET", "/files/a", *headers), auth)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +68,33 @@ def test_an_access_key_id() -> None:
 def test_what_cannot_be_a_key_is_no_credential(headers: list[tuple[bytes, bytes]]) -> None:
     """failure row 64: none of these is hashed or looked up."""
     refusal = found((KINDS.X_API_KEY, KINDS.BEARER, KINDS.CLOUDFLARE), *headers)
-    assert error(refusal) is UNAUTHENTICATED
+    assert error(refusal) in (NO_API_KEY, MALFORMED_API_KEY)
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        (b"X-Api-Key", b"two words"),
+        (b"Authorization", b"Bearer a b"),
+        (b"Authorization", b"Basic " + KEY),
+        (b"X-Auth-Key", b"\xe9"),
+    ],
+)
+def test_what_is_tried_as_a_key_and_cannot_be_one_is_told_apart(
+    header: bytes, value: bytes
+) -> None:
+    auth = (KINDS.X_API_KEY, KINDS.BEARER, KINDS.CLOUDFLARE)
+    refusal = found(auth, (b"X-Auth-Email", b"a@b.example"), (header, value))
+    assert error(refusal) is MALFORMED_API_KEY
+    assert isinstance(refusal, Refusal)
+    assert header.lower() in refusal.detail.lower().encode()
+    assert error(found(auth)) is NO_API_KEY
+
+
+def test_what_is_no_key_beside_a_key_is_the_upstreams_business() -> None:
+    basic = (b"Authorization", b"Basic " + KEY)
+    beside = found((KINDS.X_API_KEY, KINDS.BEARER), (b"X-Api-Key", KEY), basic)
+    assert beside == Credential(KINDS.X_API_KEY, KEY.decode())
 
 
 def test_a_route_says_what_it_accepts() -> None:
@@ -73,13 +105,13 @@ def test_a_route_says_what_it_accepts() -> None:
     for scheme in ("ApiKey", "Bearer", "AWS4-HMAC-SHA256", 'header="X-API-Key"', "X-Auth-Key"):
         assert scheme in challenge
     assert found((), (b"X-Api-Key", KEY)) == Refusal(
-        UNAUTHENTICATED, "no API key was given that this route accepts"
+        NO_API_KEY, "no API key was given that is accepted here"
     )
 
 
 def test_only_the_kinds_of_the_route_are_read() -> None:
     """failure row 66"""
-    assert error(found((KINDS.BEARER,), (b"X-Api-Key", KEY))) is UNAUTHENTICATED
+    assert error(found((KINDS.BEARER,), (b"X-Api-Key", KEY))) is NO_API_KEY
     one = found((KINDS.X_API_KEY,), (b"X-Api-Key", KEY), (b"Authorization", b"Bearer upstreams"))
     assert one == Credential(KINDS.X_API_KEY, KEY.decode())
 

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from gateway.catalog.catalog import PAGES, USAGE_PATHS, Catalog
+from gateway.catalog.catalog import USAGE_PATHS, Catalog
+from gateway.catalog.dialects import PAGES
 from gateway.catalog.plans import Plan
 from gateway.dialects.registry import DIALECTS
 

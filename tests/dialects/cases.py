@@ -11,7 +11,8 @@ from gateway import errors
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import RateLimit
-from gateway.dialects.protocol import Answer, Dialect, Explanation
+from gateway.dialects.native import Native
+from gateway.dialects.protocol import Answer, Explanation
 from gateway.errors import Refusal
 from gateway.ledger.outcomes import Denied, RateLimited, RateState
 from gateway.ledger.quota import OpenReservation, Quota, Snapshot
@@ -54,7 +55,7 @@ HOLDER = OpenReservation(
 @dataclass(frozen=True)
 class Case:
     name: str
-    say: Callable[[Dialect], Answer]
+    say: Callable[[Native], Answer]
     status: int
     page: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
@@ -132,15 +133,15 @@ def _blank(error: errors.Error, title: str, detail: str) -> dict[str, Any]:
     }
 
 
-def _refusal(refusal: Refusal) -> Callable[[Dialect], Answer]:
+def _refusal(refusal: Refusal) -> Callable[[Native], Answer]:
     return lambda dialect: dialect.refusal(refusal, ID)
 
 
-def _denial(quota: Quota, requested: int, rate: RateState | None) -> Callable[[Dialect], Answer]:
+def _denial(quota: Quota, requested: int, rate: RateState | None) -> Callable[[Native], Answer]:
     return lambda dialect: dialect.denial(Denied("r-9", quota, requested, rate), ID, NOW_MS)
 
 
-def _explain(explanation: Explanation) -> Callable[[Dialect], Answer]:
+def _explain(explanation: Explanation) -> Callable[[Native], Answer]:
     return lambda dialect: dialect.explain(explanation, ID)
 
 

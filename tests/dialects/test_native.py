@@ -7,7 +7,6 @@ import pytest
 
 from gateway import errors
 from gateway.dialects.native import Native
-from gateway.dialects.registry import DIALECTS
 from gateway.errors import Error, Refusal
 from tests.dialects.cases import CASES, ID, NOW_MS, RATE, STANDING, Case
 
@@ -17,7 +16,7 @@ EVERY_ERROR = [value for value in vars(errors).values() if isinstance(value, Err
 
 @each_case
 def test_the_page_is_as_expected(case: Case) -> None:
-    answer = case.say(DIALECTS["native"])
+    answer = case.say(Native())
     assert json.loads(answer.body) == case.page
     assert answer.status == case.status
 

@@ -1,6 +1,6 @@
 """Every dialect a configuration may name is there, and no other."""
 
-from gateway.catalog.catalog import PAGES
+from gateway.catalog.dialects import PAGES
 from gateway.dialects.registry import DIALECTS
 
 

@@ -1,15 +1,17 @@
 """The S3 dialect by example."""
 
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from gateway import errors
+from gateway.catalog.catalog import Catalog
 from gateway.catalog.plans import RateLimit
 from gateway.catalog.routes import Policy, Protocol, Route
 from gateway.dialects.protocol import Answer
-from gateway.dialects.registry import NATIVE, spoken
+from gateway.dialects.registry import NATIVE, dialects
 from gateway.dialects.s3 import S3
 from gateway.errors import Error, Refusal
 from gateway.ledger.outcomes import Denied, RateLimited, RateState
@@ -88,5 +90,7 @@ def test_routes_speak_the_dialect_of_their_protocol() -> None:
     def route(protocol: Protocol) -> Route:
         return Route("r", frozenset({"GET"}), "/", "u", Policy.PASS, protocol)
 
-    assert isinstance(spoken(route(Protocol.S3)), S3)
-    assert spoken(route(Protocol.PLAIN)) is NATIVE
+    spoken = dialects(Catalog())
+    assert isinstance(spoken.of(route(Protocol.S3)), S3)
+    assert spoken.of(replace(route(Protocol.S3), dialect="native")) is NATIVE
+    assert spoken.of(route(Protocol.PLAIN)) is NATIVE

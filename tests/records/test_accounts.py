@@ -5,13 +5,16 @@ import asyncio
 import pytest
 
 from gateway.records.accounts import (
+    ALIASES,
     Account,
     Accounts,
     AccountStatus,
     Exists,
     NewAccount,
+    Taken,
     account_key,
     is_account_id,
+    is_alias,
 )
 from gateway.records.rows import RedisClient
 
@@ -140,3 +143,48 @@ async def test_what_is_no_account_id_never_reaches_the_store(
     assert await accounts.set_plan(account_id, "pro") is None
     with pytest.raises(ValueError, match="not an account id"):
         await accounts.create(NewAccount(account_id, "free"))
+
+
+async def test_an_alias_is_another_name_of_one_account(accounts: Accounts) -> None:
+    await created(accounts)
+    account = await accounts.add_alias("acme", "023e105f4ecef8ad9ca31a8372d0c353")
+    assert isinstance(account, Account)
+    assert account.aliases == ("023e105f4ecef8ad9ca31a8372d0c353",)
+    assert account.answers_to("acme")
+    assert account.answers_to("023e105f4ecef8ad9ca31a8372d0c353")
+    assert not account.answers_to("other")
+    assert await accounts.find("023e105f4ecef8ad9ca31a8372d0c353") == account
+    assert await accounts.find("acme") == account
+    assert await accounts.add_alias("acme", "023e105f4ecef8ad9ca31a8372d0c353") == account
+
+
+async def test_an_alias_names_one_account_only_and_no_other_accounts_id(
+    accounts: Accounts,
+) -> None:
+    await created(accounts)
+    await created(accounts, "other")
+    assert isinstance(await accounts.add_alias("acme", "a1"), Account)
+    assert await accounts.add_alias("other", "a1") == Taken()
+    assert await accounts.add_alias("acme", "other") == Taken()
+    assert await accounts.add_alias("nobody", "a2") is None
+    freed = await accounts.remove_alias("acme", "a1")
+    assert freed is not None
+    assert freed.aliases == ()
+    assert await accounts.find("a1") is None
+    assert isinstance(await accounts.add_alias("other", "a1"), Account)
+
+
+async def test_an_alias_that_was_only_half_given_is_none_until_it_is_given_again(
+    accounts: Accounts, client: RedisClient
+) -> None:
+    account = await created(accounts)
+    await client.hset(ALIASES, "a1", "acme")
+    assert await accounts.find("a1") is None
+    assert account.aliases == ()
+    assert isinstance(await accounts.add_alias("acme", "a1"), Account)
+    assert await accounts.find("a1") is not None
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a b", "a" * 65, "\x00", "é"])
+def test_an_alias_is_one_segment_of_a_path(name: str) -> None:
+    assert not is_alias(name)

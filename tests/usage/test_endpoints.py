@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.catalog.catalog import PAGES
+from gateway.catalog.dialects import PAGES
 from gateway.catalog.meters import AMOUNT_END, Meter, MeterKind
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Caps, Plan
@@ -17,7 +17,12 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Line
 from gateway.ledger.store import Store
-from gateway.usage.endpoints import UsageRequest, answer
+from gateway.records.accounts import Account, AccountStatus
+from gateway.records.api_keys import ApiKey
+from gateway.records.key_text import KeyKind
+from gateway.usage.endpoints import PAGES as SERVED
+from gateway.usage.endpoints import answer
+from gateway.usage.request import Sources, UsageRequest
 
 METERS = {
     meter.name: meter
@@ -36,6 +41,8 @@ PLAN = Plan(
     caps=Caps(file_bytes=600),
 )
 TERMS = Terms("acme", METERS, PLAN, key_id="k1")
+ACCOUNT = Account("acme", "small", "Acme", AccountStatus.ACTIVE, 0, 0, {})
+KEY = ApiKey("k1", "acme", "", KeyKind.SECRET, 0, False, None, {}, "qg_…")
 
 
 @pytest.fixture
@@ -46,8 +53,19 @@ async def ledger(store: Store) -> Ledger:
 
 
 async def ask(ledger: Ledger, page: str, query: str = "", method: str = "GET") -> Answer:
-    request = UsageRequest(page, method, query, TERMS, "req-1")
-    return await answer(request, ledger, Native())
+    request = UsageRequest(
+        page=page,
+        dialect=Native(),
+        method=method,
+        query=query,
+        account=ACCOUNT,
+        key=KEY,
+        terms=TERMS,
+        request_id="req-1",
+        now_ms=0,
+        params={},
+    )
+    return await answer("native", request, Sources(ledger))
 
 
 async def asked(ledger: Ledger, query: str) -> dict[str, Any]:
@@ -111,8 +129,8 @@ async def test_usage_is_only_read(ledger: Ledger, method: str) -> None:
     assert said.headers["Allow"] == "GET, HEAD"
 
 
-async def test_a_page_that_is_not_there(ledger: Ledger) -> None:
-    assert (await ask(ledger, "history")).status == 404
+def test_the_pages_that_are_served_are_those_a_configuration_can_name() -> None:
+    assert {dialect: tuple(pages) for dialect, pages in SERVED.items()} == dict(PAGES)
 
 
 @pytest.mark.parametrize("page", PAGES["native"])

@@ -1,0 +1,40 @@
+"""A question for a usage page, and whom a page asks for what it tells."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from gateway.dialects.protocol import Answer, Dialect
+from gateway.ledger.frame import Terms
+from gateway.ledger.ledger import Ledger
+from gateway.records.accounts import Account
+from gateway.records.api_keys import ApiKey
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRequest:
+    """`page` is that of the usage path, `params` what its pattern took from the path, as text;
+    `query` the raw one without `?`. `now_ms` is the store's time, as near as it is known."""
+
+    page: str
+    dialect: Dialect
+    method: str
+    query: str
+    account: Account
+    key: ApiKey
+    terms: Terms
+    request_id: str
+    now_ms: int
+    params: Mapping[str, str]
+    pending_settlements: int = 0
+    """Of this account, in this gateway's journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What pages are made from."""
+
+    ledger: Ledger
+
+
+Page = Callable[[UsageRequest, Sources], Awaitable[Answer]]
+"""The whole answer, also for HEAD: the server leaves the body away. Raises StoreError."""
