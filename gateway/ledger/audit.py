@@ -1,10 +1,11 @@
 """The audit: proves on a live store that an account's books keep the invariants, and repairs them.
 
 What can be proved of books that stand still: I1, I2, I4, I5, I7, that no lease, record or asset is
-astray, and that the books' clock is not ahead of the store's. I3 and I6 are about the instant of a
-grant; the simulation proves those. Small accounts are read in one transaction. Large ones are read
-in pages first, so as not to hold up the store; what such a reading finds may only be that the books
-moved meanwhile, so it is reported when one transaction over all of the account finds it, too.
+astray, that every subject is listed, and that the books' clock is not ahead of the store's. I3 and
+I6 are about the instant of a grant; the simulation proves those. Small accounts are read in one
+transaction. Large ones are read in pages first, so as not to hold up the store; what such a reading
+finds may only be that the books moved meanwhile, so it is reported when one transaction over all of
+the account finds it, too.
 """
 
 from collections import Counter
@@ -23,7 +24,8 @@ from gateway.ledger.replies import lines_of
 from gateway.ledger.scripts import REPAIR
 
 WHOLE_MAX = 10_000
-"""Records up to which an account is read in one transaction at once (about 15 ms of the store)."""
+"""Records, and counters, up to which an account is read in one transaction at once (about 15 ms of
+the store)."""
 PAGE = 1_000
 AHEAD_MAX_MS = 60_000
 """How far the books may be ahead of the store's clock: clocks are set back by a little."""
@@ -36,7 +38,8 @@ _COUNTER_WORDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong in an account's books. `rule` is I1 to I7, `clock`, `record` or `asset`."""
+    """What is wrong in an account's books. `rule` is I1 to I7, `clock`, `record`, `asset` or
+    `subject`."""
 
     account: str
     rule: str
@@ -66,6 +69,7 @@ class Books:
     leases: frozenset[str]
     forget: frozenset[str]
     assets: Mapping[str, str]
+    subjects: frozenset[str]
 
 
 async def audit(
@@ -76,7 +80,8 @@ async def audit(
         redis: Any = client
         keys = keys_of(account)
         store_ms = now_ms or await _store_ms(redis)
-        if await redis.hlen(keys.reservations) > WHOLE_MAX:
+        sizes = await redis.hlen(keys.reservations), await redis.hlen(keys.books)
+        if max(sizes) > WHOLE_MAX:
             for _ in range(2):
                 if not examine(await _read_in_pages(redis, keys, store_ms)):
                     return ()
@@ -100,11 +105,14 @@ async def repair(
     """Make the books agree with themselves in one step: what reservations hold is the truth.
 
     Reserved becomes the sum of the open lines; leases, records and times to be forgotten are put
-    right; a counter that cannot be read becomes what the assets were charged. `now_ms` 0 asks
-    Redis. Other scripts wait: about 10 ms for each 1,000 records.
+    right; a counter that cannot be read becomes what the assets were charged; subjects are
+    listed. `now_ms` 0 asks Redis. Other scripts wait: about 10 ms for each 1,000 records.
     """
     keys = keys_of(account)
-    names = (keys.books, keys.reservations, keys.leases, keys.forget, keys.assets)
+    names = (
+        *(keys.books, keys.reservations, keys.leases, keys.forget),
+        *(keys.assets, keys.subjects),
+    )
     redis: Any = client
     try:
         reply = await redis.eval(REPAIR.source, len(names), *names, now_ms, NEW_LEASE_MS)
@@ -142,6 +150,7 @@ def _findings(read: Books) -> Iterator[tuple[str, str]]:
         else:
             charged.update(lines_of(row))
     yield from _counters(read, held, charged)
+    yield from _subjects(read)
 
 
 def _clock(read: Books) -> Iterator[tuple[str, str]]:
@@ -192,6 +201,13 @@ def _counters(
             yield "asset", f"{name}: used is {used}, assets were charged {charged[name]}"
 
 
+def _subjects(read: Books) -> Iterator[tuple[str, str]]:
+    """Who is listed without a counter was told of by other means, or has only been named."""
+    counted = {name.rpartition("/")[0][2:] for name in read.books if name.startswith("s:")}
+    for subject in sorted(counted - read.subjects):
+        yield "subject", f"{subject} has counters and is not listed"
+
+
 def _is_amount(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) < AMOUNT_END
 
@@ -204,10 +220,11 @@ async def _read_whole(redis: Any, keys: AccountKeys, store_ms: int) -> Books:
         pipeline.execute_command("ZRANGE", keys.leases, 0, -1)
         pipeline.execute_command("ZRANGE", keys.forget, 0, -1)
         pipeline.execute_command("HGETALL", keys.assets)
-        books, records, leases, forget, assets = await pipeline.execute()
+        pipeline.execute_command("ZRANGE", keys.subjects, 0, -1)
+        books, records, leases, forget, assets, subjects = await pipeline.execute()
     return Books(
         *(keys.account, store_ms, _text(books), _text(records)),
-        *(_members(leases), _members(forget), _text(assets)),
+        *(_members(leases), _members(forget), _text(assets), _members(subjects)),
     )
 
 
@@ -216,11 +233,12 @@ async def _read_in_pages(redis: Any, keys: AccountKeys, store_ms: int) -> Books:
         _text(dict([pair async for pair in redis.hscan_iter(key, count=PAGE)]))
         for key in (keys.books, keys.reservations, keys.assets)
     ]
-    leases, forget = [
+    # After the books: who gets a counter is listed in the same step.
+    leases, forget, subjects = [
         _members([member async for member, _ in redis.zscan_iter(key, count=PAGE)])
-        for key in (keys.leases, keys.forget)
+        for key in (keys.leases, keys.forget, keys.subjects)
     ]
-    return Books(keys.account, store_ms, books, records, leases, forget, assets)
+    return Books(keys.account, store_ms, books, records, leases, forget, assets, subjects)
 
 
 async def _store_ms(redis: Any) -> int:

@@ -119,9 +119,15 @@ def frame_at(terms: Terms, at_ms: int) -> Frame:
 
 
 def subject_scope(subject: tuple[str, str]) -> str:
-    """The scope of a subject. Its id is percent-encoded: it may hold what separates names here."""
+    """The scope of a subject, (kind, id)."""
+    return f"s:{subject_name(subject)}"
+
+
+def subject_name(subject: tuple[str, str]) -> str:
+    """What the index of subjects knows it by. Kind and id are percent-encoded: they may hold what
+    separates names here."""
     kind, identity = subject
-    return f"s:{quote(kind, safe='')}:{quote(identity, safe='')}"
+    return f"{quote(kind, safe='')}:{quote(identity, safe='')}"
 
 
 def _scopes(terms: Terms, meter: Meter) -> Iterator[tuple[str, int | None]]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class AccountKeys:
     """`books` counters, `reservations` id → record, `leases` ids of the open ones by lease end,
-    `forget` ids of settled ones by when their record is dropped, `assets` asset → its charge."""
+    `forget` ids of settled ones by when their record is dropped, `assets` asset → its charge,
+    `subjects` the names of all that have counters."""
 
     account: str
     books: bytes
@@ -14,6 +15,7 @@ class AccountKeys:
     leases: bytes
     forget: bytes
     assets: bytes
+    subjects: bytes
 
     def hours(self, day: str) -> bytes:
         """The history of one UTC day (`YYYYMMDD`) by hours."""
@@ -29,5 +31,5 @@ def account_key(account: str, name: str) -> bytes:
 
 
 def keys_of(account: str) -> AccountKeys:
-    names = ("books", "reservations", "leases", "forget", "assets")
+    names = ("books", "reservations", "leases", "forget", "assets", "subjects")
     return AccountKeys(account, *(account_key(account, name) for name in names))

@@ -133,7 +133,7 @@ class Ledger:
                 *(self._now(), words.from_ms, words.until_ms, *options, b"%d" % len(names)),
                 *(*names, rate_field(terms, rate), *line_words(frame, lines)),
             )
-            return (keys.books, keys.reservations, keys.leases, keys.forget), args
+            return (keys.books, keys.reservations, keys.leases, keys.forget, keys.subjects), args
 
         frame, reply = await self._scripts.framed(
             scripts.RESERVE, terms, arguments, RESERVE_PATIENCE_S
@@ -170,7 +170,7 @@ class Ledger:
                 *(self._now(), words.from_ms, words.until_ms, *options, b"%d" % len(names)),
                 *(*names, rate_field(terms, rate), *room_words(frame, meters), *asked),
             )
-            return (keys.books, keys.reservations, keys.leases, keys.forget), args
+            return (keys.books, keys.reservations, keys.leases, keys.forget, keys.subjects), args
 
         frame, reply = await self._scripts.framed(
             scripts.RESERVE_MANY, terms, arguments, RESERVE_PATIENCE_S
@@ -194,7 +194,7 @@ class Ledger:
                 *(self._now(), words.from_ms, words.until_ms, name, b"%d" % len(names)),
                 *(*names, *line_words(frame, lines)),
             )
-            return (keys.books, keys.reservations, keys.leases, keys.forget), args
+            return (keys.books, keys.reservations, keys.leases, keys.forget, keys.subjects), args
 
         frame, reply = await self._scripts.framed(
             scripts.GROW, terms, arguments, RESERVE_PATIENCE_S
@@ -267,7 +267,7 @@ class Ledger:
             )
             return (
                 *(keys.books, keys.reservations, keys.leases, keys.forget),
-                *(keys.assets, words.hours, words.days),
+                *(keys.assets, words.hours, words.days, keys.subjects),
             ), args
 
         frame, reply = await self._scripts.framed(scripts.COMMIT, terms, arguments)
@@ -317,7 +317,10 @@ class Ledger:
                 ),
                 *(b"%d" % len(names), *names, *amount_words(frame, tuple(deltas), deltas)),
             )
-            return (keys.books, keys.reservations, keys.forget, words.hours, words.days), args
+            return (
+                *(keys.books, keys.reservations, keys.forget),
+                *(words.hours, words.days, keys.subjects),
+            ), args
 
         _, reply = await self._scripts.framed(scripts.ADJUST, terms, arguments)
         return replies.adjusted(terms.account, adjustment_id, deltas, reply)

@@ -47,9 +47,11 @@ ADJUST = load("adjust")
 REMOVE = load("remove")
 SNAPSHOT = load("snapshot")
 HOLDERS = load("holders")
+SUBJECTS = load("subjects")
+UNLIST = load("unlist")
 REPAIR = load("repair")
 
 ALL = (
     *(OPEN_BOOKS, RESERVE, RESERVE_MANY, GROW, SPLIT, EXTEND, COMMIT, RELEASE, EXPIRE),
-    *(ADJUST, REMOVE, SNAPSHOT, HOLDERS, REPAIR),
+    *(ADJUST, REMOVE, SNAPSHOT, HOLDERS, SUBJECTS, UNLIST, REPAIR),
 )

@@ -110,6 +110,9 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
         "record",
         "reservation B",
     ),
+    "subject-not-listed": (
+        lambda redis: redis.zrem(KEYS.subjects, "creator:ann"), "subject", "subject creator:ann"
+    ),
     "clock-ahead": (
         lambda redis: redis.hset(KEYS.books, "now", NOON_MS + 3_600_000), "clock", "now"
     ),

@@ -1,17 +1,19 @@
 --[[
   Purpose: move `used` without a reservation, by signed amounts, at most once per id.
-  KEYS: books reservations forget hours days
+  KEYS: books reservations forget hours days subjects
   ARGV: given from till id fingerprint keep_ms reason hour day count
     then the names of all counters
     then for each line: delta count, then for each of its counters: kind start limit
   Reply: adjusted replayed | mismatch state | below counter used
     | clock now | lost | invalid amount | damaged what
 ]]
-local books, reservations, forget, hours, days = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local books, reservations, forget = KEYS[1], KEYS[2], KEYS[3]
+local hours, days, subjects = KEYS[4], KEYS[5], KEYS[6]
 local given, from, till, id, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local keep_ms, reason, hour, day, count = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 -- include: time
 -- include: charge
+-- include: index
 
 local record = redis.call('HGET', reservations, id)
 local got = redis.call('HMGET', books, 'now', unpack(ARGV, 11, 10 + count))
@@ -45,5 +47,6 @@ redis.call('HDEL', reservations, id)
 write(now)
 redis.call('HSET', reservations, id, record)
 redis.call('ZADD', forget, digits(now + keep_ms), id)
+list_subject(newcomer)
 write_history()
 return {'adjusted', 0}

@@ -4,6 +4,8 @@
 -- counts in (cumulative) or that its peak belongs to (level).
 -- Wants: books hours days, and hour day: what the fields of the buckets begin with.
 local set, size, moved = {'now', ''}, 2, {}
+-- The counter of a subject that the books have not had yet.
+local newcomer
 
 -- Puts one counter among what will be written: `used` moves by `amount` (a text), `give` (a text or
 -- nothing) leaves `reserved`. Answers how it will stand and how much of it will be used; or nil and
@@ -11,6 +13,7 @@ local set, size, moved = {'now', ''}, 2, {}
 local function move(name, value, kind, start, amount, give)
   local used, since, peak, reserved = string.match(value or '0 0 0 0',
     '^(%d+) (%d+) (%d+) (%d+)$')
+  if not value and string.byte(name) == 115 then newcomer = name end
   local left = used and reserved - (give or 0)
   if not used or left < 0 then return nil, {'damaged', name} end
   if give then reserved = digits(left) end

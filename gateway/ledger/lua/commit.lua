@@ -1,6 +1,6 @@
 --[[
   Purpose: charge what was really used, give back what was held, and remember the asset stored.
-  KEYS: books reservations leases forget assets hours days
+  KEYS: books reservations leases forget assets hours days subjects
   ARGV: given from till id fingerprint asset hour day period_words count
     then for each level meter: meter start (`period_words` in all)
     then the names of all counters
@@ -9,13 +9,14 @@
     | clock now | lost | invalid amount | below counter used | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local assets, hours, days = KEYS[5], KEYS[6], KEYS[7]
+local assets, hours, days, subjects = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local given, from, till, id, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local asset, hour, day, period_words, count = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local first = 11 + period_words
 local lines = first + count
 -- include: time
 -- include: charge
+-- include: index
 
 local record = redis.call('HGET', reservations, id)
 local state, opened, keep_ms, print, detail, list
@@ -88,5 +89,6 @@ if row ~= '' then redis.call('HSET', assets, asset, row) end
 record = 'C ' .. opened .. ' ' .. keep_ms .. ' ' .. print .. ' ' .. detail .. ' ' .. list
 redis.call('HSET', reservations, id, record)
 redis.call('ZADD', forget, digits(now + keep_ms), id)
+list_subject(newcomer)
 write_history()
 return reply

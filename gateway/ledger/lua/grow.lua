@@ -1,6 +1,6 @@
 --[[
   Purpose: let an open reservation hold more: new totals per meter, all of them or none.
-  KEYS: books reservations leases forget
+  KEYS: books reservations leases forget subjects
   ARGV: given from till id count
     then the names of all counters
     then for each line: least most count, then for each of its counters: floor limit
@@ -8,11 +8,13 @@
     | unknown | settled_as state | clock now | again | lost | invalid amount | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local subjects = KEYS[5]
 local given, from, till, id, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local first, lines = 6, 6 + ARGV[5]
 -- include: time
 -- include: sweep
 -- include: lines
+-- include: index
 
 local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, lines - 1))
 if not got[1] then return {'lost'} end
@@ -48,6 +50,7 @@ until not short or ended < 16
 if short then return {'denied', denial(got, short, asked, floor)} end
 
 local reply, set = {'granted'}, {'now', text}
+local newcomer
 local at, c = lines, 0
 while ARGV[at] do
   local total, last = totals[#reply], c + ARGV[at + 2]
@@ -57,6 +60,7 @@ while ARGV[at] do
     c = c + 1
     local name = ARGV[first + c - 1]
     if grows then
+      if not got[c + 1] and string.byte(name) == 115 then newcomer = name end
       if not held[name] then order[#order + 1] = name end
       got[c + 1] = heads[c] .. digits(reserved[c] + total - (held[name] or 0))
       held[name] = total
@@ -70,6 +74,7 @@ for i = 1, #order do order[i] = order[i] .. '=' .. digits(held[order[i]]) end
 if #set > 2 then
   redis.call('HSET', books, unpack(set))
   redis.call('HSET', reservations, id, state .. before .. table.concat(order, ','))
+  list_subject(newcomer)
 end
 for n = 2, c + 1 do reply[#reply + 1] = got[n] or '0 0 0 0' end
 return reply

@@ -1,10 +1,11 @@
 --[[
   Purpose: make an account's books agree with themselves again; what reservations hold is the truth.
-  KEYS: books reservations leases forget assets
+  KEYS: books reservations leases forget assets subjects
   ARGV: given lease_ms
   Reply: repaired, then what was changed: name before after | lost
 ]]
-local books, reservations, leases, forget, assets = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local books, reservations, leases = KEYS[1], KEYS[2], KEYS[3]
+local forget, assets, subjects = KEYS[4], KEYS[5], KEYS[6]
 local given, lease_ms = ARGV[1], ARGV[2]
 -- include: time
 
@@ -85,9 +86,17 @@ for asset, row in pairs_of(redis.call('HGETALL', assets)) do
   end
 end
 local known = {}
+-- Subjects that have counters are listed.
+local function list(name)
+  local subject = string.match(name, '^s:(.+)/')
+  if subject and redis.call('ZADD', subjects, '0', subject) == 1 then
+    changed('subject ' .. subject, '', 'listed')
+  end
+end
 for name, value in pairs_of(redis.call('HGETALL', books)) do
   if string.find(name, '/', 1, true) then
     known[name] = true
+    list(name)
     local used, since, peak = string.match(value, '^(%d+) (%d+) (%d+) [^ ]+$')
     if not used or not (is_amount(used) and is_amount(since) and is_amount(peak)) then
       used = digits(charged[name] or 0)
@@ -106,6 +115,7 @@ for name, value in pairs_of(redis.call('HGETALL', books)) do
 end
 for name, sum in pairs(sums) do
   if not known[name] then
+    list(name)
     changed(name, '', '0 0 0 ' .. digits(sum))
     redis.call('HSET', books, name, '0 0 0 ' .. digits(sum))
   end

@@ -1,6 +1,6 @@
 --[[
   Purpose: set lines aside under one id, all of them on all their counters, or none.
-  KEYS: books reservations leases forget
+  KEYS: books reservations leases forget subjects
   ARGV: given from till id fingerprint lease_ms keep_ms note remember interval_us burst_us count
     then the names of all counters, rate
     then for each line: least most count, then for each of its counters: floor limit
@@ -10,6 +10,7 @@
     | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local subjects = KEYS[5]
 local given, from, till, id, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local lease_ms, keep_ms, note, remember = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local interval_us, burst_us, count = ARGV[10], ARGV[11], ARGV[12]
@@ -19,6 +20,7 @@ local rate, lines = ARGV[after], after + 1
 -- include: sweep
 -- include: lines
 -- include: rate
+-- include: index
 
 local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after))
 if not got[1] then return {'lost'} end
@@ -89,6 +91,7 @@ end
 
 local reply = with_rate({'granted', 'O', 0, 0, 0, 0}, 4, now)
 local set, list, at, c = {'now', text}, '', lines, 0
+local newcomer
 while ARGV[at] do
   local n, last = #reply, c + ARGV[at + 2]
   local total = totals[n - 5]
@@ -98,6 +101,7 @@ while ARGV[at] do
   while c < last do
     local name = ARGV[first + c]
     c = c + 1
+    if not got[c + 1] and string.byte(name) == 115 then newcomer = name end
     got[c + 1] = heads[c] .. digits(total + reserved[c])
     set[2 * c + 1], set[2 * c + 2] = name, got[c + 1]
     list = list .. name .. '=' .. amount .. ','
@@ -112,6 +116,7 @@ if c > 0 then
   record = 'O ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. note .. ' ' .. list
   redis.call('HSET', reservations, id, record)
   redis.call('ZADD', leases, digits(now + lease_ms), id)
+  list_subject(newcomer)
 end
 for n = 2, c + 1 do reply[#reply + 1] = got[n] end
 return reply

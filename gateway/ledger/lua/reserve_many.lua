@@ -1,6 +1,6 @@
 --[[
   Purpose: set lines aside under many ids: for all of them or none, or for as many as fit, in order.
-  KEYS: books reservations leases forget
+  KEYS: books reservations leases forget subjects
   ARGV: given from till fingerprint lease_ms keep_ms note partial interval_us burst_us meters count
     then the names of all counters, rate
     then for each meter: count, then for each of its counters: floor limit
@@ -12,6 +12,7 @@
   Letters, one for each item: `g` granted now, `-` left, and the state of one that was known.
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local subjects = KEYS[5]
 local given, from, till, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local lease_ms, keep_ms, note, partial = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local interval_us, burst_us, meters, count = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
@@ -21,6 +22,7 @@ local rate = ARGV[after]
 -- include: sweep
 -- include: lines
 -- include: rate
+-- include: index
 
 -- The counters of each meter, and where ARGV says their floors; then the items.
 local spans, floors, at = {}, {}, after + 1
@@ -120,6 +122,7 @@ end
 
 local reply = with_rate({'batch', 0, 0, 0, '', short or 0}, 2, now)
 local set, opened, ends = {'now', text}, {}, {}
+local newcomer
 if short then
   local before = got[counter + 1]
   if then_held then got[counter + 1] = heads[counter] .. digits(then_held) end
@@ -146,6 +149,9 @@ for i = 1, #ids do
 end
 for c = 1, count do
   if touched[c] then
+    if not got[c + 1] and string.byte(ARGV[first + c - 1]) == 115 then
+      newcomer = ARGV[first + c - 1]
+    end
     got[c + 1] = heads[c] .. digits(reserved[c])
     set[#set + 1], set[#set + 2] = ARGV[first + c - 1], got[c + 1]
   end
@@ -161,5 +167,6 @@ redis.call('HSET', books, unpack(set))
 if opened[1] then
   redis.call('HSET', reservations, unpack(opened))
   redis.call('ZADD', leases, unpack(ends))
+  list_subject(newcomer)
 end
 return reply
