@@ -1,0 +1,93 @@
+"""Cases: what is asked of which peers, and whom they are compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.benchmarks.backend import Errand
+from tests.benchmarks.peers.envoy import ENVOY
+from tests.benchmarks.peers.gateway import GATEWAY, OPEN_GATEWAY
+from tests.benchmarks.peers.haproxy import HAPROXY, SPLICING_HAPROXY
+from tests.benchmarks.peers.nginx import NGINX, TUNED_NGINX
+from tests.benchmarks.peers.nginx_lua import NGINX_LUA
+from tests.benchmarks.peers.peer import Peer
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    title: str
+    errand: Errand
+    bulk: bool = False
+    """Told per GiB instead of per request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cases of the same peers, all of which are started once. `reference` is a peer's name."""
+
+    name: str
+    reference: str
+    peers: tuple[Peer, ...]
+    cases: tuple[Case, ...]
+
+
+def groups(seconds: float, *, most_bytes: int = 8 * GIB, more: Sequence[Peer] = ()) -> list[Group]:
+    """`seconds` is how long one run takes where requests are many; one of large bodies moves no
+    more than `most_bytes`. `more` are variants of the gateway."""
+    small = tuple(_upload(f"small-{n}", KIB, n, seconds) for n in (1, 64, 256))
+    uploads = tuple(
+        _upload(f"upload-{_size(size)}", size, connections, seconds)
+        for size, connections in ((16 * KIB, 16), (64 * KIB, 16), (256 * KIB, 8), (MIB, 8))
+    )
+    bulk = tuple(
+        _bulk(way, size, connections)
+        for way in ("up", "down")
+        for size, connections in ((64 * MIB, 1), (64 * MIB, 8), (GIB, 1), (GIB, 8))
+        if size * connections <= most_bytes
+    )
+    everyone = (NGINX, NGINX_LUA, HAPROXY, ENVOY, GATEWAY, OPEN_GATEWAY, *more)
+    for_bodies = (TUNED_NGINX, SPLICING_HAPROXY, ENVOY, GATEWAY, *more)
+    return [
+        Group("small", NGINX_LUA.name, everyone, small),
+        Group("uploads", TUNED_NGINX.name, for_bodies, uploads),
+        Group("bulk", TUNED_NGINX.name, for_bodies, bulk),
+    ]
+
+
+def upload_sizes(chosen: Sequence[Group]) -> tuple[int, ...]:
+    """The sizes of bodies that a peer with a ledger is sent."""
+    sizes = {
+        case.errand.size
+        for group in chosen
+        if any(peer is NGINX_LUA for peer in group.peers)
+        for case in group.cases
+    }
+    return tuple(sorted(sizes))
+
+
+def _upload(name: str, size: int, connections: int, seconds: float) -> Case:
+    title = f"POST {_size(size)}, {_connections(connections)}"
+    return Case(name, title, Errand("POST", "/files/upload", size, connections, seconds=seconds))
+
+
+def _bulk(way: str, size: int, connections: int) -> Case:
+    method, path, body = ("PUT", "/files/bulk", size) if way == "up" else ("GET", "/bytes/", 0)
+    if way == "down":
+        path += str(size)
+    count = max(connections, 512 * MIB // size)
+    title = f"{method} {_size(size)}, {_connections(connections)}"
+    errand = Errand(method, path, body, connections, count=count)
+    return Case(f"bulk-{way}-{_size(size)}-{connections}", title, errand, bulk=True)
+
+
+def _size(size: int) -> str:
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        if size % unit == 0:
+            return f"{size // unit}{name}"
+    return str(size)
+
+
+def _connections(count: int) -> str:
+    return "1 connection" if count == 1 else f"{count} connections"

@@ -1,0 +1,104 @@
+"""Reports: tables of what was found, for a terminal and for the README."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from tests.benchmarks.bars import BARS
+from tests.benchmarks.measure import BY_NAME, Metric
+from tests.benchmarks.ratios import middle, ratio, spread
+from tests.benchmarks.results import CaseResult, Results
+
+KIB = 1024
+SMALL = ("cpu_us", "rps", "p50_us", "p99_us", "redis_us")
+BULK = ("cpu_s_gib", "busy_s_gib", "rps")
+
+
+def terminal(results: Results) -> str:
+    lines = [f"{name}: {said}" for name, said in results.about.items()]
+    lines += [f"{name}: {said}" for name, said in results.peers.items()]
+    lines += [f"{name}: not measured, {said} is missing" for name, said in results.missing.items()]
+    lines.append(
+        f"medians of {results.rounds} rounds; x says how many times as good as the reference"
+    )
+    for case in results.cases:
+        lines += ["", *_case_table(case)]
+    if results.memory:
+        lines += ["", *_memory_table(results)]
+    lines += ["", *_bars_table(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _case_table(case: CaseResult) -> Iterator[str]:
+    metrics = [BY_NAME[name] for name in (BULK if case.bulk else SMALL)]
+    head = [f"{case.title} (x {case.reference})"]
+    for metric in metrics:
+        head += [f"{metric.title}, {metric.unit}", "x"]
+    head.append("CPU from..to")
+    rows = [head]
+    for name, runs in case.runs.items():
+        row = [name]
+        for metric in metrics:
+            row += [_figure(middle(metric, runs)), _ratio(metric, case, name)]
+        low, high = spread(metrics[0], runs)
+        rows.append([*row, f"{_figure(low)}..{_figure(high)}"])
+    return aligned(rows)
+
+
+def _memory_table(results: Results) -> Iterator[str]:
+    rows = [["memory (PSS), KiB", "base", "per idle connection", "per slow upload"]]
+    for name, memory in results.memory.items():
+        figures = (memory.base, memory.per_idle, memory.per_slow)
+        rows.append([name, *(f"{figure / KIB:.1f}" for figure in figures)])
+    return aligned(rows)
+
+
+def _bars_table(results: Results) -> Iterator[str]:
+    rows = [["bar", "must", "aim", "found", ""]]
+    for bar in BARS:
+        value = bar.found(results)
+        sign = "≥" if bar.at_least else "≤"
+        row = [bar.title, f"{sign} {bar.must:g}", "" if bar.aim is None else f"{sign} {bar.aim:g}"]
+        rows.append([*row, *(["-", ""] if value is None else [f"{value:.2f}", bar.verdict(value)])])
+    return aligned(rows)
+
+
+def markdown(results: Results) -> str:
+    """The tables of the README: ratios only, since times are of one machine."""
+    said = ["| | " + " | ".join(_MARKDOWN_HEADS) + " |", "|---|" + "---|" * len(_MARKDOWN_HEADS)]
+    for case in results.cases:
+        gateway = _markdown_row(case, "gateway")
+        if gateway:
+            said.append(f"| {case.title} | {gateway} |")
+    return "\n".join(said) + "\n"
+
+
+_MARKDOWN_HEADS = ("beside", "CPU", "requests/s", "p50", "p99", "Redis CPU")
+
+
+def _markdown_row(case: CaseResult, peer: str) -> str:
+    if peer not in case.runs or case.reference not in case.runs:
+        return ""
+    cells = [case.reference, _ratio(BY_NAME["busy_s_gib" if case.bulk else "cpu_us"], case, peer)]
+    for name in ("rps", "p50_us", "p99_us", "redis_us"):
+        cells.append(_ratio(BY_NAME[name], case, peer))
+    return " | ".join(cells)
+
+
+def _ratio(metric: Metric, case: CaseResult, peer: str) -> str:
+    reference = case.runs.get(case.reference)
+    found = None if reference is None else ratio(metric, case.runs[peer], reference)
+    return "" if found is None else f"{found:.2f}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(_padded(row, widths)).rstrip()
+
+
+def _padded(row: Iterable[str], widths: Sequence[int]) -> Iterator[str]:
+    for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        yield cell.ljust(width) if number == 0 else cell.rjust(width)

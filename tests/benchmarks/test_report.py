@@ -1,0 +1,66 @@
+"""Reports and bars: what is said of results, and results as a document and back."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import report, results
+from tests.benchmarks.bars import BARS
+from tests.benchmarks.made import BULK, SMALL
+from tests.benchmarks.made import results as made
+from tests.benchmarks.results import Memory
+
+KIB = 1024
+ALL = made(SMALL, BULK, memory={"gateway": Memory(30 * KIB * KIB, 10 * KIB, 20 * KIB)})
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    results.write(ALL, tmp_path / "found.json")
+    assert results.read(tmp_path / "found.json") == ALL
+
+
+def test_results_of_another_version_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text('{"version": 0}')
+    with pytest.raises(ValueError, match="another version"):
+        results.read(tmp_path / "old.json")
+
+
+def test_bars_are_quotients_of_the_same_rounds() -> None:
+    found = {bar.title: bar.found(ALL) for bar in BARS}
+    assert found["small, 64 connections: CPU per request, nginx+Lua / gateway"] == 2.0
+    assert found["small, 256 connections: CPU per request, nginx+Lua / gateway"] is None
+    assert found["Redis CPU per request, gateway / nginx+Lua"] == 1.0
+    worst = found["bulk, the worst case: core-busy time, tuned nginx / gateway"]
+    assert worst == pytest.approx(1.5)
+    splice = found["bulk, the worst case: core-busy time, HAProxy splice / gateway"]
+    assert splice == pytest.approx(0.75)
+    assert found["memory per slow upload, KiB"] == 20.0
+
+
+def test_a_bar_is_missed_held_or_its_aim_is_reached() -> None:
+    at_least = next(bar for bar in BARS if bar.at_least and bar.aim is not None)
+    at_most = next(bar for bar in BARS if not bar.at_least)
+    assert at_least.aim is not None
+    assert at_least.verdict(at_least.must - 0.01) == "MISSED"
+    assert at_least.verdict(at_least.must) == "held"
+    assert at_least.verdict(at_least.aim) == "aim reached"
+    assert at_most.verdict(at_most.must + 0.01) == "MISSED"
+    assert at_most.verdict(at_most.must) == "held"
+
+
+def test_a_terminal_is_told_everything() -> None:
+    said = report.terminal(ALL)
+    assert "envoy: not measured, envoy is missing" in said
+    assert "POST 1KiB, 64 connections (x nginx+lua)" in said
+    gateway = next(line for line in said.splitlines() if line.startswith("gateway  "))
+    assert gateway.split()[:3] == ["gateway", "100", "2.00"]
+    assert "aim reached" in said
+
+
+def test_the_readme_is_told_ratios_alone() -> None:
+    assert report.markdown(ALL).splitlines() == [
+        "| | beside | CPU | requests/s | p50 | p99 | Redis CPU |",
+        "|---|---|---|---|---|---|---|",
+        "| POST 1KiB, 64 connections | nginx+lua | 2.00 | 1.00 | 1.00 | 1.00 | 1.00 |",
+        "| PUT 64MiB, 1 connection | nginx-tuned | 1.50 | 1.00 | 1.00 | 1.00 | 1.00 |",
+    ]
