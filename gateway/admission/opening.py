@@ -4,14 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.admission import json_fields
+from gateway.admission import caps, json_amounts, json_fields
 from gateway.admission.destinations import destination, is_listed
 from gateway.admission.head import Head
 from gateway.catalog.jobs import Batch, JobRule, Webhook
-from gateway.catalog.meters import is_amount
 from gateway.catalog.plans import Plan
-from gateway.catalog.routes import Amount, JsonAmount, PlanDefault, Route
-from gateway.errors import BAD_REQUEST, FILE_TOO_LARGE, INVALID_AMOUNT, Refusal
+from gateway.catalog.routes import Route
+from gateway.errors import BAD_REQUEST, FILE_TOO_LARGE, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +54,15 @@ def judge(body: bytes, route: Route, plan: Plan, rule: JobRule) -> Opening | Ref
     document = json_fields.asked(body)
     if isinstance(document, Refusal):
         return document
+    over = caps.exceeded(document, route, plan)
+    if over is not None:
+        return over
     items = _items(document, route.batch)
     if isinstance(items, Refusal):
         return items
     each: list[Mapping[str, int]] = []
     for said in [(document,)] if items is None else [(item, document) for item in items]:
-        amounts = _amounts(said, route, plan)
+        amounts = json_amounts.amounts(said, route, plan)
         if isinstance(amounts, Refusal):
             return amounts
         each.append(amounts)
@@ -83,16 +85,6 @@ def _items(document: Any, batch: Batch | None) -> Sequence[Any] | Refusal | None
     return items
 
 
-def _amounts(said: Sequence[Any], route: Route, plan: Plan) -> Mapping[str, int] | Refusal:
-    amounts: dict[str, int] = {}
-    for meter, source in route.reserve.items():
-        amount = _amount(said, source, plan)
-        if isinstance(amount, Refusal):
-            return amount
-        amounts[meter] = amount
-    return amounts
-
-
 def _webhook(document: Any, webhook: Webhook, rule: JobRule) -> str | Refusal | None:
     """The client's own URL, if it names one; a request may be sent to it."""
     url = json_fields.find_asked(document, webhook.member)
@@ -106,30 +98,3 @@ def _webhook(document: Any, webhook: Webhook, rule: JobRule) -> str | Refusal | 
     if webhook.hosts and not is_listed(there.host, webhook.hosts):
         return Refusal(BAD_REQUEST, f"{webhook.member!r}: its host may not be called")
     return url
-
-
-def _amount(documents: Sequence[Any], source: Amount, plan: Plan) -> int | Refusal:
-    """What the first of `documents` that says it says; only a JSON integer counts: no float, no
-    string, no exponent."""
-    if isinstance(source, int):
-        return source
-    assert isinstance(source, JsonAmount), "what is measured on the way is not known beforehand"
-    said: Any = None
-    for document in documents if source.path else ():
-        said = json_fields.find_asked(document, source.path)
-        if isinstance(said, Refusal):
-            return said
-        if said is not None:
-            break
-    cap = plan.caps.file_bytes
-    if said is None:
-        default = cap if source.default is PlanDefault.CAP else source.default
-        if default is None:
-            return Refusal(INVALID_AMOUNT, f"the JSON has to say {source.path!r}")
-        return default
-    if not is_amount(said):
-        return Refusal(INVALID_AMOUNT, f"{source.path!r} has to be an integer from 0 to 2^53 - 1")
-    assert isinstance(said, int)
-    if source.default is PlanDefault.CAP and cap is not None and said > cap:
-        return Refusal(FILE_TOO_LARGE, f"the plan allows at most {cap} for {source.path!r}")
-    return said

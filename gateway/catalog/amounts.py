@@ -67,16 +67,17 @@ def _json(
     written: Mapping[str, Any], meter: Meter, place: Place, problems: Problems
 ) -> JsonAmount | None:
     """None: its default cannot be read (noted), or it says nothing (noted)."""
-    if not written:
+    if not written.keys() & {"path", "default"}:
         problems.add(place, "says no amount", 'write { json = "size" }, with a default or without')
         return None
+    path, count = written.get("path", ""), written.get("count", False)
     given = written.get("default")
     if given is None:
-        return JsonAmount(written["path"])
+        return JsonAmount(path, None, count)
     if given == PlanDefault.CAP:
-        return JsonAmount(written.get("path", ""), PlanDefault.CAP)
+        return JsonAmount(path, PlanDefault.CAP, count)
     default = _amount(given, meter)
     if isinstance(default, Unreadable):
         problems.unreadable((*place, "default"), default)
         return None
-    return JsonAmount(written.get("path", ""), default)
+    return JsonAmount(path, default, count)

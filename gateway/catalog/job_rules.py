@@ -68,12 +68,14 @@ def _of_other_protocols(route: Route) -> Iterator[Finding]:
             f"protocol {route.protocol.value} knows no jobs",
             'make it protocol = "job", "job-status", "job-cancel" or "callback", or remove it',
         )
+    if route.protocol is Protocol.DOCUMENT:
+        return
     for meter, amount in route.reserve.items():
         if isinstance(amount, JsonAmount):
             yield Finding(
                 ("reserve", meter),
                 f"protocol {route.protocol.value} does not read the JSON of requests",
-                'make it protocol = "job", or reserve what is measured',
+                'make it protocol = "document" or "job", or reserve what is measured',
             )
 
 

@@ -119,6 +119,7 @@ class AmountOrCap:
 
 JSON_AMOUNT = Table((
     Key("json", MEMBER, "the member of the request's JSON that says the amount", into="path"),
+    Key("count", Flag(), "whether the member is a list, of which each element counts one"),
     Key("default", AmountOrCap(), 'the amount where no member says it; "cap" is the plan\'s '
         "cap on a file"),
 ))  # fmt: skip

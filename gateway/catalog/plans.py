@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from gateway.catalog.periods import NO_PERIOD, PeriodRule
 
@@ -14,11 +15,21 @@ class RateLimit:
     per_s: int
 
 
+class Cap(StrEnum):
+    """Caps on what the JSON of a request asks for."""
+
+    DURATION = "duration"
+    RESOLUTION = "resolution"
+
+
 @dataclass(frozen=True, slots=True)
 class Caps:
     """The most one request may ask, whatever room the account has. None: no cap."""
 
     file_bytes: int | None = None
+    duration_s: int | None = None
+    resolution: int | None = None
+    """Lines of a picture: 1080 for 1920x1080."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.catalog import job_rules, route_rules, s3_rules, tables, upload_rules
+from gateway.catalog import document_rules, job_rules, route_rules, s3_rules, tables, upload_rules
 from gateway.catalog.amounts import Meters
 from gateway.catalog.dialects import PAGES
 from gateway.catalog.job_tables import BATCH
@@ -59,6 +59,7 @@ def read(
             ),
             *s3_rules.findings(one.route, _half_read(one, rows[index]), meters),
             *upload_rules.findings(one.route, _half_read(one, rows[index])),
+            *document_rules.findings(one.route, _half_read(one, rows[index])),
         ]
         if _is_placed(one):
             found += route_rules.collisions(one.route, _placed(routes[:index]), _placed(routes))

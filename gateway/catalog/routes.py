@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.catalog.jobs import Batch
+from gateway.catalog.plans import Cap
 
 
 class Policy(StrEnum):
@@ -23,6 +24,8 @@ class Protocol(StrEnum):
 
     PLAIN = "plain"
     """The reservation is over when the answer is."""
+    DOCUMENT = "document"
+    """The JSON of the request is judged first, and says what is reserved and charged."""
     TUS = "tus"
     """Resumable uploads by tus 1.0.0; a path with a parameter `upload` is that of one."""
     RESUMABLE = "resumable"
@@ -64,6 +67,8 @@ class JsonAmount:
 
     path: str = ""
     default: int | PlanDefault | None = None
+    count: bool = False
+    """The member is a list, and what counts is how many it lists."""
 
 
 Amount = Source | int | JsonAmount
@@ -161,6 +166,10 @@ class Route:
     """(kind, template over path parameters) of the subject usage is attributed to."""
     length_required: bool = False
     size_from: str | None = None
+    capped: Mapping[Cap, str] = field(default_factory=dict)
+    """Cap of the plan → the member of the request's JSON that it bounds."""
+    body_max: int = 1024 * 1024
+    """Bytes of JSON that are read to be judged."""
     host: HostPolicy = HostPolicy.UPSTREAM
     strip_credentials: bool = True
     opaque: bool = False

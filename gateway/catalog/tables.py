@@ -11,6 +11,7 @@ from gateway.catalog.dialects import OPTIONS
 from gateway.catalog.job_tables import BATCH, JOBS, JSON_AMOUNT
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.periods import PeriodKind
+from gateway.catalog.plans import Cap
 from gateway.catalog.presets import Preset
 from gateway.catalog.routes import (
     AccountSource,
@@ -38,7 +39,7 @@ from gateway.catalog.shapes import (
     duration,
     size,
 )
-from gateway.catalog.words import DAY_MS, METER, NAME, PATH, TEMPLATE
+from gateway.catalog.words import DAY_MS, MEMBER, METER, NAME, PATH, TEMPLATE
 
 
 class Unit(StrEnum):
@@ -87,6 +88,10 @@ PERIODS = MapOf(
 
 CAPS = Table((
     Key("file_bytes", size(), "the largest body one request may store or be answered 413"),
+    Key("duration", Whole(1, 2**31), "the most seconds that a request may ask for; routes say "
+        "where it asks: capped", into="duration_s"),
+    Key("resolution", Whole(1, 65_536), "the most lines of a picture that a request may ask for, "
+        "such as 1080; routes say where it asks: capped"),
 ))  # fmt: skip
 
 STORE_FAILURE = Table((
@@ -172,6 +177,11 @@ ROUTES = Table((
     Key("length_required", Flag(), "refuse bodies of unknown length with 411"),
     Key("size_from", Text('a member of a JSON answer, such as "size"', r"^[^\s]{1,128}$"),
         "the member of the upstream's JSON answer that says how many bytes were stored"),
+    Key("capped", Table(tuple(
+        Key(cap.value, MEMBER, f"the member of the request's JSON that asks for a {cap.value}",
+            into=cap) for cap in Cap
+    )), "what a request asks for that the plan's caps bound"),
+    Key("body_max", size(least=2, most=64 * 2**20), "bytes of JSON that are read to be judged"),
     Key("host", Choice(HostPolicy), "the Host that goes upstream: keep the client's, or the "
         "upstream's own"),
     Key("strip_credentials", Flag(), "take the API key out of what is forwarded"),

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from gateway.admission.measure import Counts, actual_lines
 from gateway.admission.probe import Found, NotFound, Unclear, verdict
-from gateway.catalog.routes import OnExpiry, Policy, Probe, Route
+from gateway.catalog.routes import OnExpiry, Policy, Probe, Protocol, Route
 from gateway.errors import StoreError, UpstreamError
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
@@ -126,7 +126,10 @@ class DoubtDesk:
     ) -> str:
         match found:
             case Found(size):
-                await self._commit(terms, doubt, actual_lines(route, _counts(doubt, route, size)))
+                amounts = doubt.held
+                if route.protocol is not Protocol.DOCUMENT:
+                    amounts = actual_lines(route, _counts(doubt, route, size))
+                await self._commit(terms, doubt, amounts)
                 return "found"
             case NotFound():
                 await self._settler.release(doubt.account, doubt.reservation, reason="not-found")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from gateway.catalog.routes import Protocol
 from gateway.proxy.call import Books, Server
+from gateway.proxy.document import Documents
 from gateway.proxy.forward import Plain
 from gateway.proxy.gate import Gate
 from gateway.proxy.jobs.work import JobWork
@@ -22,6 +23,7 @@ def protocols(
     upload_books = UploadBooks(books, Uploads(client), recall)
     return {
         Protocol.PLAIN: Plain(gate, books),
+        Protocol.DOCUMENT: Documents(gate, books),
         Protocol.S3: S3(gate, books, client, recall),
         Protocol.TUS: Tus(gate, books, upload_books),
         Protocol.RESUMABLE: Resumable(gate, books, upload_books, Plain(gate, books)),
