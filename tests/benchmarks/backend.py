@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.machine import program
-from tests.benchmarks.processes import Pinned, free_ports
+from tests.benchmarks.processes import Pinned, free_ports, settle_on
 
 NATIVE = Path(__file__).parent / "native"
 STALLED_S = 300
@@ -60,11 +60,17 @@ class Backend:
         """Run a load to its end. `keys` is a file of API keys, taken in turn."""
         words = (errand.method, errand.path, errand.size, errand.connections)
         command = [
-            *("taskset", "-c", str(self.core), str(self.load_program), str(port)),
+            *(str(self.load_program), str(port)),
             *(str(word) for word in (*words, errand.seconds, errand.count, keys)),
         ]
         ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=STALLED_S, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=STALLED_S,
+            check=False,
+            start_new_session=True,
+            preexec_fn=lambda: settle_on(self.core),
         )
         if ran.returncode != 0:
             raise RuntimeError(f"the load has failed: {ran.stderr.strip() or ran.returncode}")
@@ -74,7 +80,7 @@ class Backend:
 @contextmanager
 def standing(core: int) -> Iterator[Backend]:
     """Built, started, and stopped at the end. Raises MissingError."""
-    missing = [name for name in ("cc", "redis-server", "taskset") if program(name) is None]
+    missing = [name for name in ("cc", "redis-server") if program(name) is None]
     if missing:
         raise MissingError(", ".join(missing))
     with ExitStack() as stack:

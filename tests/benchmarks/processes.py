@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.redis_server import die_with_parent
 
 READY_WITHIN_S = 20.0
+AUTOGROUP = Path("/proc/self/autogroup")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -29,10 +30,6 @@ class Pinned:
     ) -> None:
         self.log = log
 
-        def prepare() -> None:
-            die_with_parent()
-            os.sched_setaffinity(0, {core})
-
         with log.open("wb") as stream:
             self._process = subprocess.Popen(
                 command,
@@ -41,7 +38,7 @@ class Pinned:
                 cwd=directory,
                 env=None if variables is None else {**os.environ, **variables},
                 start_new_session=True,
-                preexec_fn=prepare,  # noqa: PLW1509 - nothing here holds a lock
+                preexec_fn=lambda: settle_on(core),  # noqa: PLW1509 - nothing here holds a lock
             )
 
     def wait_listening(self, port: int) -> None:
@@ -76,6 +73,15 @@ class Pinned:
     def pss_bytes(self) -> int:
         """Memory, shared pages by their share."""
         return sum(_pss_bytes(pid) for pid in family(self._process.pid))
+
+
+def settle_on(core: int) -> None:
+    """Of a new session, before it becomes another program. The kernel treats sessions alike,
+    however nice their processes are, so `nice -n -15` of a benchmark must be told to each."""
+    die_with_parent()
+    os.sched_setaffinity(0, {core})
+    if AUTOGROUP.exists():
+        AUTOGROUP.write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def family(pid: int) -> Iterator[int]:
