@@ -47,11 +47,12 @@ ADJUST = load("adjust")
 REMOVE = load("remove")
 SNAPSHOT = load("snapshot")
 HOLDERS = load("holders")
+HISTORY = load("history")
 SUBJECTS = load("subjects")
 UNLIST = load("unlist")
 REPAIR = load("repair")
 
 ALL = (
     *(OPEN_BOOKS, RESERVE, RESERVE_MANY, GROW, SPLIT, EXTEND, COMMIT, RELEASE, EXPIRE),
-    *(ADJUST, REMOVE, SNAPSHOT, HOLDERS, SUBJECTS, UNLIST, REPAIR),
+    *(ADJUST, REMOVE, SNAPSHOT, HOLDERS, HISTORY, SUBJECTS, UNLIST, REPAIR),
 )
