@@ -213,7 +213,7 @@ class Decisions:
                 self._metrics.denied(NONE, outcome.quota)
                 return NATIVE.denial(outcome, request_id, self._clock.now_ms())
             case RateLimited():
-                return NATIVE.rate_limited(outcome, request_id)
+                return NATIVE.rate_limited(outcome, request_id, self._clock.now_ms())
             case Refused():
                 return self._no(Refusal(outcome.error, outcome.detail), request_id)
 

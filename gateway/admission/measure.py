@@ -9,13 +9,18 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
+from gateway.admission import json_fields
 from gateway.admission.aws_chunked import AwsChunks, decoded_length
 from gateway.admission.head import Head
 from gateway.admission.multipart import FileParts, boundary
+from gateway.admission.routing import filled
 from gateway.catalog.meters import is_amount
-from gateway.catalog.routes import Amount, Route, Source
+from gateway.catalog.routes import NAMED_BY_THE_ANSWER, Amount, Route, Source
 from gateway.errors import Refusal
+
+ASSET_NAME_MAX = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,19 @@ def _actual(source: Amount, counts: Counts) -> int:
         return source
     assert isinstance(source, Source), "what JSON says is not measured"
     return counts.of(source)
+
+
+def reported_asset(answer: bytes, route: Route, params: Mapping[str, str]) -> str | None:
+    """The stored thing that an upstream's JSON answer names; None if it names none."""
+    if route.asset is None or route.asset_from is None:
+        return None
+    named = json_fields.find(json_fields.told(answer), route.asset_from)
+    if type(named) is int:
+        named = str(named)
+    if not isinstance(named, str) or not 1 <= len(named) <= ASSET_NAME_MAX:
+        return None
+    # As a path would name it: routes about one stored thing have it there.
+    return filled(route.asset, {**params, NAMED_BY_THE_ANSWER: quote(named, safe="~")})
 
 
 def reported_size(answer: bytes, member: str) -> int | None:

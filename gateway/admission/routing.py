@@ -198,14 +198,17 @@ def _matched(head: Head, route: Route, params: dict[str, str]) -> Match | Refusa
         target = "/" + target
     if target.startswith("//"):
         return Refusal(BAD_PATH, "the path begins with an empty segment")
-    asset = None if route.asset is None else _filled(route.asset, params)
+    # What only the answer can name has no name yet.
+    named = route.asset is not None and route.asset_from is None
+    asset = filled(route.asset, params) if named and route.asset else None
     subject = None
     if route.subject is not None:
-        subject = (route.subject[0], _filled(route.subject[1], params))
+        subject = (route.subject[0], filled(route.subject[1], params))
     return Match(route, params, asset, subject, target)
 
 
-def _filled(template: str, params: Mapping[str, str]) -> str:
+def filled(template: str, params: Mapping[str, str]) -> str:
+    """The name that a template stands for, in one spelling."""
     return _PARAMETER.sub(lambda found: canonical(params[found[1]]), template)
 
 

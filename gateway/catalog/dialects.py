@@ -4,11 +4,58 @@ How they speak is the business of the room of that name; here is what a file may
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
-from gateway.catalog.shapes import Table
+from gateway.catalog.shapes import Choice, Key, Table
 
-PAGES: Mapping[str, tuple[str, ...]] = {"native": ("quota", "explain")}
+
+@dataclass(frozen=True, slots=True)
+class PageKind:
+    """`meters` are those that a page tells of."""
+
+    meters: tuple[str, ...] = ()
+
+
+PAGES: Mapping[str, Mapping[str, PageKind]] = {
+    "native": {"quota": PageKind(), "explain": PageKind()},
+    "tornado": {"usage": PageKind(("storage_bytes", "jobs"))},
+    "stashfyle": {"usage": PageKind(("storage_bytes", "bandwidth_bytes", "uploads"))},
+    "cloudflare": {
+        "storage-usage": PageKind(("storage_seconds", "videos")),
+        "commands-quota": PageKind(("commands",)),
+    },
+}
 """Dialect → the usage pages that it has."""
 
-OPTIONS: Mapping[str, Table] = {}
+
+class BillingDates(StrEnum):
+    STRING = "string"
+    EPOCH = "epoch"
+
+
+class StorageFull(StrEnum):
+    FORBIDDEN = "forbidden"
+    TOO_LARGE = "too-large"
+
+
+class CommandsQuota(StrEnum):
+    REMAINING = "remaining"
+    TOTAL = "total"
+
+
+OPTIONS: Mapping[str, Table] = {
+    "tornado": Table((
+        Key("billing_dates", Choice(BillingDates), "how the dates of a billing period are said: as "
+            "strings, or in Unix seconds as the vendor's own client reads them"),
+    )),
+    "stashfyle": Table((
+        Key("storage_full", Choice(StorageFull), "the status of uploads that there is no room for: "
+            "forbidden is 403, too-large 413 as the vendor has it"),
+    )),
+    "cloudflare": Table((
+        Key("commands_quota", Choice(CommandsQuota), "what the quota of commands says: what "
+            "remains of it, or the total"),
+    )),
+}  # fmt: skip
 """Dialect → what `[dialects.NAME]` may say, of those that leave anything open."""

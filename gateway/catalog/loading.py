@@ -66,7 +66,7 @@ def read(document: Mapping[str, Any], problems: Problems, *, body_idle_s: float 
         upstreams=upstreams,
         jobs=jobs,
         routes=routes,
-        usage_paths=_usage_paths(values.get("usage"), routes, problems),
+        usage_paths=_usage_paths(values.get("usage"), routes, meters, problems),
         default_plan=_default_plan(document, values, problems),
         dialect=_known_dialect(values.get("dialect", "native"), ("dialect",), problems),
         options=values.get("dialects", {}),
@@ -159,11 +159,11 @@ def _upstreams(values: Mapping[str, Any], problems: Problems) -> dict[str, Upstr
 
 
 def _usage_paths(
-    rows: Rows | None, routes: tuple[Route, ...], problems: Problems
+    rows: Rows | None, routes: tuple[Route, ...], meters: Meters, problems: Problems
 ) -> tuple[UsagePath, ...]:
     usage_paths: list[UsagePath] = list(USAGE_PATHS) if rows is None else []
     for index, row in enumerate(rows or ()):
-        one = _usage_path(row, ("usage", index), problems)
+        one = _usage_path(row, ("usage", index), meters, problems)
         if one is None:
             continue
         taken = next(
@@ -185,7 +185,9 @@ def _usage_paths(
     return tuple(usage_paths)
 
 
-def _usage_path(values: Mapping[str, Any], at: Place, problems: Problems) -> UsagePath | None:
+def _usage_path(
+    values: Mapping[str, Any], at: Place, meters: Meters, problems: Problems
+) -> UsagePath | None:
     if not tables.USAGE.complete(values):
         return None
     usage_path = UsagePath(**values)
@@ -193,6 +195,11 @@ def _usage_path(values: Mapping[str, Any], at: Place, problems: Problems) -> Usa
     pages = PAGES.get(dialect)
     if pages is not None and usage_path.page not in pages:
         problems.unknown((*at, "page"), "a page", usage_path.page, pages)
+    elif pages is not None:
+        for meter in pages[usage_path.page].meters:
+            if meter not in meters.names:
+                problem = f"tells of {meter}, which is no meter"
+                problems.add((*at, "page"), problem, f"define [meters.{meter}]")
     return usage_path
 
 

@@ -13,6 +13,7 @@ from gateway.catalog.meters import MeterKind
 from gateway.catalog.patterns import Pattern
 from gateway.catalog.problems import Place
 from gateway.catalog.routes import (
+    NAMED_BY_THE_ANSWER,
     AccountSource,
     CredentialKind,
     HostPolicy,
@@ -192,9 +193,28 @@ def a_delete_names_its_asset(route: Route, _: Meters) -> Iterator[Finding]:
         )
 
 
-@rule("path", "asset", "subject", "probe")
+@rule("policy", "protocol", "asset", "asset_from")
+def an_answer_names_what_an_upload_stored(route: Route, _: Meters) -> Iterator[Finding]:
+    if route.asset_from is None:
+        return
+    plain = route.protocol in {Protocol.PLAIN, Protocol.DOCUMENT}
+    if route.policy is not Policy.UPLOAD or not plain:
+        yield Finding(
+            ("asset_from",),
+            "only the answers to plain uploads and documents name what was stored",
+            "remove it, or name the asset by the path",
+        )
+    elif NAMED_BY_THE_ANSWER not in patterns.placeholders(route.asset or ""):
+        yield Finding(
+            ("asset_from",), "no asset is filled from it", 'add asset, such as "files/{id}"'
+        )
+
+
+@rule("path", "asset", "asset_from", "subject", "probe")
 def templates_use_parameters_of_the_path(route: Route, _: Meters) -> Iterator[Finding]:
     names = _pattern(route).names
+    if route.asset_from is not None:
+        names = (*names, NAMED_BY_THE_ANSWER)
     templates: list[tuple[Place, str]] = []
     if route.asset is not None:
         templates.append((("asset",), route.asset))

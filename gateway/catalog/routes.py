@@ -7,6 +7,9 @@ from enum import StrEnum
 from gateway.catalog.jobs import Batch
 from gateway.catalog.plans import Cap
 
+NAMED_BY_THE_ANSWER = "id"
+"""The parameter of an asset that `asset_from` fills."""
+
 
 class Policy(StrEnum):
     UPLOAD = "upload"
@@ -162,6 +165,8 @@ class Route:
     account: AccountSource = AccountSource.KEY
     reserve: Mapping[str, Amount] = field(default_factory=dict)
     asset: str | None = None
+    asset_from: str | None = None
+    """The member of the upstream's JSON answer that names what was stored: `{id}` in `asset`."""
     subject: tuple[str, str] | None = None
     """(kind, template over path parameters) of the subject usage is attributed to."""
     length_required: bool = False

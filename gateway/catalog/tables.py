@@ -173,6 +173,8 @@ ROUTES = Table((
         "delivery_seconds, a constant, or a member of its JSON: { json = ..., default = ... }"),
     Key("asset", TEMPLATE, "the stored thing a path stands for; routes with the same template "
         "speak of the same assets"),
+    Key("asset_from", MEMBER, "the member of the upstream's JSON answer that names what was "
+        "stored; it fills {id} in asset"),
     Key("subject", SUBJECT, "the part of the account that usage is attributed to"),
     Key("length_required", Flag(), "refuse bodies of unknown length with 411"),
     Key("size_from", Text('a member of a JSON answer, such as "size"', r"^[^\s]{1,128}$"),

@@ -52,7 +52,7 @@ class Native:
         detail = denied_in_words(denied)
         return problem(QUOTA_EXCEEDED, detail, request_id, members=members, headers=headers)
 
-    def rate_limited(self, limited: RateLimited, request_id: str) -> Answer:
+    def rate_limited(self, limited: RateLimited, request_id: str, now_ms: int) -> Answer:
         rate = limited.rate
         wait_s = retry_after_s(rate)
         members = {
@@ -61,7 +61,7 @@ class Native:
             "retry_after": wait_s,
             "violated-policies": [RATE_POLICY],
         }
-        headers = {"Retry-After": str(wait_s)} | rate_limit_fields((), rate, 0)
+        headers = {"Retry-After": str(wait_s)} | rate_limit_fields((), rate, now_ms)
         detail = limited_in_words(limited)
         return problem(RATE_LIMITED, detail, request_id, members=members, headers=headers)
 

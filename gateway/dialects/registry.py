@@ -6,16 +6,40 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.catalog.catalog import Catalog
+from gateway.catalog.dialects import BillingDates, CommandsQuota, StorageFull
 from gateway.catalog.routes import Protocol, Route
+from gateway.dialects.cloudflare import Cloudflare
 from gateway.dialects.native import Native
 from gateway.dialects.protocol import Dialect
 from gateway.dialects.s3 import S3
+from gateway.dialects.stashfyle import StashFyle
+from gateway.dialects.tornado import Tornado
 from gateway.dialects.tus import Tus
 
 NATIVE = Native()
 
-DIALECTS: Mapping[str, Callable[[Mapping[str, Any]], Dialect]] = MappingProxyType(
-    {"native": lambda options: NATIVE}
+Options = Mapping[str, Any]
+
+
+def _tornado(options: Options) -> Dialect:
+    return Tornado(epoch_dates=options.get("billing_dates") is BillingDates.EPOCH)
+
+
+def _stashfyle(options: Options) -> Dialect:
+    return StashFyle(413 if options.get("storage_full") is StorageFull.TOO_LARGE else 403)
+
+
+def _cloudflare(options: Options) -> Dialect:
+    return Cloudflare(total_quota=options.get("commands_quota") is CommandsQuota.TOTAL)
+
+
+DIALECTS: Mapping[str, Callable[[Options], Dialect]] = MappingProxyType(
+    {
+        "native": lambda options: NATIVE,
+        "tornado": _tornado,
+        "stashfyle": _stashfyle,
+        "cloudflare": _cloudflare,
+    }
 )
 """How each is made, from what the configuration says of it."""
 

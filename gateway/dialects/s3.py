@@ -62,9 +62,9 @@ class S3(Native):
         headers = rate_limit_fields((denied.quota,), denied.rate, now_ms)
         return _error(QUOTA_EXCEEDED, 403, denied_in_words(denied), request_id, headers)
 
-    def rate_limited(self, limited: RateLimited, request_id: str) -> Answer:
+    def rate_limited(self, limited: RateLimited, request_id: str, now_ms: int) -> Answer:
         headers = {"Retry-After": str(retry_after_s(limited.rate))}
-        headers |= rate_limit_fields((), limited.rate, 0)
+        headers |= rate_limit_fields((), limited.rate, now_ms)
         return _error(SLOW_DOWN, 503, limited_in_words(limited), request_id, headers)
 
 

@@ -23,8 +23,8 @@ class Tus:
     def denial(self, denied: Denied, request_id: str, now_ms: int) -> Answer:
         return _said(self.words.denial(denied, request_id, now_ms))
 
-    def rate_limited(self, limited: RateLimited, request_id: str) -> Answer:
-        return _said(self.words.rate_limited(limited, request_id))
+    def rate_limited(self, limited: RateLimited, request_id: str, now_ms: int) -> Answer:
+        return _said(self.words.rate_limited(limited, request_id, now_ms))
 
     def standing(
         self, quotas: Iterable[Quota], rate: RateState | None, now_ms: int

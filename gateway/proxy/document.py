@@ -9,7 +9,7 @@ unreserved.
 from gateway.admission import documents, settle
 from gateway.admission.documents import Asked
 from gateway.admission.estimate import Estimate
-from gateway.admission.measure import BodyCount
+from gateway.admission.measure import BodyCount, reported_asset
 from gateway.errors import Refusal
 from gateway.ledger.outcomes import Granted, Line, Settled
 from gateway.ledger.quota import Quota
@@ -19,7 +19,7 @@ from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate, Lasting
 from gateway.proxy.guard import Guard
-from gateway.proxy.transfer import Transfer
+from gateway.proxy.transfer import REPORT_BYTES_MAX, Transfer
 from gateway.records.idempotency import Charge
 
 
@@ -68,6 +68,7 @@ class _Errand:
         self._transfer = transfer
         self._asked = asked
         self._route = call.entered.match.route
+        self._asset = call.entered.match.asset
         self._terms = call.entered.terms
 
     async def run(self, admitted: Admitted) -> bool:
@@ -86,6 +87,7 @@ class _Errand:
         try:
             request_head = heads.request_head(self._call, length=len(self._asked.body))
             answer = await transfer.request(request_head, None, body=self._asked.body)
+            await self._name(answer)
             await transfer.hear(answer)
             await transfer.remember(answer, self._charge(answer, guard))
             settled = True
@@ -98,6 +100,14 @@ class _Errand:
                 facts = self._facts(answer, kind_of(failure))
                 await self._settle(guard, admitted, facts)
             raise
+
+    async def _name(self, answer: AnswerHead) -> None:
+        """What is stored, where only the answer names it."""
+        if self._route.asset_from is None or not settle.commits(self._route, answer.status):
+            return
+        report = await self._transfer.read_ahead(answer, REPORT_BYTES_MAX)
+        if report is not None:
+            self._asset = reported_asset(report, self._route, self._call.entered.match.params)
 
     def _facts(self, answer: AnswerHead | None, failure: settle.Failure | None) -> settle.Exchange:
         return settle.Exchange(
@@ -112,8 +122,7 @@ class _Errand:
         """What the answer will be charged, for a repeat to make sure of."""
         if guard is None or not settle.commits(self._route, answer.status):
             return None
-        asset = self._call.entered.match.asset
-        return Charge(guard.reservation_id, self._asked.amounts, asset, self._terms.key_id)
+        return Charge(guard.reservation_id, self._asked.amounts, self._asset, self._terms.key_id)
 
     async def _settle(
         self, guard: Guard | None, admitted: Admitted, facts: settle.Exchange
@@ -131,7 +140,7 @@ class _Errand:
         return ()
 
     async def _commit(self, guard: Guard) -> tuple[Quota, ...]:
-        asset = self._call.entered.match.asset
+        asset = self._asset
         outcome = await guard.commit(self._asked.amounts, asset=asset)
         if asset is not None and self._call.live.owners_matter:
             await self._books.settler.own(self._terms, asset)

@@ -10,7 +10,7 @@ as what ends well, from the facts that were true by then.
 from collections.abc import Callable, Mapping
 
 from gateway.admission import settle
-from gateway.admission.measure import BodyCount, actual_lines
+from gateway.admission.measure import BodyCount, actual_lines, reported_asset, reported_size
 from gateway.catalog.routes import Policy
 from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Granted, Settled
@@ -22,7 +22,7 @@ from gateway.proxy.endings import kind_of, passed
 from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
 from gateway.proxy.hold import Hold
-from gateway.proxy.transfer import Transfer
+from gateway.proxy.transfer import REPORT_BYTES_MAX, Transfer
 from gateway.proxy.upgrade import Tunnel
 from gateway.records.idempotency import Charge
 
@@ -102,15 +102,25 @@ class Forwarder:
 
     async def _return(self, answer: AnswerHead) -> bool:
         """The work is done or refused: settle, then let the client hear."""
-        reported: int | None = None
-        if self._route.size_from is not None and settle.commits(self._route, answer.status):
-            reported = await self._transfer.reported_size(answer, self._route.size_from)
+        reported = await self._report(answer)
         await self._transfer.hear(answer)
         if self._route.policy is not Policy.DELETE:
             # A repeat charges again, but does not give back again: that comes first.
             await self._transfer.remember(answer, self._charge_of(answer, reported))
         quotas = await self._settle(None, reported)
         return await self._relay(answer, quotas, charged=False)
+
+    async def _report(self, answer: AnswerHead) -> int | None:
+        """What the upstream's JSON says of what it stored: its name, and how large it is."""
+        route = self._route
+        if not (route.size_from or route.asset_from) or not settle.commits(route, answer.status):
+            return None
+        report = await self._transfer.read_ahead(answer, REPORT_BYTES_MAX)
+        if report is None:
+            return None
+        if route.asset_from is not None:
+            self._asset = reported_asset(report, route, self._admitted.match.params)
+        return None if route.size_from is None else reported_size(report, route.size_from)
 
     async def _deliver(self, answer: AnswerHead) -> bool:
         """The answer is what is charged: all of its length is held before its head goes out."""

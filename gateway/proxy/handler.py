@@ -221,7 +221,9 @@ class Handler:
                 return self._denial(exchange, failure.denied)
             case RateLimitedError():
                 exchange.outcome = "rate-limited"
-                return exchange.dialect.rate_limited(failure.limited, exchange.request_id)
+                return exchange.dialect.rate_limited(
+                    failure.limited, exchange.request_id, self._clock.now_ms()
+                )
             case GatewayError():
                 return self._refusal(exchange, self._failure(exchange, failure))
             case _:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gateway.admission.head import Head
 from gateway.admission.idempotency import is_kept, kept_headers
-from gateway.admission.measure import BodyCount, reported_size
+from gateway.admission.measure import BodyCount
 from gateway.admission.settle import commits
 from gateway.clock import monotonic_s
 from gateway.errors import BAD_FRAMING, ClientGoneError, GatewayError, UpstreamError
@@ -180,11 +180,6 @@ class Transfer:
             exchange.stalls(monotonic_s(), arrival.unsent)
             await arrival.drain()
             exchange.flows()
-
-    async def reported_size(self, answer: AnswerHead, member: str) -> int | None:
-        """What the upstream's JSON answer says was stored."""
-        report = await self.read_ahead(answer, REPORT_BYTES_MAX)
-        return None if report is None else reported_size(report, member)
 
     async def read_ahead(self, answer: AnswerHead, most: int, begun: bytes = b"") -> bytes | None:
         """All of the answer's body, before it is relayed; None if it has none or is longer than

@@ -8,12 +8,17 @@ from collections.abc import Mapping
 
 from gateway.dialects.protocol import Answer
 from gateway.errors import METHOD_NOT_ALLOWED, Refusal
-from gateway.usage import native
+from gateway.usage import cloudflare, native, stashfyle, tornado
 from gateway.usage.request import Page, Sources, UsageRequest
 
 METHODS = ("GET", "HEAD")
 
-PAGES: Mapping[str, Mapping[str, Page]] = {"native": native.PAGES}
+PAGES: Mapping[str, Mapping[str, Page]] = {
+    "native": native.PAGES,
+    "tornado": tornado.PAGES,
+    "stashfyle": stashfyle.PAGES,
+    "cloudflare": cloudflare.PAGES,
+}
 """Dialect → page → what answers it; the catalog knows the same names."""
 
 

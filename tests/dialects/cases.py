@@ -380,7 +380,7 @@ CASES = (
     ),
     Case(
         "over the rate limit",
-        lambda dialect: dialect.rate_limited(RateLimited(SPENT), ID),
+        lambda dialect: dialect.rate_limited(RateLimited(SPENT), ID, NOW_MS),
         429,
         {
             "type": EXCEEDED,

@@ -42,11 +42,11 @@ def test_over_quota_is_an_error_that_no_client_tries_again() -> None:
 
 
 def test_too_many_requests_are_asked_to_slow_down() -> None:
-    answer = S3().rate_limited(RateLimited(SPENT), ID)
+    answer = S3().rate_limited(RateLimited(SPENT), ID, NOW_MS)
     assert (answer.status, said(answer)["Code"]) == (503, "SlowDown")
     assert answer.headers["Retry-After"] == "1"
     slower = RateState(RateLimit(1, 60), 0, 60_000, 59_001)
-    assert S3().rate_limited(RateLimited(slower), ID).headers["Retry-After"] == "60"
+    assert S3().rate_limited(RateLimited(slower), ID, NOW_MS).headers["Retry-After"] == "60"
 
 
 @pytest.mark.parametrize("error", EVERY_ERROR, ids=lambda error: error.code)

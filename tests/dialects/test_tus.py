@@ -29,7 +29,7 @@ def test_every_answer_of_ours_names_the_version() -> None:
         return [
             dialect.refusal(refusal, "id"),
             dialect.denial(denied, "id", 0),
-            dialect.rate_limited(limited, "id"),
+            dialect.rate_limited(limited, "id", 0),
         ]
 
     for ours, native in zip(said(Tus(Native())), said(Native()), strict=True):
