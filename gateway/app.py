@@ -52,7 +52,6 @@ from gateway.proxy.watchdog import Watchdog
 from gateway.records.accounts import Accounts
 from gateway.records.api_keys import ApiKeys
 from gateway.records.assets import Owners
-from gateway.records.doubts import Doubts
 from gateway.records.idempotency import Idempotency
 from gateway.records.identities import Identities, Identity
 from gateway.records.invalidation import Changed
@@ -125,7 +124,7 @@ class Gateway:
         self._doubts = DoubtDesk(
             self.ledger,
             self._settler,
-            Doubts(store.client),
+            store.client,
             self.recall,
             self.metrics,
             lambda: self.handler.live,

@@ -319,7 +319,7 @@ def test_the_example_is_valid() -> None:
 @pytest.mark.parametrize(
     "table",
     [tables.METERS, tables.PLANS, tables.PERIOD, tables.CAPS, tables.STORE_FAILURE, tables.SUBJECT,
-     tables.UPSTREAMS, job_tables.JOBS, job_tables.JSON_AMOUNT,
+     tables.UPSTREAMS, tables.PROBE, tables.S3_CREDENTIALS, job_tables.JOBS, job_tables.JSON_AMOUNT,
      job_tables.CALLBACK, job_tables.WEBHOOK, job_tables.BATCH, tables.ROUTES,
      tables.USAGE, SERVER],
 )  # fmt: skip

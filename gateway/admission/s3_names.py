@@ -16,7 +16,9 @@ from gateway.errors import BAD_HEADER, BAD_PATH, BAD_REQUEST, Refusal
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _PORT = re.compile(r":[0-9]*$", re.ASCII)
 _RANGE = re.compile(rb"bytes=([0-9]{1,15})-([0-9]{1,15})")
-_VERSION = "?versionId="
+PREFIX = "s3/"
+"""What the names of objects begin with in the books."""
+VERSION = "?versionId="
 NO_VERSION = "null"
 """What the version is called of an object that was stored while its bucket had no versions."""
 
@@ -40,10 +42,10 @@ class Object:
     def asset(self, version: str | None = None) -> str:
         """What the stored thing is called in the books: each version is a thing of its own."""
         version = version or self.version
-        name = f"s3/{self.bucket}/{self.key}"
+        name = f"{PREFIX}{self.bucket}/{self.key}"
         if version is None or version == NO_VERSION:
             return name
-        return f"{name}{_VERSION}{quote(version, safe='')}"
+        return f"{name}{VERSION}{quote(version, safe='')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def copy_source(head: Head) -> CopySource | Refusal | None:
 
 
 def _source(text: str) -> Object | None:
-    name, _, version = text.partition(_VERSION)
+    name, _, version = text.partition(VERSION)
     bucket, slash, key = name.removeprefix("/").partition("/")
     if not slash and "%2f" in bucket.lower():  # encoded as a whole
         bucket, slash, key = unquote(bucket).removeprefix("/").partition("/")

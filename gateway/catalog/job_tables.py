@@ -21,7 +21,7 @@ from gateway.catalog.shapes import (
     duration,
     size,
 )
-from gateway.catalog.words import DAY_MS, MEMBER, METER, NAME, TEMPLATE
+from gateway.catalog.words import DAY_MS, HEADER, MEMBER, METER, NAME, TEMPLATE
 
 CAP = "cap"
 
@@ -37,7 +37,6 @@ HOSTS = ListOf(
     ),
     'a list of hosts such as ["*.example.com"]',
 )
-HEADER = Text("the name of a header", r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
 
 
 CALLBACK = Table((

@@ -11,7 +11,7 @@ from gateway.catalog.job_tables import BATCH
 from gateway.catalog.jobs import Batch, JobRule
 from gateway.catalog.problems import Place, Problems, written
 from gateway.catalog.route_rules import Finding
-from gateway.catalog.routes import Policy, Probe, Route
+from gateway.catalog.routes import Policy, Probe, Route, S3Credentials
 
 _NEUTRAL = Route("", frozenset(), "/", "", Policy.PASS)
 """Stands in for required fields that could not be read; no rule looks at those."""
@@ -111,6 +111,9 @@ def _route(values: Mapping[str, Any], at: Place, meters: Meters, problems: Probl
     probe = fields.pop("probe", {})
     if tables.PROBE.complete(probe):
         fields["probe"] = Probe(**probe)
+    credentials = fields.pop("s3_credentials", {})
+    if tables.S3_CREDENTIALS.complete(credentials):
+        fields["s3_credentials"] = S3Credentials(**credentials)
     return replace(_NEUTRAL, **fields)
 
 

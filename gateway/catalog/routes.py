@@ -140,6 +140,15 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class S3Credentials:
+    """What the gateway signs questions of its own by (AWS Signature Version 4)."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    region: str = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """`path` is a pattern on the raw path: literal segments, `{name}` for one segment, `{name...}`
     for the rest. `asset` names the stored thing a path stands for: a template over the pattern's
@@ -188,6 +197,8 @@ class Route:
     body_rate_min: int = 100
     """Bytes per second a body must average, after a grace of `body_idle_s`; 0 turns it off."""
     probe: Probe | None = None
+    probe_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the gateway's own questions about uploads and doubts carry."""
     on_expiry: OnExpiry = OnExpiry.RELEASE
     doubt_lease_s: float = 60.0
     """How long a reservation stays open when the upstream did not answer after the last byte."""
@@ -197,6 +208,7 @@ class Route:
     """Bytes by which a reservation of unknown size grows ahead of what is forwarded."""
     s3_domains: tuple[str, ...] = ()
     """Names that clients call an S3 API by: Host is one of them, or a bucket's name before one."""
+    s3_credentials: S3Credentials | None = None
     copy_max: int | None = None
     """What a copy counts as whose source is not on the account's books; None refuses those."""
 

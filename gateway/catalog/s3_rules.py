@@ -31,7 +31,12 @@ def findings(route: Route, broken: frozenset[str], meters: Meters) -> Iterator[F
 
 
 def _of_other_protocols(route: Route) -> Iterator[Finding]:
-    for key, given in (("s3_domains", route.s3_domains), ("copy_max", route.copy_max)):
+    of_s3 = (
+        ("s3_domains", route.s3_domains),
+        ("s3_credentials", route.s3_credentials),
+        ("copy_max", route.copy_max),
+    )
+    for key, given in of_s3:
         if given:
             yield Finding(
                 (key,),
@@ -62,7 +67,9 @@ def _nothing_of_its_own(route: Route) -> Iterator[Finding]:
     if route.size_from is not None:
         yield Finding(("size_from",), "answers of S3 are not JSON", "remove it")
     if route.probe is not None:
-        yield Finding(("probe",), "the gateway cannot sign a request to S3", "remove it")
+        yield Finding(("probe",), "requests to S3 are signed", "write s3_credentials instead")
+    if route.probe_headers:
+        yield Finding(("probe_headers",), "requests to S3 are signed", "write s3_credentials")
 
 
 def _amounts(route: Route, meters: Meters) -> Iterator[Finding]:

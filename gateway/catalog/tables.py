@@ -22,6 +22,7 @@ from gateway.catalog.routes import (
     Source,
 )
 from gateway.catalog.routes import Protocol as RouteProtocol
+from gateway.catalog.secrets import Secret
 from gateway.catalog.shapes import (
     Amount,
     Anything,
@@ -39,7 +40,7 @@ from gateway.catalog.shapes import (
     duration,
     size,
 )
-from gateway.catalog.words import DAY_MS, MEMBER, METER, NAME, PATH, TEMPLATE
+from gateway.catalog.words import DAY_MS, HEADER, MEMBER, METER, NAME, PATH, TEMPLATE
 
 
 class Unit(StrEnum):
@@ -147,6 +148,15 @@ PROBE = Table((
         "the member of the JSON answer that says how large it is; else its Content-Length does"),
 ))  # fmt: skip
 
+S3_CREDENTIALS = Table((
+    Key("access_key", Text("an access key id", r"^[A-Za-z0-9._~+=-]{1,128}$"),
+        "the access key id that the gateway's own questions are signed by", required=True),
+    Key("secret_key", Secret("a secret access key"), "its secret; it needs to read objects and "
+        "nothing else", required=True),
+    Key("region", Text('a region such as "us-east-1"', r"^[a-z0-9-]{1,64}$"),
+        "the region that is signed for"),
+))  # fmt: skip
+
 RESERVE: Shape = MapOf(
     METER, Either(syntax.SourceOrAmount(Source), JSON_AMOUNT), "a table of meters and amounts"
 )
@@ -193,6 +203,8 @@ ROUTES = Table((
     Key("commit_on", ListOf(Whole(300, 599), "a list of statuses such as [409]"),
         "statuses outside 2xx that still commit"),
     Key("probe", PROBE, "how to ask the upstream what became of a request it did not answer"),
+    Key("probe_headers", MapOf(HEADER, Secret("printable text", least=0), "a table of headers"),
+        "what the gateway's own questions about this route carry, such as an API key"),
     Key("on_expiry", Choice(OnExpiry), "what becomes of a request whose fate nobody could tell "
         "when its lease ends: release gives back, commit charges all that was held"),
     Key("doubt_lease", duration(most_ms=7 * DAY_MS), "how long such a request keeps its "
@@ -208,6 +220,8 @@ ROUTES = Table((
         "grows ahead of what is forwarded"),
     Key("s3_domains", ListOf(DOMAIN, 'a list of host names such as ["s3.example.com"]'),
         "the names an S3 API is called by: Host is one of them, or a bucket before one"),
+    Key("s3_credentials", S3_CREDENTIALS, "by which the gateway asks what became of a request that "
+        "the S3 API did not answer"),
     Key("copy_max", size(least=1), "what a copy counts as whose source is not on the account's "
         "books; without it such copies are refused"),
 ))  # fmt: skip

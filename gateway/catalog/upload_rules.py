@@ -20,9 +20,14 @@ _GO_ON = frozenset({"PATCH", "HEAD", "DELETE", "OPTIONS"})
 
 
 def findings(route: Route, broken: frozenset[str]) -> Iterator[Finding]:
-    """What is wrong with a route as one of resumable uploads."""
-    if "protocol" in broken or route.protocol not in OF_UPLOADS:
-        return
+    """What is wrong with a route as one of resumable uploads, or as one that is not."""
+    if not broken & {"protocol", "probe", "probe_headers"}:
+        yield from _asks_something(route)
+    if "protocol" not in broken and route.protocol in OF_UPLOADS:
+        yield from _of_uploads(route, broken)
+
+
+def _of_uploads(route: Route, broken: frozenset[str]) -> Iterator[Finding]:
     if "policy" not in broken:
         yield from _stores(route)
     if not broken & {"account", "auth"}:
@@ -40,6 +45,17 @@ def findings(route: Route, broken: frozenset[str]) -> Iterator[Finding]:
         yield from _reserves_at_the_creation(route, creates)
     if "asset" not in broken:
         yield from _names_what_is_stored(route, creates)
+
+
+def _asks_something(route: Route) -> Iterator[Finding]:
+    """What became of an upload is asked about at its own path, of others by their probe."""
+    asked = route.protocol in {*OF_UPLOADS, Protocol.S3} or route.probe is not None
+    if route.probe_headers and not asked:
+        yield Finding(
+            ("probe_headers",),
+            "the gateway asks nothing about this route",
+            "add probe, or remove it",
+        )
 
 
 def _stores(route: Route) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ MEMBER = Text(
     'a member of a JSON document such as "status" or "result.uid"',
     r"^[A-Za-z0-9_$-]{1,64}(\.[A-Za-z0-9_$-]{1,64}){0,7}$",
 )
+HEADER = Text("the name of a header", r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
 PATH = Written(patterns.path, 'a path such as "/files/{name...}"', patterns.PATTERN_PATTERN)
 TEMPLATE = Written(
     patterns.template, 'a template such as "files/{name}"', patterns.TEMPLATE_PATTERN

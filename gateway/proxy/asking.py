@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.errors import UPSTREAM_FAILED, UpstreamError
+from gateway.proxy.answer import Headers
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.proxy.wire import Fields
@@ -37,19 +38,27 @@ class Told:
     status: int
     length: int | None
     body: bytes
+    headers: Headers = ()
 
 
 async def ask(
-    connection: UpstreamConnection, question: Question, *, answer_timeout_s: float
+    connection: UpstreamConnection,
+    question: Question,
+    *,
+    answer_timeout_s: float,
+    whole: bool = True,
 ) -> Told:
-    """Raises UpstreamError, also when the answer is longer than anything that could matter. The
-    connection is released or aborted."""
+    """Raises UpstreamError, also when the answer is longer than anything that could matter. Unless
+    it is wanted `whole` only its head is. The connection is released or aborted."""
     try:
         connection.begin(question.method.encode())
         connection.send(question.wire())
         connection.end()
         answer = await connection.head(answer_timeout_s)
         body = b""
+        if not (whole or answer.bodyless or answer.length == 0):
+            connection.abort()
+            return Told(answer.status, answer.length, body, answer.headers)
         while piece := await connection.read(answer_timeout_s):
             body += piece
             if len(body) > TOLD_BYTES_MAX:
@@ -58,16 +67,17 @@ async def ask(
         connection.abort()
         raise
     connection.release()
-    return Told(answer.status, answer.length, body)
+    return Told(answer.status, answer.length, body, answer.headers)
 
 
-async def ask_upstream(pool: UpstreamPool, question: Question) -> Told:
+async def ask_upstream(pool: UpstreamPool, question: Question, *, whole: bool = True) -> Told:
     """Ask a configured upstream, by a method that may be sent again when a kept connection turns
     out to be closed. Raises UpstreamError."""
+    timeout_s = pool.upstream.answer_timeout_s
     while True:
         connection = await pool.connect()
         try:
-            return await ask(connection, question, answer_timeout_s=pool.upstream.answer_timeout_s)
+            return await ask(connection, question, answer_timeout_s=timeout_s, whole=whole)
         except UpstreamError as failure:
             if not (failure.before_bytes and connection.reused):
                 raise

@@ -16,6 +16,7 @@ from gateway.ledger.quota import Quota
 from gateway.proxy import heads, wire
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Books, Call
+from gateway.proxy.doubts import Unanswered
 from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate, Lasting
 from gateway.proxy.guard import Guard
@@ -149,10 +150,8 @@ class _Errand:
     async def _doubt(self, guard: Guard, granted: Granted | None) -> None:
         assert granted is not None
         guard.leave_in_doubt()
-        match = self._call.entered.match
-        await self._books.doubts.open(
-            self._route, self._terms, granted, dict(match.params), match.asset
-        )
+        match, named = self._call.entered.match, self._call.exchange.named
+        await self._books.doubts.open(Unanswered(match, self._terms, granted, match.asset, named))
 
     async def _relay(
         self, answer: AnswerHead, admitted: Admitted, quotas: tuple[Quota, ...]

@@ -1,29 +1,39 @@
 """Doubts: finds out what became of requests whose last byte was sent and never answered.
 
-    extend the lease → record → (any gateway:) claim → probe → commit, release, or look again
-                                                         lease over → as the route's on_expiry says
+    extend the lease → record → (any gateway:) claim → ask → commit, release, or look again
+                                                       lease over → as the route's on_expiry says
 
 Every gateway takes part; a doubt is claimed before it is looked at, and a settlement has an effect
-once whoever comes to it. One that comes after the lease has ended is a late commit.
+once whoever comes to it. One that comes after the lease has ended is a late commit. A request that
+its client named is not carried out again before its doubt is settled, and then its repeat gets what
+was found out: so it is charged once.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from urllib.parse import quote
+from dataclasses import dataclass, replace
 
+from gateway.admission import s3_lines
+from gateway.admission.idempotency import kept_headers
 from gateway.admission.measure import Counts, actual_lines
-from gateway.admission.probe import Found, NotFound, Unclear, verdict
-from gateway.catalog.routes import OnExpiry, Policy, Probe, Protocol, Route
-from gateway.errors import StoreError, UpstreamError
+from gateway.admission.probe import Found, NotFound, Unclear, s3_asset
+from gateway.admission.routing import Match
+from gateway.admission.settle import Reason
+from gateway.catalog.routes import OnExpiry, Policy, Protocol, Route
+from gateway.dialects.protocol import Dialect
+from gateway.errors import ANSWER_LOST, Refusal, StoreError
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.outcomes import Granted
+from gateway.ledger.outcomes import Granted, Refused, Settled
+from gateway.proxy.inquiry import Word, can_ask, inquire
 from gateway.proxy.live import Live
+from gateway.proxy.named import Named
 from gateway.proxy.recall import Recall
 from gateway.proxy.settler import Settler
-from gateway.proxy.wire import VIA
-from gateway.records.doubts import Doubt, Doubts
+from gateway.records.doubts import Doubt, DoubtKind, Doubts
+from gateway.records.idempotency import Charge, Idempotency, StoredAnswer
+from gateway.records.rows import RedisClient
 from gateway.tasks import TaskSet
 from gateway.telemetry.metrics import Metrics
 
@@ -33,9 +43,22 @@ LOOK_AFTER_MS = 2_000
 LOOK_AGAIN_MS = 5_000
 CLAIM_MS = 15_000
 CLAIMS_MAX = 16
-ANSWER_BYTES_MAX = 64 * 1024
 
 log = logging.getLogger(__name__)
+
+Outcome = Settled | Refused | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A request that was not answered: what it holds, and the asset that it is about."""
+
+    match: Match
+    terms: Terms
+    granted: Granted
+    asset: str | None
+    named: Named | None
+    kind: DoubtKind = DoubtKind.STORE
 
 
 class DoubtDesk:
@@ -43,14 +66,15 @@ class DoubtDesk:
         self,
         ledger: Ledger,
         settler: Settler,
-        rows: Doubts,
+        client: RedisClient,
         recall: Recall,
         metrics: Metrics,
         live: Callable[[], Live],
     ) -> None:
         self._ledger = ledger
         self._settler = settler
-        self._rows = rows
+        self._rows = Doubts(client)
+        self._names = Idempotency(client)
         self._recall = recall
         self._metrics = metrics
         self._live = live
@@ -62,32 +86,28 @@ class DoubtDesk:
     async def stop(self) -> None:
         await self._tasks.stop()
 
-    async def open(
-        self,
-        route: Route,
-        terms: Terms,
-        granted: Granted,
-        params: dict[str, str],
-        asset: str | None,
-    ) -> None:
-        """A request of this route was not answered. Should the store be away, too, its reservation
-        ends with the lease it has."""
+    async def open(self, request: Unanswered) -> None:
+        """Should the store be away, too, its reservation ends with the lease it has."""
+        route, terms, granted = request.match.route, request.terms, request.granted
         lease_ms = round(route.doubt_lease_s * 1_000)
-        doubt = Doubt(
-            terms.account,
-            granted.id,
-            route.name,
-            params,
-            granted.amounts,
-            asset,
-            terms.key_id,
-            terms.subject,
-        )
         self._metrics.doubted(route.name)
         try:
+            named = None if request.named is None else await request.named.doubted(granted.id)
             if granted.amounts:
                 await self._ledger.extend(terms.account, [granted.id], lease_ms)
-            after_ms = min(LOOK_AFTER_MS, lease_ms) if route.probe else lease_ms
+            doubt = Doubt(
+                terms.account,
+                granted.id,
+                route.name,
+                dict(request.match.params),
+                granted.amounts,
+                request.asset,
+                terms.key_id,
+                terms.subject,
+                request.kind,
+                named,
+            )
+            after_ms = min(LOOK_AFTER_MS, lease_ms) if can_ask(route) else lease_ms
             await self._rows.open(doubt, lease_ms=lease_ms, look_after_ms=after_ms)
         except StoreError as failure:
             log.warning("reservation %s is in doubt and not recorded: %s", granted.id, failure)
@@ -100,93 +120,104 @@ class DoubtDesk:
             settled += await self._resolve(doubt, now_ms)
         return settled
 
+    async def look_at(self, account: str, reservation: str) -> bool:
+        """Look out of its turn, unless somebody does just now or it is too early. False: there is
+        no such doubt (any more). Raises StoreError."""
+        doubt = await self._rows.get(account, reservation)
+        if doubt is None:
+            return False
+        now_ms = await self._rows.claim_one(doubt, claim_ms=CLAIM_MS, far_ms=LOOK_AGAIN_MS)
+        if now_ms is None:
+            return True
+        if now_ms < doubt.since_ms + LOOK_AFTER_MS:
+            await self._rows.look_again(doubt, doubt.since_ms + LOOK_AFTER_MS - now_ms)
+            return True
+        return not await self._resolve(doubt, now_ms)
+
     async def _resolve(self, doubt: Doubt, now_ms: int) -> bool:
-        route = next((r for r in self._live().catalog.routes if r.name == doubt.route), None)
+        live = self._live()
+        route = next((r for r in live.catalog.routes if r.name == doubt.route), None)
         terms = await self._recall.terms(doubt.account, doubt.key_id, doubt.subject)
         if route is None or terms is None:
             log.error("reservation %s is in doubt and its route or plan is gone", doubt.reservation)
             await self._rows.close(doubt)
             return False
-        found: Found | NotFound | Unclear = Unclear()
-        if route.probe is not None:
-            found = await self._ask(route, route.probe, doubt)
-        if isinstance(found, Unclear) and now_ms < doubt.until_ms:
+        word = await inquire(live, route, doubt, now_ms)
+        unclear = isinstance(word.verdict, Unclear) or _may_come(doubt, word)
+        if unclear and now_ms < doubt.until_ms:
             await self._rows.look_again(doubt, LOOK_AGAIN_MS)
             return False
-        if route.policy is Policy.DELETE:
-            outcome = await self._settle_delete(terms, doubt, found)
+        if doubt.kind is DoubtKind.DELETE or route.policy is Policy.DELETE:
+            outcome = await self._settle_delete(route, terms, doubt, word)
         else:
-            outcome = await self._settle(route, terms, doubt, found)
+            outcome = await self._settle(route, terms, doubt, word)
         self._metrics.doubt_resolved(outcome)
         await self._rows.close(doubt)
         return True
 
-    async def _settle(
-        self, route: Route, terms: Terms, doubt: Doubt, found: Found | NotFound | Unclear
-    ) -> str:
-        match found:
-            case Found(size):
-                amounts = doubt.held
-                if route.protocol is not Protocol.DOCUMENT:
-                    amounts = actual_lines(route, _counts(doubt, route, size))
-                await self._commit(terms, doubt, amounts)
+    async def _settle(self, route: Route, terms: Terms, doubt: Doubt, word: Word) -> str:
+        match word.verdict:
+            case Found(size, version):
+                if doubt.asset is not None and route.protocol is Protocol.S3:
+                    doubt = replace(doubt, asset=s3_asset(doubt.asset, version))
+                charge = _charge(doubt, _actual(route, doubt, size))
+                if not isinstance(await self._commit(terms, doubt, charge.amounts), Refused):
+                    await self._answer(doubt, _what_was_found(word, charge))
                 return "found"
-            case NotFound():
-                await self._settler.release(doubt.account, doubt.reservation, reason="not-found")
+            case NotFound() if not _may_come(doubt, word):
+                await self._release(doubt, Reason.NOT_FOUND)
                 return "not-found"
-            case Unclear() if route.on_expiry is OnExpiry.COMMIT:
-                await self._commit(terms, doubt, doubt.held)
+            case _ if route.on_expiry is OnExpiry.COMMIT:
+                charge = _charge(doubt, doubt.held)
+                if not isinstance(await self._commit(terms, doubt, doubt.held), Refused):
+                    await self._answer(doubt, _lost(self._live().dialects.of(route), charge))
                 return "committed"
-            case Unclear():
-                await self._settler.release(doubt.account, doubt.reservation, reason="in-doubt")
+            case _ if doubt.kind is DoubtKind.COMPLETION:
+                # Its lease ends by itself: a completion that is told later is charged late.
+                await self._give_up(doubt)
+                return "released"
+            case _:
+                await self._release(doubt, Reason.IN_DOUBT)
                 return "released"
 
-    async def _settle_delete(
-        self, terms: Terms, doubt: Doubt, found: Found | NotFound | Unclear
-    ) -> str:
+    async def _settle_delete(self, route: Route, terms: Terms, doubt: Doubt, word: Word) -> str:
         """What is not there any more was deleted; what is there was not."""
-        settler, asset = self._settler, doubt.asset
-        if not isinstance(found, NotFound):
+        settler, asset, verdict = self._settler, doubt.asset, word.verdict
+        if not isinstance(verdict, NotFound):
             if doubt.held:
-                await settler.release(doubt.account, doubt.reservation, reason="found")
-            return "found" if isinstance(found, Found) else "released"
+                await settler.release(doubt.account, doubt.reservation, reason=Reason.FOUND)
+            await self._give_up(doubt)
+            return "found" if isinstance(verdict, Found) else "released"
         if doubt.held:
             await settler.commit(terms, doubt.reservation, doubt.held)
-        if asset is not None:
+        if asset is not None and not verdict.marked:
             await settler.remove(terms, asset)
             if self._live().owners_matter:
                 await settler.disown(terms, asset)
+        charge = _charge(doubt, doubt.held) if doubt.held else None
+        await self._answer(doubt, StoredAnswer(204, (), b"", charge))
         return "not-found"
 
-    async def _commit(self, terms: Terms, doubt: Doubt, amounts: Mapping[str, int]) -> None:
-        await self._settler.commit(terms, doubt.reservation, amounts, asset=doubt.asset)
+    async def _commit(self, terms: Terms, doubt: Doubt, amounts: Mapping[str, int]) -> Outcome:
+        outcome = await self._settler.commit(terms, doubt.reservation, amounts, asset=doubt.asset)
         if doubt.asset is not None and self._live().owners_matter:
             await self._settler.own(terms, doubt.asset)
+        return outcome
 
-    async def _ask(self, route: Route, probe: Probe, doubt: Doubt) -> Found | NotFound | Unclear:
-        """The upstream's word; Unclear when it does not give it."""
-        pool = self._live().pools[route.upstream]
-        try:
-            connection = await pool.connect()
-            try:
-                connection.begin(probe.method.encode())
-                connection.send(_request(probe, doubt, pool.address.authority))
-                connection.end()
-                answer = await connection.head(pool.upstream.answer_timeout_s)
-                body = b""
-                while probe.size is not None and len(body) <= ANSWER_BYTES_MAX:
-                    piece = await connection.read(pool.upstream.idle_timeout_s)
-                    if not piece:
-                        break
-                    body += piece
-                connection.release()
-            except BaseException:
-                connection.abort()
-                raise
-        except UpstreamError as failure:
-            log.info("a probe was not answered: %s", failure)
-            return Unclear()
-        return verdict(probe, answer.status, answer.length, body)
+    async def _release(self, doubt: Doubt, reason: Reason) -> None:
+        outcome = await self._settler.release(doubt.account, doubt.reservation, reason=reason)
+        if not isinstance(outcome, Refused):
+            await self._give_up(doubt)
+
+    # -- what repeats of a named request are told -------------------------------------------------
+
+    async def _answer(self, doubt: Doubt, answer: StoredAnswer) -> None:
+        if doubt.named is not None:
+            await self._names.answered(doubt.account, *doubt.named, answer)
+
+    async def _give_up(self, doubt: Doubt) -> None:
+        if doubt.named is not None:
+            await self._names.give_up(doubt.account, *doubt.named)
 
     async def _run(self) -> None:
         while True:
@@ -197,27 +228,42 @@ class DoubtDesk:
                 log.warning("doubts could not be looked at: %s", failure)
 
 
-def _counts(doubt: Doubt, route: Route, size: int | None) -> Counts:
+def _may_come(doubt: Doubt, word: Word) -> bool:
+    """Making one object of many parts takes a while: it may be there in the end."""
+    return doubt.kind is DoubtKind.COMPLETION and isinstance(word.verdict, NotFound)
+
+
+def _actual(route: Route, doubt: Doubt, size: int | None) -> Mapping[str, int]:
     """What the upstream has, or, where it does not say how much, what was held."""
-    if size is not None:
-        return Counts(reported_size=size)
-    held = [amount for meter, amount in doubt.held.items() if not _constant(route, meter)]
-    return Counts(reported_size=max(held, default=0))
+    if route.protocol is Protocol.DOCUMENT:
+        return doubt.held
+    if size is None:
+        held = [amount for meter, amount in doubt.held.items() if not _constant(route, meter)]
+        size = max(held, default=0)
+    if route.protocol is Protocol.S3:
+        return s3_lines.of_object(route, size)
+    return actual_lines(route, Counts(reported_size=size))
 
 
 def _constant(route: Route, meter: str) -> bool:
     return isinstance(route.reserve.get(meter), int)
 
 
-def _request(probe: Probe, doubt: Doubt, authority: bytes) -> bytes:
-    path = probe.path
-    for name, value in doubt.params.items():
-        path = path.replace(f"{{{name}}}", quote(value, safe="/%:@!$&'()*+,;=-._~"))
-    return b"".join(
-        [
-            b"%b %b HTTP/1.1\r\n" % (probe.method.encode(), path.encode()),
-            b"Host: %b\r\n" % authority,
-            VIA[(1, 1)],
-            b"\r\n",
-        ]
+def _charge(doubt: Doubt, amounts: Mapping[str, int]) -> Charge:
+    return Charge(doubt.reservation, amounts, doubt.asset, doubt.key_id)
+
+
+def _what_was_found(word: Word, charge: Charge) -> StoredAnswer:
+    """The answer itself is lost; what the upstream says of the stored thing is the next best."""
+    if word.told is None or not word.told.body:
+        return StoredAnswer(204, (), b"", charge)
+    fields = ((n.decode("latin-1"), v.decode("latin-1")) for n, v in word.told.headers)
+    return StoredAnswer(200, kept_headers(fields, with_body=True), word.told.body, charge)
+
+
+def _lost(dialect: Dialect, charge: Charge) -> StoredAnswer:
+    detail = "the upstream was sent the request and did not answer; it is charged"
+    said = dialect.refusal(Refusal(ANSWER_LOST, detail), "")
+    return StoredAnswer(
+        said.status, kept_headers(said.headers.items(), with_body=True), said.body, charge
     )

@@ -18,12 +18,15 @@ from gateway.ledger.quota import Quota
 from gateway.proxy import heads, wire
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Books, Call
+from gateway.proxy.doubts import Unanswered
 from gateway.proxy.endings import kind_of, passed
 from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
 from gateway.proxy.hold import Hold
+from gateway.proxy.inquiry import can_ask
 from gateway.proxy.transfer import REPORT_BYTES_MAX, Transfer
 from gateway.proxy.upgrade import Tunnel
+from gateway.records.doubts import DoubtKind
 from gateway.records.idempotency import Charge
 
 AssetOf = Callable[[AnswerHead], str | None]
@@ -209,7 +212,7 @@ class Forwarder:
     async def _doubt(self) -> None:
         """Also a delete that holds nothing: what it gives back depends on it."""
         admitted, terms, route = self._admitted, self._admitted.terms, self._route
-        deletes = route.policy is Policy.DELETE and route.probe is not None
+        deletes = route.policy is Policy.DELETE and can_ask(route)
         if terms is None or (self._guard is None and not deletes):
             return
         held = admitted.granted or Granted(self._exchange.reservation_id, {}, ())
@@ -217,7 +220,9 @@ class Forwarder:
             self._guard.leave_in_doubt()
         match = admitted.match
         asset = match.asset if deletes or route.policy is Policy.UPLOAD else None
-        await self._books.doubts.open(route, terms, held, dict(match.params), asset)
+        kind = DoubtKind.DELETE if deletes else DoubtKind.STORE
+        named = self._exchange.named
+        await self._books.doubts.open(Unanswered(match, terms, held, asset, named, kind))
 
     async def _commit(self, reported: int | None) -> tuple[Quota, ...]:
         route, terms, asset = self._route, self._admitted.terms, self._asset

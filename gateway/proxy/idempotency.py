@@ -93,13 +93,18 @@ class Names:
                 raise
             self._books.metrics.store_error(failure.error)
             return None
+        if isinstance(found, Pending) and found.fingerprint == asked and found.doubt:
+            found = await self._after_doubt(call, account, name, asked, found)
         match found:
             case Claim(attempt):
                 claimed = (account, name, attempt)
                 return Named(self._rows, self._tasks, claimed, head, call.entered.match.route)
             case Pending(known) if known == asked:
                 detail = "a request with this Idempotency-Key is being carried out"
-                raise RefusedError(Refusal(KEY_IN_FLIGHT, detail, {"Retry-After": "1"}))
+                if found.doubt:
+                    detail = "it is not known yet what became of the first request of this key"
+                wait_s = "2" if found.doubt else "1"
+                raise RefusedError(Refusal(KEY_IN_FLIGHT, detail, {"Retry-After": wait_s}))
             case Done(known, _, answer) if known == asked:
                 if not await _same_body(call, head, answer):
                     raise RefusedError(_reused())
@@ -108,11 +113,29 @@ class Names:
             case _:
                 raise RefusedError(_reused())
 
-    async def _ask(self, account: str, name: str, asked: str, *, by: str) -> Claim | Pending | Done:
+    async def _after_doubt(
+        self, call: Call, account: str, name: str, asked: str, found: Pending
+    ) -> Claim | Pending | Done:
+        """The first request was not answered: what it reserved is settled before another one is
+        carried out, now if the upstream can tell."""
+        by = call.exchange.reservation_id
+        if await self._books.doubts.look_at(account, found.doubt):
+            return await self._ask(account, name, asked, by=by)
+        return await self._ask(account, name, asked, by=by, settled=found.doubt)
+
+    async def _ask(
+        self, account: str, name: str, asked: str, *, by: str, settled: str = ""
+    ) -> Claim | Pending | Done:
         """Once more when the reply was lost: else its own claim would keep the request out. A
         store that hangs is away."""
         claim = partial(
-            self._rows.claim, account, name, asked, pending_ms=round(PENDING_S * 1_000), by=by
+            self._rows.claim,
+            account,
+            name,
+            asked,
+            pending_ms=round(PENDING_S * 1_000),
+            by=by,
+            settled=settled,
         )
         try:
             async with asyncio.timeout(PATIENCE_S):

@@ -63,6 +63,15 @@ class Named:
         if not await self._store(answer):
             self._tasks.start(self._store_late(answer), name="store a named answer")
 
+    async def doubted(self, reservation: str) -> tuple[str, int] | None:
+        """Until this reservation is settled nobody carries the request out again. Returns its name
+        and attempt for whoever settles it; None: the claim has ended. Raises StoreError."""
+        self.in_doubt = True
+        self._over()
+        account, name, attempt = self._claimed
+        held = await self._rows.doubt(account, name, attempt, reservation)
+        return (name, attempt) if held else None
+
     async def give_up(self) -> None:
         """A repeat is to be carried out anew, unless this may have been."""
         if self.told or self.in_doubt:

@@ -7,6 +7,7 @@ one has claimed is not due for the others until its claim has ended.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -38,10 +39,30 @@ return string.format('%.0f', now)
 """
 
 
+# Takes one out of its turn, unless somebody has it: then its turn is far off.
+# KEYS: due. ARGV: member, claim_ms, far_ms. Reply: now, or nothing.
+_CLAIM_ONE = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local turn = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not turn or tonumber(turn) > now + tonumber(ARGV[3]) then return '' end
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[2])), ARGV[1])
+return string.format('%.0f', now)
+"""
+
+
+class DoubtKind(StrEnum):
+    STORE = "store"
+    DELETE = "delete"
+    COMPLETION = "completion"
+    """Of an upload in parts, which goes on if it was not completed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Doubt:
     """`held` is meter → amount reserved. `until_ms`: when the lease ends, by the store's clock.
-    `params` are those of the route's path, for its probe."""
+    `params` are those of the route's path, for its probe. `named`: what the client called the
+    request, and which attempt at it this was."""
 
     account: str
     reservation: str
@@ -51,6 +72,8 @@ class Doubt:
     asset: str | None
     key_id: str | None
     subject: tuple[str, str] | None
+    kind: DoubtKind = DoubtKind.STORE
+    named: tuple[str, int] | None = None
     since_ms: int = 0
     until_ms: int = 0
 
@@ -75,6 +98,8 @@ class Doubts:
             "asset": doubt.asset,
             "key_id": doubt.key_id,
             "subject": doubt.subject,
+            "kind": doubt.kind.value,
+            "named": doubt.named,
             "since_ms": int(now),
             "until_ms": int(now) + lease_ms,
         }
@@ -88,6 +113,15 @@ class Doubts:
         )
         found = [await self._read(text(member)) for member in reply[1]]
         return int(reply[0]), tuple(doubt for doubt in found if doubt is not None)
+
+    async def get(self, account: str, reservation: str) -> Doubt | None:
+        return await self._read(f"{account}/{reservation}")
+
+    async def claim_one(self, doubt: Doubt, *, claim_ms: int, far_ms: int) -> int | None:
+        """The store's time; None: somebody has it, or its turn is more than `far_ms` away."""
+        call = self._client.eval(_CLAIM_ONE, 1, DUE, _member(doubt), str(claim_ms), str(far_ms))
+        reply = text(await asked(call, writes=True))
+        return int(reply) if reply else None
 
     async def look_again(self, doubt: Doubt, after_ms: int) -> None:
         await asked(self._client.eval(_DUE_IN, 1, DUE, _member(doubt), str(after_ms)), writes=True)
@@ -110,7 +144,7 @@ class Doubts:
             await asked(self._client.zrem(DUE, member), writes=True)
             return None
         row = orjson.loads(stored)
-        subject = row["subject"]
+        subject, named = row["subject"], row.get("named")
         return Doubt(
             account,
             reservation,
@@ -120,6 +154,8 @@ class Doubts:
             row["asset"],
             row["key_id"],
             None if subject is None else (subject[0], subject[1]),
+            DoubtKind(row.get("kind", DoubtKind.STORE)),
+            None if named is None else (named[0], named[1]),
             row["since_ms"],
             row["until_ms"],
         )

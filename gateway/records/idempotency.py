@@ -17,8 +17,9 @@ from gateway.records.failures import asked
 from gateway.records.rows import RedisClient
 
 # Claims the row, unless it is done, or claimed by others. KEYS: row.
-# ARGV: fingerprint, pending_ms, by.
-# Reply: {'claimed', attempt} | {'pending', fingerprint} | {'done', fingerprint, attempt, answer}
+# ARGV: fingerprint, pending_ms, by, the reservation whose doubt is over.
+# Reply: {'claimed', attempt} | {'pending', fingerprint, reservation in doubt}
+#   | {'done', fingerprint, attempt, answer}
 _CLAIM = """
 local state, print, by, attempt, answer = unpack(
   redis.call('HMGET', KEYS[1], 'state', 'print', 'by', 'attempt', 'answer'))
@@ -26,10 +27,17 @@ if state == 'done' then return {'done', print, attempt, answer} end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local until_ms = tonumber(redis.call('HGET', KEYS[1], 'until') or 0)
-if state == 'pending' and now < until_ms and by ~= ARGV[3] then return {'pending', print} end
+local doubt = redis.call('HGET', KEYS[1], 'doubt') or ''
+if state == 'pending' and doubt ~= '' and doubt ~= ARGV[4] then
+  return {'pending', print, doubt}
+end
+if state == 'pending' and doubt == '' and now < until_ms and by ~= ARGV[3] then
+  return {'pending', print, ''}
+end
 attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
 redis.call('HSET', KEYS[1], 'state', 'pending', 'print', ARGV[1], 'by', ARGV[3],
   'until', string.format('%.0f', now + tonumber(ARGV[2])))
+redis.call('HDEL', KEYS[1], 'doubt')
 redis.call('PEXPIRE', KEYS[1], 86400000)
 return {'claimed', attempt}
 """
@@ -41,6 +49,15 @@ if redis.call('HGET', KEYS[1], 'state') ~= 'pending' then return 0 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 redis.call('HSET', KEYS[1], 'until', string.format('%.0f', now + tonumber(ARGV[2])))
+return 1
+"""
+
+# Leaves a claim in doubt, until it is known what became of a reservation. KEYS: row.
+# ARGV: attempt, reservation. Reply: 1, or 0 if it is lost.
+_DOUBT = """
+if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[1], 'state') ~= 'pending' then return 0 end
+redis.call('HSET', KEYS[1], 'doubt', ARGV[2])
 return 1
 """
 
@@ -91,9 +108,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Somebody is carrying it out."""
+    """Somebody is carrying it out. `doubt`: or has, and it is not known what became of this
+    reservation."""
 
     fingerprint: str
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +131,25 @@ class Idempotency:
         self._client = client
 
     async def claim(
-        self, account: str, name: str, fingerprint: str, *, pending_ms: int, by: str
+        self,
+        account: str,
+        name: str,
+        fingerprint: str,
+        *,
+        pending_ms: int,
+        by: str,
+        settled: str = "",
     ) -> Claim | Pending | Done:
-        """`name` is the client's key; a claim that is not kept ends after `pending_ms`. `by` is an
-        id of this claim alone: with it, it is made once more should its reply be lost."""
-        reply: Any = await self._run(_CLAIM, account, name, fingerprint, str(pending_ms), by)
+        """`name` is the client's key; a claim that is not kept ends after `pending_ms`, unless it
+        is left in doubt: then when the reservation in doubt is `settled`. `by` is an id of this
+        claim alone: with it, it is made once more should its reply be lost."""
+        words = (fingerprint, str(pending_ms), by, settled)
+        reply: Any = await self._run(_CLAIM, account, name, *words)
         match [_text(part) if at < 3 else part for at, part in enumerate(reply)]:
             case ["claimed", attempt]:
                 return Claim(int(attempt))
-            case ["pending", known]:
-                return Pending(known)
+            case ["pending", known, doubt]:
+                return Pending(known, doubt)
             case ["done", known, attempt, answer]:
                 return Done(known, int(attempt), _unpacked(answer))
             case other:
@@ -130,6 +158,10 @@ class Idempotency:
     async def keep(self, account: str, name: str, attempt: int, *, pending_ms: int) -> bool:
         """False: the claim has ended, and somebody else may carry the request out."""
         return bool(await self._run(_KEEP, account, name, str(attempt), str(pending_ms)))
+
+    async def doubt(self, account: str, name: str, attempt: int, reservation: str) -> bool:
+        """Nobody carries the request out again until this reservation is settled."""
+        return bool(await self._run(_DOUBT, account, name, str(attempt), reservation))
 
     async def answered(self, account: str, name: str, attempt: int, answer: StoredAnswer) -> bool:
         return bool(await self._run(_END, account, name, str(attempt), _packed(answer)))

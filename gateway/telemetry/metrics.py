@@ -153,7 +153,7 @@ REASONS = frozenset({
     "answered", "status", "cut", "client-gone", "upstream", "abandoned", "unanswered",
     "cancelled", "unreserved", "operator", "terminated", "gone", "joined",
     "job",
-    "in-doubt", "not-found",
+    "in-doubt", "not-found", "found",
 })  # fmt: skip
 """Why a reservation was settled."""
 JOB_END_WORDS = frozenset({"completed", "failed", "cancelled", "missing"})

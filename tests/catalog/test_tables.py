@@ -8,7 +8,7 @@ from gateway.catalog import tables
 from gateway.catalog.meters import Meter
 from gateway.catalog.periods import PeriodRule
 from gateway.catalog.plans import Caps, Plan, StoreFailure
-from gateway.catalog.routes import Route, Upstream, UsagePath
+from gateway.catalog.routes import Probe, Route, S3Credentials, Upstream, UsagePath
 from gateway.catalog.shapes import Table
 
 
@@ -22,6 +22,8 @@ from gateway.catalog.shapes import Table
         (tables.STORE_FAILURE, StoreFailure, set()),
         (tables.UPSTREAMS, Upstream, {"name"}),
         (tables.ROUTES, Route, set()),
+        (tables.PROBE, Probe, set()),
+        (tables.S3_CREDENTIALS, S3Credentials, set()),
         (tables.USAGE, UsagePath, set()),
     ],
 )

@@ -284,7 +284,7 @@ async def test_what_may_have_been_carried_out_is_not_at_once_again(
     async with running(fake, tmp_path, script, [Repeat([Request(), TOLD])], wishes=wishes) as rig:
         assert (await named(rig, "one"))[0] == 502
         status, headers, _ = await named(rig, "one")
-        assert (status, headers["Retry-After"]) == (409, "1")
+        assert (status, headers["Retry-After"]) == (409, "2")
         assert len(rig.upstream.requests) == 1
 
 

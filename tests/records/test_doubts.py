@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.ledger.store import Store
-from gateway.records.doubts import Doubt, Doubts
+from gateway.records.doubts import Doubt, DoubtKind, Doubts
 
 DOUBT = Doubt(
     "acme", "r-1", "upload", {"name": "a%20b"}, {"storage_bytes": 5}, "files/a", "k1", ("c", "ann")
@@ -47,3 +47,25 @@ async def test_an_entry_without_its_row_is_dropped(rows: Doubts, store: Store) -
     await store.client.delete("qg:{acme}:doubt:r-1")
     assert (await rows.claim(10, claim_ms=0))[1] == ()
     assert await store.client.zcard("qg:doubts") == 0
+
+
+async def test_one_doubt_is_claimed_out_of_its_turn(rows: Doubts) -> None:
+    await rows.open(DOUBT, lease_ms=60_000, look_after_ms=2_000)
+    found = await rows.get("acme", "r-1")
+    assert found is not None
+    assert await rows.claim_one(found, claim_ms=15_000, far_ms=1_000) is None
+    now_ms = await rows.claim_one(found, claim_ms=15_000, far_ms=5_000)
+    assert now_ms is not None
+    assert abs(now_ms - found.since_ms) < 10_000
+    assert await rows.claim_one(found, claim_ms=15_000, far_ms=5_000) is None
+    await rows.close(found)
+    assert await rows.get("acme", "r-1") is None
+    assert await rows.claim_one(found, claim_ms=15_000, far_ms=5_000) is None
+
+
+async def test_what_kind_of_doubt_it_is_and_of_which_name_is_kept(rows: Doubts) -> None:
+    doubt = replace(DOUBT, kind=DoubtKind.COMPLETION, named=("a name", 3))
+    await rows.open(doubt, lease_ms=60_000, look_after_ms=0)
+    found = await rows.get("acme", "r-1")
+    assert found is not None
+    assert replace(found, since_ms=0, until_ms=0) == doubt

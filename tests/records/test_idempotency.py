@@ -78,3 +78,30 @@ async def test_a_claim_whose_reply_was_lost_is_made_once_more(rows: Idempotency)
     assert await rows.answered("acme", "k", 2, ANSWER)
     done = await rows.claim("acme", "k", "print", pending_ms=60_000, by="me")
     assert done == Done("print", 2, ANSWER)
+
+
+async def test_a_claim_in_doubt_ends_with_its_doubt_and_not_before(rows: Idempotency) -> None:
+    await rows.claim("acme", "k", "print", pending_ms=0, by="r-1")
+    assert await rows.doubt("acme", "k", 1, "r-1")
+    doubtful = Pending("print", "r-1")
+    for settled in ("", "r-0"):
+        found = await rows.claim("acme", "k", "print", pending_ms=60_000, by="r-2", settled=settled)
+        assert found == doubtful
+    for _ in range(2):  # once more, as if the reply had been lost
+        found = await rows.claim("acme", "k", "print", pending_ms=60_000, by="r-2", settled="r-1")
+        assert isinstance(found, Claim)
+    found = await rows.claim("acme", "k", "print", pending_ms=60_000, by="r-3", settled="r-1")
+    assert found == Pending("print")
+    assert not await rows.doubt("acme", "k", 1, "r-1")
+
+
+async def test_a_doubt_that_is_settled_answers_or_frees_the_claim(rows: Idempotency) -> None:
+    for name in ("kept", "free"):
+        await rows.claim("acme", name, "print", pending_ms=60_000, by="r-1")
+        await rows.doubt("acme", name, 1, "r-1")
+    assert await rows.answered("acme", "kept", 1, ANSWER)
+    assert await rows.give_up("acme", "free", 1)
+    kept = await rows.claim("acme", "kept", "print", pending_ms=60_000, by="r-2")
+    assert kept == Done("print", 1, ANSWER)
+    free = await rows.claim("acme", "free", "print", pending_ms=60_000, by="r-2")
+    assert free == Claim(2)

@@ -15,6 +15,7 @@ from gateway.ledger.charges import charged
 from gateway.ledger.outcomes import Settled
 from gateway.ledger.quota import Quota
 from gateway.proxy.call import Books, Call
+from gateway.proxy.doubts import Unanswered
 from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
@@ -117,6 +118,7 @@ class Copies:
         assert admitted.granted is not None
         guard.leave_in_doubt()
         match = call.entered.match
+        named = call.exchange.named
         await self._books.doubts.open(
-            match.route, guard.terms, admitted.granted, dict(match.params), match.asset
+            Unanswered(match, guard.terms, admitted.granted, match.asset, named)
         )

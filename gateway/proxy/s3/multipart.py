@@ -44,11 +44,13 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Denied, Granted, Refused, Settled
 from gateway.ledger.quota import Quota
 from gateway.proxy.call import Books, Call
+from gateway.proxy.doubts import Unanswered
 from gateway.proxy.endings import DeniedError, RefusedError, kind_of, passed
 from gateway.proxy.gate import Gate, Lasting
 from gateway.proxy.recall import Recall
 from gateway.proxy.s3.copies import Copies
 from gateway.proxy.s3.errand import Errand, bounded, terms_of, unreserved, version_of
+from gateway.records.doubts import DoubtKind
 from gateway.records.multipart_uploads import Busy, Claim, MultipartUploads, Upload, UploadName
 from gateway.tasks import TaskSet, shielded
 
@@ -267,9 +269,11 @@ class Multipart:
             case Ending.FAILED:
                 await self._note(self._rows.not_completed(name))
             case Ending.UNKNOWN:
-                match = call.entered.match
+                match, named = call.entered.match, call.exchange.named
                 held = Granted(upload.reservation, amounts, ())
-                await self._books.doubts.open(match.route, terms, held, dict(match.params), asset)
+                await self._books.doubts.open(
+                    Unanswered(match, terms, held, asset, named, DoubtKind.COMPLETION)
+                )
         return quotas
 
     async def _charge(

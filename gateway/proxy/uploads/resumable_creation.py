@@ -24,6 +24,7 @@ from gateway.ledger.outcomes import Granted, Settled
 from gateway.ledger.quota import Quota
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Books, Call
+from gateway.proxy.doubts import Unanswered
 from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Gate, Lasting
 from gateway.proxy.guard import Guard
@@ -165,8 +166,9 @@ class ResumableCreation:
                 await self._guard.release(reason)
             case _:
                 self._guard.leave_in_doubt()
+                named = self._call.exchange.named
                 await self._books.doubts.open(
-                    match.route, self._terms, self._granted, dict(match.params), match.asset
+                    Unanswered(match, self._terms, self._granted, match.asset, named)
                 )
 
     # -- what the answer means --------------------------------------------------------------------

@@ -28,6 +28,7 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Granted
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Books, Call
+from gateway.proxy.doubts import Unanswered
 from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate, Lasting
 from gateway.proxy.guard import Guard
@@ -196,9 +197,8 @@ class TusCreation:
                 await guard.release(reason)
             case _:
                 guard.leave_in_doubt()
-                await self._books.doubts.open(
-                    match.route, self._terms, granted, dict(match.params), None
-                )
+                named = self._call.exchange.named
+                await self._books.doubts.open(Unanswered(match, self._terms, granted, None, named))
 
     async def _created(
         self,
