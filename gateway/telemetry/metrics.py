@@ -164,7 +164,8 @@ CALLED = frozenset({"told", "failed", "forbidden"})
 DOUBT_OUTCOMES = frozenset({"found", "not-found", "committed", "released"})
 VERBS = frozenset({
     "reserve", "reserve_many", "grow", "split", "extend", "commit", "release", "expire",
-    "adjust", "remove", "snapshot", "holders", "open_books", "audit", "repair",
+    "adjust", "remove", "snapshot", "holders", "open_books", "audit", "repair", "subjects",
+    "history", "unlist",
 })  # fmt: skip
 CODES = frozenset(error.code for error in vars(gateway.errors).values() if isinstance(error, Error))
 SCOPES = {"a": "account", "k": "api_key", "s": "subject"}
