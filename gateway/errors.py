@@ -70,6 +70,7 @@ KEY_IN_FLIGHT = Error("key-in-flight", 409, "A request of this name is being car
 ANSWER_LOST = Error("answer-lost", 409, "The request may have been carried out, unanswered")
 KEY_REUSED = Error("key-reused", 422, "The name of this request was another one's before")
 CONTENT_MISMATCH = Error("content-mismatch", 422, "The id was used before with other content")
+INVALID_RANGE = Error("invalid-range", 422, "The range or the page cannot be given")
 INVALID_AMOUNT = Error("invalid-amount", 400, "An amount must be an integer from 0 to 2^53 - 1")
 UNKNOWN_METER = Error("unknown-meter", 400, "There is no such meter")
 

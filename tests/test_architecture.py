@@ -33,7 +33,13 @@ PACKAGES = {
     "demo": {"aiohttp", "rich"},
 }  # fmt: skip
 
-PURE_FILES = {"ledger/reservation.py", "ledger/quota.py", "ledger/outcomes.py", "ledger/frame.py"}
+PURE_FILES = {
+    "ledger/reservation.py",
+    "ledger/quota.py",
+    "ledger/outcomes.py",
+    "ledger/frame.py",
+    "ledger/spans.py",
+}
 PURE_ROOMS = {"catalog", "admission", "dialects"}
 IMPURE_MODULES = {"aiohttp", "redis", "hiredis", "asyncio", "time", "gateway.clock"}
 

@@ -14,20 +14,8 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis, RedisCluster
 
-from gateway.ledger.rows import (
-    DAY_MS,
-    HOUR_MS,
-    Found,
-    Grain,
-    Held,
-    Part,
-    RowReader,
-    Rows,
-    Span,
-    Sums,
-)
-
-__all__ = ["DAY_MS", "HOUR_MS", "Grain", "History", "Level", "Report", "Span", "Sum"]
+from gateway.ledger.rows import Found, Held, Part, RowReader, Rows, Sums
+from gateway.ledger.spans import DAY_MS, HOUR_MS, Grain, Span
 
 HOURS_KEPT_MS = 100 * DAY_MS
 

@@ -8,7 +8,6 @@ import calendar
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
@@ -17,34 +16,12 @@ from gateway.errors import STORE_UNAVAILABLE, StoreError
 from gateway.ledger.keys import keys_of
 from gateway.ledger.redispy import told
 from gateway.ledger.scripts import HISTORY
+from gateway.ledger.spans import Grain, Span
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 ROWS_MAX = 2_000
 """That one script looks for, unless one counter alone has more: it takes 1 to 2 ms."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Grain(StrEnum):
-    HOUR = "hour"
-    DAY = "day"
-
-    @property
-    def ms(self) -> int:
-        return HOUR_MS if self is Grain.HOUR else DAY_MS
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """[from_ms, until_ms), both on the hour, or on the day where days are asked for."""
-
-    from_ms: int
-    until_ms: int
-
-    def buckets(self, grain: Grain) -> range:
-        assert self.from_ms % grain.ms == 0, "a span begins with a bucket"
-        return range(self.from_ms, self.until_ms, grain.ms)
 
 
 Part = tuple[Span, Grain]

@@ -10,8 +10,9 @@ import pytest
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Plan
 from gateway.errors import StoreError
-from gateway.ledger.history import DAY_MS, HOUR_MS, Grain, History, Level, Span, Sum
+from gateway.ledger.history import History, Level, Sum
 from gateway.ledger.keys import keys_of
+from gateway.ledger.spans import DAY_MS, HOUR_MS, Grain, Span
 from gateway.ledger.store import Store
 from tests.ledger.stage import NOON_MS, Stage
 

@@ -12,10 +12,11 @@ import pytest
 
 from gateway.errors import StoreError
 from gateway.ledger.address import Address
-from gateway.ledger.history import DAY_MS, HOUR_MS, Grain, History, Report, Span, Sum
+from gateway.ledger.history import History, Report, Sum
 from gateway.ledger.keys import keys_of
 from gateway.ledger.redispy import client_of
 from gateway.ledger.rows import ROWS_MAX
+from gateway.ledger.spans import DAY_MS, HOUR_MS, Grain, Span
 from tests.ledger.stage import NOON_MS, Stage, ms_of
 from tests.redis_server import RedisServer
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.ledger.audit import audit, repair
-from gateway.ledger.history import Grain, History, Span
+from gateway.ledger.history import History
 from gateway.ledger.keys import keys_of
+from gateway.ledger.spans import Grain, Span
 from gateway.ledger.store import Store, connect
 from tests.ledger.simulation import Simulation
 from tests.ledger.stage import NOON_MS, Stage
