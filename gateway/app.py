@@ -5,11 +5,10 @@
 Nothing here decides anything; it says who is given what, and in which order things start and stop.
 """
 
-import asyncio
 import logging
-import signal
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from aiohttp import web
@@ -21,11 +20,10 @@ from gateway.admin.decisions import DecisionDeps
 from gateway.admin.token import kept_token
 from gateway.admission.head import Head
 from gateway.admission.pages import Found
-from gateway.catalog.addresses import Address, TcpAddress
-from gateway.clock import StoreClock
+from gateway.clock import ALONE, StoreClock, Turns
 from gateway.dialects.protocol import Answer
 from gateway.dialects.registry import NATIVE
-from gateway.errors import DRAINING, UNAUTHENTICATED, ConfigError, Refusal
+from gateway.errors import DRAINING, UNAUTHENTICATED, Refusal
 from gateway.ledger.frame import Terms
 from gateway.ledger.heartbeat import Heartbeat
 from gateway.ledger.ledger import Ledger
@@ -42,7 +40,7 @@ from gateway.proxy.idempotency import Names
 from gateway.proxy.jobs.work import JobWork
 from gateway.proxy.journal import Journal
 from gateway.proxy.limits import connection_limits, head_limits
-from gateway.proxy.listener import Listener, listen_tcp, listen_unix
+from gateway.proxy.listener import Listener, Shared, Spoken, listen
 from gateway.proxy.live import Live, build
 from gateway.proxy.protocols import protocols
 from gateway.proxy.recall import Recall
@@ -55,9 +53,9 @@ from gateway.records.assets import Owners
 from gateway.records.idempotency import Idempotency
 from gateway.records.identities import Identities, Identity
 from gateway.records.invalidation import Changed
-from gateway.settings import Configuration, Settings
-from gateway.tasks import TaskSet
+from gateway.settings import Configuration
 from gateway.telemetry.access import AccessLog
+from gateway.telemetry.joining import Exposition
 from gateway.telemetry.loop_lag import LoopLag
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.request_ids import RequestIds
@@ -71,12 +69,30 @@ PENDING_GRACE_S = 5.0
 """How long a gateway that stops waits for settlements the store has not taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a gateway shares with others that serve the same addresses: `public` and `admin` say
+    how, `turns` its part in the common duties, `scrape` answers what all of them have counted."""
+
+    public: Shared | None = None
+    admin: Shared | None = None
+    turns: Turns = ALONE
+    scrape: Callable[[], Awaitable[Exposition]] | None = None
+
+
 class Gateway:
     """One running gateway: made, started, perhaps reloaded, stopped."""
 
-    def __init__(self, configuration: Configuration, store: Store, access: AccessLog) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        store: Store,
+        access: AccessLog,
+        place: Place | None = None,
+    ) -> None:
         settings = configuration.settings
         self._settings = settings
+        self._place = place or Place()
         self._store = store
         self.metrics = Metrics(CollectorRegistry(), version=version("quota-gateway"))
         self._clock = StoreClock()
@@ -171,17 +187,20 @@ class Gateway:
         await self._identities.start()
         await self._settler.start()
         self._heartbeat.start()
-        self._reaper.start()
-        self._doubts.start()
-        self.jobs.start()
+        turns = self._place.turns
+        self._reaper.start(turns)
+        self._doubts.start(turns)
+        self.jobs.start(turns)
         self._watchdog.start()
         self._lag.start()
         if settings.tls_cert is not None and settings.tls_key is not None:
             self._tls = tls.server_context(settings.tls_cert, settings.tls_key)
         self._server = PublicServer(self.handler, connection_limits(settings), _refused)
-        self._public = await _listen(self._server, settings.listen, self._tls, settings)
+        spoken = Spoken(self._server, self._tls, settings.header_timeout_s)
+        self._public = await listen(spoken, settings.listen, self._place.public)
         self.public_address = self._public.address
         self.admin_address = await self._start_admin()
+        self.metrics.workers.set(1)
 
     async def reload(self, configuration: Configuration) -> None:
         """Take over a new catalog and certificate; requests in flight keep the old catalog.
@@ -299,6 +318,7 @@ class Gateway:
             request_ids=self._request_ids,
             token=kept_token(settings.state_dir) if token is None else token.get_secret_value(),
             ready=self._ready,
+            scrape=self._place.scrape,
         )
         self._admin = web.AppRunner(
             create_admin_app(deps), access_log=None, auto_decompress=False, handle_signals=False
@@ -306,78 +326,9 @@ class Gateway:
         await self._admin.setup()
         assert self._admin.server is not None
         context = self._tls if settings.admin_tls else None
-        self._admin_listener = await _listen(
-            self._admin.server, settings.admin_listen, context, settings
-        )
+        spoken = Spoken(self._admin.server, context, settings.header_timeout_s)
+        self._admin_listener = await listen(spoken, settings.admin_listen, self._place.admin)
         return self._admin_listener.address
-
-
-async def serve(
-    read: Callable[[], Configuration],
-    configuration: Configuration,
-    store: Store,
-    access: AccessLog,
-    *,
-    started: Callable[[Gateway], Awaitable[None]] | None = None,
-) -> None:
-    """Run until SIGTERM or SIGINT, then drain. SIGHUP reads the configuration again.
-
-    `started` is called once everything listens. Raises what `Gateway.start` raises.
-    """
-    gateway = Gateway(configuration, store, access)
-    loop = asyncio.get_running_loop()
-    stop, reload = asyncio.Event(), asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload.set)
-    tasks = TaskSet()
-    try:
-        await gateway.start()
-        log.info("listening on %s, admin on %s", gateway.public_address, gateway.admin_address)
-        tasks.start(_reloads(gateway, read, reload), name="reload on SIGHUP")
-        if started is not None:
-            await started(gateway)
-        await stop.wait()
-        log.info("draining")
-    finally:
-        await tasks.stop()
-        left = await gateway.stop()
-        if left:
-            log.error("%d settlements were left in the journal: the store was away", left)
-
-
-async def _reloads(
-    gateway: Gateway, read: Callable[[], Configuration], wanted: asyncio.Event
-) -> None:
-    while True:
-        await wanted.wait()
-        wanted.clear()
-        try:
-            await gateway.reload(await asyncio.to_thread(read))
-        except ConfigError as refused:
-            gateway.metrics.reloaded(accepted=False)
-            for problem in refused.problems:
-                log.error("configuration refused, the old one stays: %s", problem)
-        except (OSError, ssl.SSLError) as failure:
-            gateway.metrics.reloaded(accepted=False)
-            log.error("configuration refused, the old one stays: %s", failure)
-        else:
-            gateway.metrics.reloaded(accepted=True)
-            log.info("configuration reloaded")
-
-
-async def _listen(
-    protocol: Callable[[], asyncio.Protocol],
-    address: Address,
-    context: ssl.SSLContext | None,
-    settings: Settings,
-) -> Listener:
-    handshake_s = settings.header_timeout_s
-    match address:
-        case TcpAddress(host, port):
-            return await listen_tcp(protocol, host, port, context, handshake_s)
-        case _:
-            return await listen_unix(protocol, address.path, context, handshake_s)
 
 
 def _refused(refusal: Refusal) -> bytes:

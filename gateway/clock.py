@@ -5,6 +5,7 @@ estimates it (to choose the period boundaries passed along) and measures duratio
 """
 
 import time
+from dataclasses import dataclass
 
 MS_PER_S = 1_000
 
@@ -36,3 +37,25 @@ class StoreClock:
 
     def learn(self, store_now_ms: int) -> None:
         self._offset_ms = store_now_ms - wall_ms()
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The rounds of a duty that the `count` workers of one machine share: each has every count-th,
+    so together they make as many as one process alone would, whichever of them live.
+
+    They agree without a word, by the machine's own clock.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def wait_s(self, round_s: float) -> float:
+        """How long to wait for the next round of one's own."""
+        if self.count == 1:
+            return round_s
+        cycle_s = round_s * self.count
+        return cycle_s - (monotonic_s() - self.index * round_s) % cycle_s
+
+
+ALONE = Turns()

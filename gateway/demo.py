@@ -18,7 +18,7 @@ from gateway.admin import account_commands
 from gateway.admin.account_commands import AccountOrder
 from gateway.admin.command import Desk
 from gateway.admin.token import TOKEN_FILE
-from gateway.app import Gateway, serve
+from gateway.app import Gateway
 from gateway.clock import StoreClock
 from gateway.embedded.file_upstream import FileUpstream
 from gateway.embedded.opening import open_store
@@ -26,6 +26,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.store import Store
 from gateway.records.accounts import Accounts
 from gateway.records.api_keys import ApiKeys, KeyPolicy
+from gateway.serving import serve
 from gateway.settings import Configuration, read
 from gateway.telemetry.logs import LogForm, Logs
 
@@ -107,12 +108,12 @@ async def run(console: Console) -> None:
             stack.callback(logs.close)
             key = await _customer(opened.store, configuration)
 
-            async def started(gateway: Gateway) -> None:
+            gateway = Gateway(configuration, opened.store, logs.access)
+
+            async def started() -> None:
                 _tell(console, gateway, key, directory, opened.description)
 
-            await serve(
-                lambda: configuration, configuration, opened.store, logs.access, started=started
-            )
+            await serve(lambda: configuration, gateway, started=started)
             console.print("drained and stopped")
 
 

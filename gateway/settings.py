@@ -36,10 +36,12 @@ from gateway.catalog.shapes import (
     size,
 )
 from gateway.catalog.sizes import Unreadable
+from gateway.cores import cores
 
 PREFIX = "GATEWAY_"
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
 """Names the configuration file of commands that are given none."""
+WORKERS_MAX = 256
 TOKEN_PATTERN = r"^[!-~]{16,512}$"
 
 
@@ -125,6 +127,13 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+    )
+
+    # -- how it runs
+    workers: Annotated[int, _of(Whole(1, WORKERS_MAX))] = Field(
+        default_factory=lambda: min(cores(), WORKERS_MAX),
+        validation_alias="GATEWAY_WORKERS",
+        description="processes that serve; as many as cores that may be used, if not said",
     )
 
     # -- where it listens

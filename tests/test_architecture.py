@@ -9,13 +9,13 @@ import pytest
 ROOT = Path(__file__).parent.parent / "gateway"
 
 FLOOR = {
-    "errors": 0, "clock": 0, "tasks": 0,
+    "errors": 0, "clock": 0, "cores": 0, "tasks": 0,
     "catalog": 1,
     "ledger": 2, "records": 2, "files": 2,
     "admission": 3, "dialects": 3, "telemetry": 3, "settings": 3,
     "proxy": 4, "usage": 4, "admin": 4, "embedded": 4,
-    "app": 5,
-    "demo": 6, "cli": 7, "__main__": 8,
+    "app": 5, "serving": 5,
+    "workers": 6, "demo": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 
 PACKAGES = {
@@ -30,6 +30,7 @@ PACKAGES = {
     "embedded": {"aiohttp", "redis", "fakeredis"},
     "app": {"aiohttp", "prometheus_client"},
     "cli": {"typer", "rich", "orjson", "uvloop", "redis"},
+    "workers": {"prometheus_client", "pydantic", "uvloop"},
     "demo": {"aiohttp", "rich"},
 }  # fmt: skip
 

@@ -457,16 +457,22 @@ def test_serve_runs_until_it_is_told_to_stop(shell: Shell) -> None:
     assert all(json.loads(line) for line in lines)
 
 
-def test_an_address_in_use_is_a_failure_told_in_one_line(shell: Shell) -> None:
+@pytest.mark.parametrize("workers", ["1", "3"])
+@pytest.mark.parametrize("address", ["GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"])
+def test_an_address_in_use_is_a_failure_told_in_one_line(
+    shell: Shell, address: str, workers: str
+) -> None:
+    listen = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
-            [sys.executable, "-m", "gateway", "serve", "--json"],
-            env={**os.environ, **shell.environment, "GATEWAY_LISTEN": f"127.0.0.1:{port}"},
+            [sys.executable, "-m", "gateway", "serve", "--json", "--workers", workers],
+            env={**os.environ, **shell.environment, **listen, address: f"127.0.0.1:{port}"},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 1
-    assert json.loads(done.stderr.splitlines()[-1])["error"]["code"] == "failed"
+    (line,) = [line for line in done.stderr.splitlines() if "in use" in line]
+    assert json.loads(line)["error"]["code"] == "failed"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from gateway.catalog.problems import Problems
 from gateway.catalog.routes import Policy
 from gateway.catalog.server import LogFormat, LogLevel
 from gateway.catalog.shapes import Table
+from gateway.cores import cores
 from gateway.errors import ConfigError
 from gateway.settings import SERVER, Settings
 from tests.certificates import Authority
@@ -137,6 +138,17 @@ def test_state_is_kept_where_the_desktop_says(monkeypatch: pytest.MonkeyPatch) -
     assert settings.read(None).settings.state_dir == Path("/srv/state/quota-gateway")
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     assert settings.read(None).settings.state_dir.is_absolute()
+
+
+def test_there_are_as_many_workers_as_cores_unless_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert settings.read(None).settings.workers == min(cores(), settings.WORKERS_MAX)
+    assert read("workers = 3").workers == 3
+    monkeypatch.setenv("GATEWAY_WORKERS", "5")
+    assert read("workers = 3").workers == 5
+    monkeypatch.setenv("GATEWAY_WORKERS", "0")
+    assert problems() == ["GATEWAY_WORKERS: 0 does not fit here; write an integer from 1 to 256"]
 
 
 def test_a_variable_may_name_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +347,7 @@ def test_the_example_shows_the_defaults_of_settings() -> None:
     found = SERVER.read(tomllib.loads("\n".join(shown)), (), problems := Problems())
     assert len(problems) == 0
     assert found == {field: getattr(Settings(), field) for field in found}
-    unset = {"tls_cert", "tls_key", "admin_token", "admin_token_file", "state_dir"}
+    unset = {"tls_cert", "tls_key", "admin_token", "admin_token_file", "state_dir", "workers"}
     assert set(found) == set(Settings.model_fields) - unset
 
 

@@ -16,6 +16,7 @@ from gateway.admin.decisions import DecisionDeps, Decisions
 from gateway.admin.entrance import Entrance
 from gateway.admin.operations import Operations
 from gateway.admin.reading import BODY_MAX
+from gateway.telemetry.joining import Exposition
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.request_ids import RequestIds
 
@@ -27,6 +28,7 @@ class AdminDeps:
     """`ready` answers check → what is wrong, or None where nothing is; it must not raise.
 
     `hosts` are the names besides `localhost` and addresses under which the listener is known.
+    `scrape` answers for all workers, where there are several.
     """
 
     decisions: DecisionDeps
@@ -36,6 +38,7 @@ class AdminDeps:
     token: str
     ready: Callable[[], Awaitable[Mapping[str, str | None]]]
     hosts: frozenset[str] = frozenset()
+    scrape: Callable[[], Awaitable[Exposition]] | None = None
 
 
 def create_admin_app(deps: AdminDeps) -> web.Application:
@@ -44,7 +47,7 @@ def create_admin_app(deps: AdminDeps) -> web.Application:
     app = web.Application(middlewares=[entrance.admit], client_max_size=BODY_MAX)
     app.router.add_get("/livez", _livez)
     app.router.add_get("/readyz", _Readiness(deps.ready).answer)
-    app.router.add_get("/metrics", _Scrape(deps.metrics).answer)
+    app.router.add_get("/metrics", _Scrape(deps).answer)
     decisions = Decisions(deps.decisions)
     app.add_routes(decisions.routes())
     app.add_routes(ByHeaders(decisions).routes())
@@ -71,11 +74,12 @@ class _Readiness:
 
 
 class _Scrape:
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, deps: AdminDeps) -> None:
+        self._deps = deps
 
     async def answer(self, request: web.Request) -> web.Response:
-        body, content_type = self._metrics.exposition()
+        scrape = self._deps.scrape
+        body, content_type = await scrape() if scrape else self._deps.metrics.exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
 

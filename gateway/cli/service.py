@@ -5,7 +5,7 @@ What only serve and demo need is imported by them: the other verbs start faster 
 
 import asyncio
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,15 +14,18 @@ import typer
 
 from gateway import settings
 from gateway.admin.command import ExitCode
-from gateway.catalog.secrets import secrets_in
 from gateway.cli.printing import tell, write_json
 from gateway.cli.session import Config, Json, told
-from gateway.embedded.opening import open_store
 from gateway.errors import ConfigError
-from gateway.settings import Configuration
-from gateway.telemetry.logs import LogForm, Logs
 
 verbs = typer.Typer()
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=settings.WORKERS_MAX, help="Processes that serve; default: one for each core."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +42,16 @@ class Version:
 
 
 @verbs.command()
-def serve(config: Config = None, json: Json = False) -> None:
+def serve(config: Config = None, workers: Workers = None, json: Json = False) -> None:
     """Run the gateway until SIGTERM; SIGHUP reads the configuration again."""
-    import uvloop  # noqa: PLC0415
-
     with told(json):
         configuration = settings.read(config)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(configuration, config))
+        from gateway.workers.running import run  # noqa: PLC0415
+
+        if workers is not None:
+            chosen = configuration.settings.model_copy(update={"workers": workers})
+            configuration = replace(configuration, settings=chosen)
+        run(configuration, config)
 
 
 @verbs.command()
@@ -88,42 +93,3 @@ def version(json: Json = False) -> None:
     """Print the version."""
     view = Version(installed("quota-gateway"), sys.version.split()[0])
     tell(view, [f"quota-gateway {view.version} (Python {view.python})"], as_json=json)
-
-
-async def _serve(configuration: Configuration, path: Path | None) -> None:
-    from gateway import app  # noqa: PLC0415
-
-    chosen = configuration.settings
-    logs = Logs(
-        sys.stderr.buffer,
-        LogForm(chosen.log_format),
-        level=chosen.log_level.upper(),
-        access=chosen.access_log,
-        secrets=_secrets(configuration),
-    )
-
-    def read() -> Configuration:
-        again = settings.read(path)
-        logs.keep_out(_secrets(again))
-        return again
-
-    try:
-        opened = await open_store(
-            chosen.redis.get_secret_value(),
-            chosen.state_dir,
-            op_timeout_s=chosen.store_timeout_s,
-            wait_replicas=chosen.store_replicas,
-        )
-        try:
-            await app.serve(read, configuration, opened.store, logs.access)
-        finally:
-            await opened.close()
-    finally:
-        logs.close()
-
-
-def _secrets(configuration: Configuration) -> tuple[str, ...]:
-    """What must never be logged, whatever text it turns up in."""
-    token = configuration.settings.admin_token
-    known = [configuration.settings.redis.get_secret_value(), *secrets_in(configuration.catalog)]
-    return tuple(known if token is None else [*known, token.get_secret_value()])

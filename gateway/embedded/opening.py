@@ -20,11 +20,12 @@ log = logging.getLogger(__name__)
 class OpenedStore:
     """A store to keep books in, with what was started for it.
 
-    `description` is fit to be printed: it never has a password. `ephemeral`: the books end with
-    this process.
+    `url` is where others find it too ("" if it is ephemeral). `description` is fit to be printed:
+    it never has a password. `ephemeral`: the books end with this process.
     """
 
     store: Store
+    url: str
     description: str
     ephemeral: bool
     closing: Callable[[], Awaitable[None]]
@@ -61,7 +62,7 @@ async def open_store(
         for warning in store.warnings:
             log.warning("%s: %s", store.description, warning)
         closing = opened.pop_all().aclose
-    return OpenedStore(store, store.description, ephemeral=False, closing=closing)
+    return OpenedStore(store, url, store.description, ephemeral=False, closing=closing)
 
 
 async def _running(server: EmbeddedRedis, *, memory: bool) -> bool:
@@ -82,4 +83,4 @@ async def _running(server: EmbeddedRedis, *, memory: bool) -> bool:
 
 def _in_memory() -> OpenedStore:
     store = Store.fake()
-    return OpenedStore(store, store.description, ephemeral=True, closing=store.close)
+    return OpenedStore(store, "", store.description, ephemeral=True, closing=store.close)

@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 
-from gateway.clock import monotonic_s
+from gateway.clock import ALONE, Turns, monotonic_s
 from gateway.errors import StoreError
 from gateway.ledger import scripts
 from gateway.ledger.ledger import Ledger
@@ -85,8 +85,8 @@ class Reaper:
             self._telling = True
             self._tasks.start(self._tell(), name="tell the store which accounts are busy")
 
-    def start(self) -> None:
-        self._tasks.start(self._run(), name="reaper")
+    def start(self, turns: Turns = ALONE) -> None:
+        self._tasks.start(self._run(turns), name="reaper")
 
     async def stop(self) -> None:
         await self._tasks.stop()
@@ -162,9 +162,9 @@ class Reaper:
         with told(script.name):
             return await redis.eval(script.source, 1, BUSY, *args)
 
-    async def _run(self) -> None:
+    async def _run(self, turns: Turns) -> None:
         while True:
-            await asyncio.sleep(self._round_s)
+            await asyncio.sleep(turns.wait_s(self._round_s))
             try:
                 await self.sweep()
             except StoreError as failure:

@@ -21,6 +21,7 @@ from gateway.admission.probe import Found, NotFound, Unclear, s3_asset
 from gateway.admission.routing import Match
 from gateway.admission.settle import Reason
 from gateway.catalog.routes import OnExpiry, Policy, Protocol, Route
+from gateway.clock import ALONE, Turns
 from gateway.dialects.protocol import Dialect
 from gateway.errors import ANSWER_LOST, Refusal, StoreError
 from gateway.ledger.frame import Terms
@@ -80,8 +81,8 @@ class DoubtDesk:
         self._live = live
         self._tasks = TaskSet()
 
-    def start(self) -> None:
-        self._tasks.start(self._run(), name="doubts")
+    def start(self, turns: Turns = ALONE) -> None:
+        self._tasks.start(self._run(turns), name="doubts")
 
     async def stop(self) -> None:
         await self._tasks.stop()
@@ -219,9 +220,9 @@ class DoubtDesk:
         if doubt.named is not None:
             await self._names.give_up(doubt.account, *doubt.named)
 
-    async def _run(self) -> None:
+    async def _run(self, turns: Turns) -> None:
         while True:
-            await asyncio.sleep(ROUND_S)
+            await asyncio.sleep(turns.wait_s(ROUND_S))
             try:
                 await self.look()
             except StoreError as failure:

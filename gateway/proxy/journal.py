@@ -2,9 +2,11 @@
 
 Written and synced before the client is answered, so that a gateway that dies meanwhile loses none:
 the next one that starts with the same directory takes them over and replays them with the same ids,
-which makes a repeat harmless. The file is a sequence of JSON lines, each an entry or the mark that
-an entry is done; a last line that was torn by a crash is an entry nobody was promised. It is
-emptied when nothing in it is open.
+which makes a repeat harmless. A file is locked by its process for as long as that lives, and gets
+its name only when it is locked: of any number that start together none takes over what lives, and
+one alone what is left. It is a sequence of JSON lines, each an entry or the mark that an entry is
+done; a last line that was torn by a crash is an entry nobody was promised. It is emptied when
+nothing in it is open.
 """
 
 import asyncio
@@ -20,6 +22,8 @@ from typing import Any
 import orjson
 
 SUFFIX = ".journal"
+UNNAMED = ".opening"
+"""Of a file that is not locked yet."""
 
 
 class Kind(StrEnum):
@@ -119,16 +123,14 @@ class Journal:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         found: list[Settlement] = []
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
-            descriptor = os.open(path, os.O_RDWR)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)  # Its process lives.
-                continue
-            found += read(path.read_bytes())
-            self._taken.append((path, descriptor))
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            descriptor = _taken(path)
+            if descriptor is not None:
+                found += read(path.read_bytes())
+                self._taken.append((path, descriptor))
+        unnamed = self._path.with_suffix(UNNAMED)
+        self._file = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        unnamed.rename(self._path)
         directory = os.open(self._directory, os.O_RDONLY)
         os.fsync(directory)
         os.close(directory)
@@ -140,6 +142,22 @@ class Journal:
             path.unlink(missing_ok=True)
             os.close(descriptor)
         self._taken = []
+
+
+def _taken(path: Path) -> int | None:
+    """The locked file of a dead process; None if its process lives, or another has taken it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:  # Else it was taken over between the two calls.
+            return descriptor
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return None
 
 
 def read(text: bytes) -> list[Settlement]:

@@ -38,11 +38,15 @@ class AccessFields(TypedDict, total=False):
 
 
 class AccessLog:
-    def __init__(self, writer: Writer | None, redactor: Redactor, *, console: bool) -> None:
-        """Without a writer the access log is off."""
+    def __init__(
+        self, writer: Writer | None, redactor: Redactor, *, console: bool, worker: int = 0
+    ) -> None:
+        """Without a writer the access log is off. `worker` is in each line unless it is 0."""
         self._writer = writer
         self._redactor = redactor
         self._console = console
+        self._console_head = b" ACCESS  " + (b"worker=%d " % worker if worker else b"")
+        self._json_head = b'"kind":"access"' + (b',"worker":%d' % worker if worker else b"")
 
     def write(self, **fields: Unpack[AccessFields]) -> None:
         if self._writer is None:
@@ -53,9 +57,10 @@ class AccessLog:
             fields["detail"] = self._redactor.text(detail)
         head = stamp(wall_ms())
         if self._console:
-            self._writer.write(head + b" ACCESS  " + _console(fields) + b"\n")
+            self._writer.write(head + self._console_head + _console(fields) + b"\n")
         else:
-            self._writer.write(b'{"at":"%s","kind":"access",%s\n' % (head, json_line(fields)[1:]))
+            line = (head, self._json_head, json_line(fields)[1:])
+            self._writer.write(b'{"at":"%s",%s,%s\n' % line)
 
 
 def stamp(instant_ms: int) -> bytes:

@@ -7,6 +7,7 @@ reads them when it is scraped, on that same thread.
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import accumulate
 from typing import Generic, TypeVar
 
@@ -14,6 +15,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
+
+
+class Joined(StrEnum):
+    """What the levels of several workers are together."""
+
+    SUM = "sum"
+    LEAST = "least"
+    MOST = "most"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,7 @@ class Name:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    joined: Joined = Joined.SUM
 
     @property
     def kind(self) -> str:

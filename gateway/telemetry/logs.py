@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -36,6 +37,15 @@ class LogForm(StrEnum):
     CONSOLE = "console"
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Of logs that the workers of a gateway write to one stream: `worker` is in every line (unless
+    0, the supervisor's), and the file `turns` is locked by whoever writes."""
+
+    worker: int
+    turns: int
+
+
 class Logs:
     """The logs of this process while it runs. `close` writes what is pending and steps back."""
 
@@ -47,13 +57,17 @@ class Logs:
         level: str = "INFO",
         access: bool = True,
         secrets: Iterable[str] = (),
+        shared: Shared | None = None,
     ) -> None:
         """`level` is that of events; `secrets` are values from the settings to be kept out."""
         redactor = self._redactor = Redactor(secrets)
         console = form is LogForm.CONSOLE
-        self._writer = Writer(stream)
-        self.access = AccessLog(self._writer if access else None, redactor, console=console)
-        formatter = ConsoleFormatter(redactor) if console else JsonFormatter(redactor)
+        worker = 0 if shared is None else shared.worker
+        self._writer = Writer(stream, turns=None if shared is None else shared.turns)
+        self.access = AccessLog(
+            self._writer if access else None, redactor, console=console, worker=worker
+        )
+        formatter = (ConsoleFormatter if console else JsonFormatter)(redactor, worker)
         self._handler = WriterHandler(self._writer)
         self._handler.setFormatter(formatter)
         root = logging.getLogger()
@@ -97,9 +111,10 @@ class WriterHandler(logging.Handler):
 
 
 class JsonFormatter(logging.Formatter):
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, worker: int = 0) -> None:
         super().__init__()
         self._redactor = redactor
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -109,6 +124,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": self._redactor.text(record.getMessage()),
         }
+        if self._worker:
+            line["worker"] = self._worker
         if request_id := CURRENT.get():
             line["request_id"] = request_id
         for name, value in _facts(record, self._redactor).items():
@@ -119,9 +136,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, worker: int = 0) -> None:
         super().__init__()
         self._redactor = redactor
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         request_id = CURRENT.get()
@@ -131,6 +149,7 @@ class ConsoleFormatter(logging.Formatter):
             f"{record.levelname:<8}",
             printable(self._redactor.text(record.getMessage())),
             *(f"{name}={printable(str(value))}" for name, value in facts.items()),
+            *([f"worker={self._worker}"] if self._worker else []),
             *([f"request_id={request_id}"] if request_id else []),
             f"({record.name})",
         ]

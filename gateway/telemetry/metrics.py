@@ -8,7 +8,7 @@ else becomes `other`, so the number of series depends on the configuration only.
 import platform
 from collections.abc import Iterable
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
 import gateway.errors
@@ -16,7 +16,8 @@ from gateway.errors import Error, StoreError
 from gateway.ledger.outcomes import Denied, Expired, Granted, RateLimited, Refused, Settled
 from gateway.ledger.quota import Quota
 from gateway.ledger.reservation import State
-from gateway.telemetry.instruments import Count, Family, Level, Name, Spread
+from gateway.telemetry.instruments import Count, Family, Joined, Level, Name, Spread
+from gateway.telemetry.joining import Exposition, Tally, exposition, tally
 
 PREFIX = "quota_gateway_"
 OTHER = "other"
@@ -120,8 +121,14 @@ LEDGER_FAILURES = Name(
     ("verb", "code"),
 )
 STORE_ERRORS = Name("store_errors_total", "Requests that the store failed.", ("code",))
-STORE_UP = Name("store_up", "1 if the last call to the store was answered, else 0.")
-DRIFT = Name("audit_drift", "Counters that differed from their reservations in the last audit.")
+STORE_UP = Name(
+    "store_up", "1 if the last call to the store was answered, else 0.", joined=Joined.LEAST
+)
+DRIFT = Name(
+    "audit_drift",
+    "Counters that differed from their reservations in the last audit.",
+    joined=Joined.MOST,
+)
 # -- upstreams and the process --------------------------------------------------------------------
 CONNECTIONS = Name(
     "upstream_connections", "Connections to an upstream, busy or idle.", ("upstream", "state")
@@ -133,7 +140,11 @@ UPSTREAM_FAILURES = Name(
 )
 LOOP_LAG = Name("loop_lag_seconds", "How late the event loop ran a timer.", buckets=LAG_BUCKETS)
 RELOADS = Name("config_reloads_total", "Reloads of the configuration.", ("result",))
-BUILD = Name("build_info", "Always 1; says what runs.", ("version", "python"))
+WORKERS = Name("workers", "Workers that serve now.")
+WORKER_RESTARTS = Name(
+    "worker_restarts_total", "Workers that had ended by themselves and were started again."
+)
+BUILD = Name("build_info", "Always 1; says what runs.", ("version", "python"), joined=Joined.MOST)
 
 NAMES = (
     REQUESTS, REQUEST_SECONDS, BODY_BYTES, ANSWER_BYTES, IN_FLIGHT, REFUSALS,
@@ -141,7 +152,8 @@ NAMES = (
     PENDING, FAIL_OPEN_BYTES, DOUBTS, DOUBTS_RESOLVED, SIZE_MISMATCHES, JOB_ENDS, JOBS_UNNAMED,
     JOB_POLLS, WEBHOOKS,
     LEDGER_SECONDS, LEDGER_FAILURES, STORE_ERRORS, STORE_UP, DRIFT,
-    CONNECTIONS, UPSTREAM_FAILURES, LOOP_LAG, RELOADS, BUILD,
+    CONNECTIONS, UPSTREAM_FAILURES, LOOP_LAG, RELOADS,
+    WORKERS, WORKER_RESTARTS, BUILD,
 )  # fmt: skip
 
 OUTCOMES = frozenset({
@@ -226,6 +238,7 @@ class Metrics:
         self._upstream_failures = counts(UPSTREAM_FAILURES)
         self.loop_lag = spreads(LOOP_LAG).of()
         self._reloads = counts(RELOADS)
+        self.workers, self.worker_restarts = levels(WORKERS).of(), counts(WORKER_RESTARTS).of()
         levels(BUILD).of(version, platform.python_version()).set(1)
         ProcessCollector(registry=registry)
 
@@ -334,9 +347,13 @@ class Metrics:
     def reloaded(self, *, accepted: bool) -> None:
         self._reloads.of("accepted" if accepted else "refused").value += 1
 
-    def exposition(self) -> tuple[bytes, str]:
-        """The body and content type of a scrape."""
-        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+    def exposition(self) -> Exposition:
+        """What a scrape of this process alone is answered with."""
+        return exposition(self._registry)
+
+    def tally(self) -> Tally:
+        """All series as they are now, to be joined with those of other workers."""
+        return tally(self._registry)
 
     def _one(self, label: str, value: str) -> str:
         return value if value in self._known[label] else OTHER

@@ -1,9 +1,11 @@
 """The writer: a thread that writes log lines in batches, so that no slow log stops a request.
 
 Lines wait in memory, at most `pending_max` bytes; beyond that they are dropped, counted, and the
-number is logged once there is room again. Start it after any fork.
+number is logged once there is room again. Start it after any fork. Several processes that write to
+one stream take turns by a lock, so that each line arrives whole however long it is.
 """
 
+import fcntl
 import threading
 from collections.abc import Callable
 from typing import BinaryIO
@@ -19,7 +21,10 @@ class Writer:
         *,
         pending_max: int = PENDING_MAX,
         dropped_line: Callable[[int], bytes] = lambda count: b"%d log lines dropped\n" % count,
+        turns: int | None = None,
     ) -> None:
+        """`turns`: descriptor of a file that all processes which write to the stream lock."""
+        self._turns = turns
         self._stream = stream
         self._pending_max = pending_max
         self._dropped_line = dropped_line
@@ -68,8 +73,14 @@ class Writer:
         if not lines:
             return
         try:
-            self._stream.write(b"".join(lines))
-            self._stream.flush()
+            if self._turns is not None:
+                fcntl.lockf(self._turns, fcntl.LOCK_EX)
+            try:
+                self._stream.write(b"".join(lines))
+                self._stream.flush()
+            finally:
+                if self._turns is not None:
+                    fcntl.lockf(self._turns, fcntl.LOCK_UN)
         except (OSError, ValueError):
             # The stream is closed or broken: there is nowhere left to say so.
             with self._lock:

@@ -15,6 +15,7 @@ state_dir = "{state_dir}"
 redis = "{redis}"
 drain_timeout = "{drain_timeout}"
 store_timeout = "{store_timeout}"
+workers = {workers}
 {server}
 
 [meters.storage_bytes]
@@ -91,6 +92,7 @@ class Wishes:
     """Far more than usual: a machine busy with other tests is no fault of the store."""
     connect_timeout: str = "5s"
     answer_timeout: str = "30s"
+    workers: int = 1
     server: str = ""
     upload: str = ""
     download: str = ""

@@ -60,6 +60,9 @@ class GatewayProcess:
         await until(lambda: self._heard() or self._ended(), f"{self.name} listens")
         assert not self._ended(), self.log
         await until(self.ready, f"{self.name} is ready")
+        if self.wishes.workers > 1:
+            every = self.wishes.workers
+            await until(lambda: len(self.workers()) == every, "every worker has said who it is")
 
     def launch(self) -> None:
         """Run it and do not wait."""
@@ -123,6 +126,14 @@ class GatewayProcess:
         assert self._process is not None
         return self._process.pid
 
+    def workers(self) -> dict[int, int]:
+        """worker → its process, as they said last."""
+        return {
+            event["worker"]: int(event["message"].rpartition(" ")[2])
+            for event in self.events()
+            if event["message"].startswith("serving, as process ")
+        }
+
     @property
     def port(self) -> int:
         return int(self.address.rpartition(":")[2])
@@ -137,9 +148,13 @@ class GatewayProcess:
 
     def events(self, *levels: str) -> list[dict[str, Any]]:
         """The events it has logged, those of `levels` if any are given."""
-        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
-        events = [line for line in lines if line.get("kind") == "event"]
+        events = self.lines("event")
         return [event for event in events if not levels or event["level"] in levels]
+
+    def lines(self, kind: str) -> list[dict[str, Any]]:
+        """Its log lines of a kind: `event` or `access`."""
+        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("kind") == kind]
 
     def said(self, words: str) -> int:
         """How many events say so."""

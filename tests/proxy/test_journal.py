@@ -1,12 +1,13 @@
 """The journal: what is written is there after any end of the process, and is replayed once."""
 
+import asyncio
 import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from gateway.proxy.journal import Journal, Kind, Settlement, read
+from gateway.proxy.journal import UNNAMED, Journal, Kind, Settlement, read
 
 COMMIT = Settlement(Kind.COMMIT, "acme", "r-1", amounts={"storage_bytes": 60}, asset="files/a")
 RELEASE = Settlement(Kind.RELEASE, "acme", "r-2", reason="cut")
@@ -84,6 +85,36 @@ async def test_the_file_of_a_living_process_is_left_alone(tmp_path: Path) -> Non
     assert left == []
     await other.close()
     await living.close()
+
+
+async def test_of_processes_that_start_together_one_takes_over_what_is_left(
+    tmp_path: Path,
+) -> None:
+    """Threads stand for them: a lock belongs to the open file, not to the process."""
+    for settlement in (COMMIT, RELEASE, OTHER):
+        dead, _ = await opened(tmp_path)
+        # As if it had died before it could take over anything.
+        dead._forget_taken()
+        await dead.append(settlement)
+        die(dead)
+    for _ in range(20):
+        starting = [Journal(tmp_path) for _ in range(8)]
+        left = await asyncio.gather(*(journal.start() for journal in starting))
+        taken = [settlement for each in left for _, settlement in each]
+        assert len(taken) == 3
+        assert {settlement.id for settlement in taken} == {"r-1", "r-2", "c-1"}
+        for journal in starting:
+            die(journal)
+
+
+async def test_a_file_without_its_name_is_nobodys_to_take(tmp_path: Path) -> None:
+    """It exists before it can be locked: who took it for a dead one's would remove it."""
+    starting = tmp_path / f"0123{UNNAMED}"
+    starting.touch()
+    other, left = await opened(tmp_path)
+    assert left == []
+    assert starting.exists()
+    await other.close()
 
 
 async def test_a_torn_last_line_is_an_entry_nobody_was_promised(tmp_path: Path) -> None:

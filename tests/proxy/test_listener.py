@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.listener import listen_tcp, listen_unix
+from gateway.proxy.listener import Spoken, listen_tcp, listen_unix
 
 
 class Hangs(asyncio.Protocol):
@@ -16,8 +16,11 @@ class Hangs(asyncio.Protocol):
         transport.close()
 
 
+HANGS = Spoken(Hangs)
+
+
 async def test_a_free_port_is_told() -> None:
-    listener = await listen_tcp(Hangs, "127.0.0.1", 0, None)
+    listener = await listen_tcp(HANGS, "127.0.0.1", 0)
     host, _, port = listener.address.rpartition(":")
     assert host == "127.0.0.1"
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -27,10 +30,10 @@ async def test_a_free_port_is_told() -> None:
 
 
 async def test_an_address_in_use_is_an_error() -> None:
-    listener = await listen_tcp(Hangs, "127.0.0.1", 0, None)
+    listener = await listen_tcp(HANGS, "127.0.0.1", 0)
     port = int(listener.address.rpartition(":")[2])
     with pytest.raises(OSError, match="in use"):
-        await listen_tcp(Hangs, "127.0.0.1", port, None)
+        await listen_tcp(HANGS, "127.0.0.1", port)
     await listener.close()
 
 
@@ -38,7 +41,7 @@ async def test_a_socket_left_behind_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "left.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    listener = await listen_unix(Hangs, str(path), None)
+    listener = await listen_unix(HANGS, str(path))
     assert listener.address == f"unix:{path}"
     await listener.close()
     assert not path.exists()
@@ -46,9 +49,9 @@ async def test_a_socket_left_behind_is_taken_over(tmp_path: Path) -> None:
 
 async def test_a_socket_in_use_is_not(tmp_path: Path) -> None:
     path = str(tmp_path / "busy.sock")
-    listener = await listen_unix(Hangs, path, None)
+    listener = await listen_unix(HANGS, path)
     with pytest.raises(OSError, match="in use"):
-        await listen_unix(Hangs, path, None)
+        await listen_unix(HANGS, path)
     reader, writer = await asyncio.open_unix_connection(path)
     assert await reader.read() == b""
     writer.close()
@@ -59,5 +62,5 @@ async def test_a_file_is_never_removed(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
     with pytest.raises(FileExistsError):
-        await listen_unix(Hangs, str(path), None)
+        await listen_unix(HANGS, str(path))
     assert path.read_text() == "data"

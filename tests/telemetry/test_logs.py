@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import STORE_UNAVAILABLE, StoreError
-from gateway.telemetry.logs import LogForm, Logs, WriterHandler
+from gateway.telemetry.logs import LogForm, Logs, Shared, WriterHandler
 from gateway.telemetry.redaction import GONE
 from gateway.telemetry.request_ids import CURRENT
 from tests.telemetry.canaries import CANARIES, MARK
@@ -67,6 +68,22 @@ def test_an_event_is_one_json_object(running: Running) -> None:
         "account": "acme",
         "tries": 3,
     }
+
+
+@pytest.mark.parametrize(
+    ("form", "said"), [(LogForm.JSON, '"worker":2'), (LogForm.CONSOLE, " worker=2 ")]
+)
+def test_every_line_of_a_worker_says_which(form: LogForm, said: str) -> None:
+    turns = os.memfd_create("turns")
+    running = Running(form, shared=Shared(2, turns))
+    log.warning("an event")
+    running.logs.access.write(method="GET", path="/a")
+    lines = running.text().splitlines()
+    os.close(turns)
+    assert len(lines) == 2
+    assert all(line.count(said) == 1 for line in lines)
+    if form is LogForm.JSON:
+        assert [json.loads(line)["worker"] for line in lines] == [2, 2]
 
 
 def test_an_event_is_one_line_on_a_console() -> None:

@@ -1,6 +1,9 @@
 """The writer loses no line while there is room, and never makes its caller wait."""
 
 import io
+import os
+import subprocess
+import sys
 import threading
 
 from gateway.telemetry.writer import Writer
@@ -73,3 +76,31 @@ def test_a_broken_stream_is_survived() -> None:
     writer.write(b"lost\n")
     writer.close()
     writer.write(b"nobody reads this\n")
+
+
+LOUD = """
+import sys
+from gateway.telemetry.writer import Writer
+writer = Writer(sys.stdout.buffer, turns=int(sys.argv[1]))
+for _ in range(20):
+    writer.write(sys.argv[2].encode() * 20_000 + b"\\n")
+writer.close(20)
+"""
+
+
+def test_processes_that_take_turns_write_whole_lines_however_long() -> None:
+    """More than a pipe takes at once, from three processes, read slowly enough for it to fill."""
+    turns = os.memfd_create("turns")
+    ours, theirs = os.pipe()
+    loud = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOUD, str(turns), name], stdout=theirs, pass_fds=(turns,)
+        )
+        for name in "abc"
+    ]
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as stream:
+        lines = stream.read().splitlines()
+    assert [process.wait() for process in loud] == [0, 0, 0]
+    os.close(turns)
+    assert sorted(lines) == [name * 20_000 for name in (b"a", b"b", b"c") for _ in range(20)]

@@ -12,6 +12,7 @@ import asyncio
 import logging
 
 from gateway.catalog.jobs import JobRule
+from gateway.clock import ALONE, Turns
 from gateway.errors import GatewayError, StoreError
 from gateway.proxy.jobs.books import By, JobBooks, near_the_end_ms
 from gateway.records.jobs import Job
@@ -36,8 +37,8 @@ class Watcher:
         self._metrics = metrics
         self._tasks = TaskSet()
 
-    def start(self) -> None:
-        self._tasks.start(self._run(), name="watcher of jobs")
+    def start(self, turns: Turns = ALONE) -> None:
+        self._tasks.start(self._run(turns), name="watcher of jobs")
 
     async def stop(self) -> None:
         await self._tasks.stop()
@@ -82,13 +83,13 @@ class Watcher:
             log.warning("job %s of %s is missing: its lease is over", job.id, job.account)
         await self._job_books.jobs.unwatch(job)
 
-    async def _run(self) -> None:
+    async def _run(self, turns: Turns) -> None:
         while True:
             try:
                 await self.round()
             except StoreError as failure:
                 log.warning("jobs could not be looked at: %s", failure)
-            await asyncio.sleep(ROUND_S)
+            await asyncio.sleep(turns.wait_s(ROUND_S))
 
 
 def _again_ms(rule: JobRule, left_ms: int, *, answered: bool) -> int:

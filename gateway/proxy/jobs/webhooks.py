@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from gateway.admission.destinations import destination
+from gateway.clock import ALONE, Turns
 from gateway.errors import Refusal, StoreError, UpstreamError
 from gateway.proxy.live import Live
 from gateway.proxy.outside import ForbiddenError, Outside
@@ -41,8 +42,8 @@ class WebhookCaller:
         self.again_ms = AGAIN_MS
         self._tasks = TaskSet()
 
-    def start(self) -> None:
-        self._tasks.start(self._run(), name="webhooks")
+    def start(self, turns: Turns = ALONE) -> None:
+        self._tasks.start(self._run(turns), name="webhooks")
 
     async def stop(self) -> None:
         await self._tasks.stop()
@@ -82,11 +83,11 @@ class WebhookCaller:
             return "failed"
         return "told" if 200 <= told.status < 300 else "failed"
 
-    async def _run(self) -> None:
+    async def _run(self, turns: Turns) -> None:
         while True:
             try:
                 if await self.round() == ABREAST:
                     continue
             except StoreError as failure:
                 log.warning("webhooks could not be looked at: %s", failure)
-            await asyncio.sleep(ROUND_S)
+            await asyncio.sleep(turns.wait_s(ROUND_S))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from gateway.catalog.routes import Protocol
+from gateway.clock import ALONE, Turns
 from gateway.proxy.call import Books, Server
 from gateway.proxy.gate import Gate
 from gateway.proxy.jobs.books import JobBooks
@@ -39,9 +40,9 @@ class JobWork:
             Protocol.CALLBACK: Callbacks(self._books, self._job_books, self._webhooks),
         }
 
-    def start(self) -> None:
-        self.watcher.start()
-        self.caller.start()
+    def start(self, turns: Turns = ALONE) -> None:
+        self.watcher.start(turns)
+        self.caller.start(turns)
 
     async def stop(self) -> None:
         await self.watcher.stop()
