@@ -55,6 +55,7 @@ class JobUpstream:
         app = web.Application(middlewares=[self._noted])
         app.router.add_post("/jobs", self._open)
         app.router.add_post("/bulk", self._open_many)
+        app.router.add_post("/jobs/bulk", self._open_many)
         app.router.add_post("/shows", self._open_show)
         app.router.add_get("/jobs/{id}", self._status)
         app.router.add_delete("/jobs/{id}", self._cancel)
@@ -93,7 +94,9 @@ class JobUpstream:
     async def _open(self, request: web.Request) -> web.Response:
         if self.refuses is not None:
             return web.json_response({"error": "no"}, status=self.refuses)
-        job = await self._new(json.loads(await request.read()))
+        if "episodes" in (asked := json.loads(await request.read())):
+            return await self._open_show(request)
+        job = await self._new(asked)
         if self.answers is not None:
             return self.answers(job)
         return web.json_response({"job_id": job.id}, status=201)
@@ -105,7 +108,7 @@ class JobUpstream:
         asked = json.loads(await request.read())
         ids = [
             None if "refuse" in item else (await self._new(item | {"of": asked})).id
-            for item in asked["items"]
+            for item in asked.get("items", asked.get("jobs"))
         ]
         return web.json_response({"batch_id": "b", "job_ids": ids}, status=201)
 

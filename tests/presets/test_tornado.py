@@ -1,0 +1,146 @@
+"""A Tornado API behind the gateway: jobs move exactly the documented fields of `/usage`."""
+
+from pathlib import Path
+from typing import Any
+
+from gateway.ledger.store import Store
+from tests.job_upstream import JobUpstream
+from tests.presets.rig import PresetRig, running
+
+GB = 1 << 30
+SMALL = '[plans.trial]\nlimits = { storage_bytes = "10GiB" }\ncaps = { file_bytes = "1GiB" }\n'
+SINGLE = SMALL + '[[routes]]\nname = "jobs-open"\nbatch = { ids = "episode_jobs", most = 3 }\n'
+
+
+async def usage(rig: PresetRig) -> dict[str, object]:
+    status, page = await rig.ask("GET", "/usage", {"x-api-key": rig.key})
+    assert status == 200
+    assert isinstance(page, dict)
+    return page
+
+
+def figures(page: dict[str, object]) -> tuple[object, ...]:
+    return (
+        page["usage_count"],
+        page["storage_usage_gb"],
+        page["storage_reserved_gb"],
+        page["storage_effective_usage_gb"],
+    )
+
+
+async def opened(rig: PresetRig, **asked: object) -> tuple[int, Any]:
+    document = {"url": "https://videos.example.com/v/1", "format": "mp4", **asked}
+    return await rig.ask("POST", "/jobs", {"x-api-key": rig.key}, json=document)
+
+
+async def test_a_job_from_its_opening_to_its_end(store: Store, tmp_path: Path) -> None:
+    async with (
+        JobUpstream() as upstream,
+        running(store, tmp_path, "tornado", upstream.url, SINGLE) as rig,
+    ):
+        before = await usage(rig)
+        assert list(before) == [
+            "client_name", "usage_count", "storage_usage_gb", "storage_reserved_gb",
+            "storage_effective_usage_gb", "storage_limit_gb", "storage_limit_bytes",
+            "storage_remaining_gb", "max_resolution_limit", "max_duration_limit_seconds",
+            "max_filesize_limit_bytes", "max_filesize_limit_mb",
+        ]  # fmt: skip
+        assert before["client_name"] == "My App"
+        assert figures(before) == (0, 0, 0, 0)
+        status, answer = await opened(rig)
+        assert status == 201
+        held = await usage(rig)
+        assert figures(held) == (0, 0, 1, 1)
+        upstream.end(str(answer["job_id"]), "Completed", 3 * GB // 4)
+        path = f"/jobs/{answer['job_id']}"
+        assert (await rig.ask("GET", path, {"x-api-key": rig.key}))[0] == 200
+        after = await usage(rig)
+        assert figures(after) == (1, 0.75, 0, 0.75)
+        assert after["storage_remaining_gb"] == 9.25
+        assert {name for name in after if after[name] != before[name]} == {
+            "usage_count", "storage_usage_gb", "storage_effective_usage_gb", "storage_remaining_gb",
+        }  # fmt: skip
+
+
+async def test_each_episode_of_a_show_counts_as_a_job(store: Store, tmp_path: Path) -> None:
+    async with (
+        JobUpstream() as upstream,
+        running(store, tmp_path, "tornado", upstream.url, SINGLE) as rig,
+    ):
+        own = {"x-api-key": rig.key}
+        status, show = await opened(rig, episodes=2)
+        assert status == 201
+        assert figures(await usage(rig)) == (0, 0, 2, 2)
+        one, two = show["episode_jobs"]
+        upstream.end(one, "Failed")
+        upstream.end(two, "Completed", GB)
+        for job in (one, two):
+            await rig.ask("GET", f"/jobs/{job}", own)
+        assert figures(await usage(rig)) == (2, 1, 0, 1)
+
+
+async def test_many_jobs_of_one_request(store: Store, tmp_path: Path) -> None:
+    async with (
+        JobUpstream() as upstream,
+        running(store, tmp_path, "tornado", upstream.url, SMALL) as rig,
+    ):
+        own = {"x-api-key": rig.key}
+        status, _ = await rig.ask("POST", "/jobs/bulk", own, json={"jobs": [{}] * 11})
+        assert status == 403
+        assert upstream.requests == []
+        status, bulk = await rig.ask("POST", "/jobs/bulk", own, json={"jobs": [{}] * 10})
+        assert status == 201
+        assert figures(await usage(rig)) == (0, 0, 10, 10)
+        for job in bulk["job_ids"]:
+            upstream.end(job, "Completed", GB // 4)
+            await rig.ask("GET", f"/jobs/{job}", own)
+        assert figures(await usage(rig)) == (10, 2.5, 0, 2.5)
+
+
+async def test_over_quota_and_over_a_cap_are_refused_in_the_vendors_words(
+    store: Store, tmp_path: Path
+) -> None:
+    own = SINGLE.replace('"10GiB"', '"2GiB"').replace("most = 3", "most = 2")
+    async with (
+        JobUpstream() as upstream,
+        running(store, tmp_path, "tornado", upstream.url, own) as rig,
+    ):
+        status, first = await opened(rig)
+        assert status == 201
+        status, refused = await opened(rig)
+        assert status == 403
+        assert refused == {
+            "error": "Storage quota exceeded",
+            "limit_gb": "2.00",
+            "used_gb": "1.00",
+            "message": "This API key has a 2 GB limit and has used 1.00 GB",
+        }
+        status, refused = await opened(rig, max_resolution="2160")
+        assert (status, list(refused)) == (403, ["error"])
+        assert upstream.asked("POST") == 1
+        for path, headers, error in (
+            ("/usage", {}, "Missing x-api-key header"),
+            ("/usage", {"x-api-key": "wrong"}, "Invalid API Key"),
+            ("/jobs/1", {}, "Missing x-api-key header"),
+            ("/nowhere", {}, "no route has this path"),
+        ):
+            status, page = await rig.ask("GET", path, headers)
+            assert (status, page) == (404 if path == "/nowhere" else 401, {"error": error})
+        await rig.ask("DELETE", f"/jobs/{first['job_id']}", {"x-api-key": rig.key})
+
+
+async def test_another_accounts_job_is_unknown(store: Store, tmp_path: Path) -> None:
+    async with (
+        JobUpstream() as upstream,
+        running(store, tmp_path, "tornado", upstream.url, SINGLE) as rig,
+    ):
+        _, answer = await opened(rig)
+        theirs = {"x-api-key": await rig.another()}
+        path = f"/jobs/{answer['job_id']}"
+        assert (await rig.ask("GET", path, theirs))[0] == 404
+        assert (await rig.ask("DELETE", path, theirs))[0] == 404
+        async with rig.session.delete(
+            f"{rig.url}{path}", headers={"x-api-key": rig.key}
+        ) as cancelled:
+            assert cancelled.status == 204
+        assert figures(await usage(rig)) == (1, 0, 0, 0)
