@@ -46,6 +46,7 @@ from gateway.proxy.protocols import protocols
 from gateway.proxy.recall import Recall
 from gateway.proxy.senders import Senders
 from gateway.proxy.settler import Settler
+from gateway.proxy.vessels import Vessels
 from gateway.proxy.watchdog import Watchdog
 from gateway.records.accounts import Accounts
 from gateway.records.api_keys import ApiKeys
@@ -195,7 +196,12 @@ class Gateway:
         self._lag.start()
         if settings.tls_cert is not None and settings.tls_key is not None:
             self._tls = tls.server_context(settings.tls_cert, settings.tls_key)
-        self._server = PublicServer(self.handler, connection_limits(settings), _refused)
+        self._server = PublicServer(
+            self.handler,
+            connection_limits(settings),
+            _refused,
+            Vessels(splice=settings.splice),
+        )
         spoken = Spoken(self._server, self._tls, settings.header_timeout_s)
         self._public = await listen(spoken, settings.listen, self._place.public)
         self.public_address = self._public.address

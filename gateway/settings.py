@@ -208,6 +208,9 @@ class Settings(BaseSettings):
     )
     heartbeat_s: Seconds = _setting("HEARTBEAT", 3.0, "how often open reservations are extended")
 
+    # -- how it moves bodies
+    splice: OnOff = _setting("SPLICE", True, "let the kernel move large bodies, where it can")
+
     # -- how much there may be
     connections_max: Annotated[int, _of(Whole(1, 1_000_000))] = _setting(
         "CONNECTIONS_MAX", 10_000, "client connections at a time"

@@ -96,6 +96,11 @@ class BodyCount:
         assert not self.reads_bytes, "this body has to be read to be counted"
         self.wire += count
 
+    def take_back(self, count: int) -> None:
+        """The last of what passed by is not forwarded, and nothing more will be."""
+        self.wire -= count
+        self._stopped_at = Mark(self.wire, self.wire, self.wire)
+
     def mark(self) -> Mark:
         """How far it has come, for `stop_at`."""
         return Mark(self.wire, self.body, self.files)

@@ -134,6 +134,16 @@ class AnswerReader:
         self.queued = 0
         return piece
 
+    @property
+    def left(self) -> int:
+        """Bytes of a body of known length that have not come; 0 unless they can pass by."""
+        return self._left if self._direct and not self._until_eof else 0
+
+    def pass_by(self, count: int) -> None:
+        """So many of them are taken without being fed."""
+        self._left -= count
+        self.ended = self._left == 0
+
     # -- bytes ------------------------------------------------------------------------------------
 
     def _feed_parser(self, data: bytes) -> None:

@@ -23,6 +23,11 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import StreamReader
 
 from gateway.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, ClientGoneError, Refusal
+from gateway.proxy.lending import Lending
+from gateway.proxy.vessels import Vessels
+
+READ_BYTES = 64 * 1024
+"""Twice this much of a body may wait to be read before no more is taken from its client."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -80,6 +85,7 @@ class Arrival(web.BaseRequest):
         self.raw_target = message.path
         # Behind a request to upgrade, the parser may drop what follows in the same segment.
         self.should_close = message.should_close or message.upgrade
+        self.vessels = protocol.vessels
         self._writer = writer
         self.on_client_gone: Callable[[], None] | None = None
 
@@ -104,6 +110,15 @@ class Arrival(web.BaseRequest):
         transport = self.connection.transport
         return 0 if transport is None else _unsent(transport)
 
+    async def flush(self) -> None:
+        """Wait until nothing of what was written is left on this side of its socket."""
+        transport = self.connection.transport
+        if transport is None:
+            raise ClientGoneError
+        transport.set_write_buffer_limits(high=0)
+        await self.drain()
+        transport.set_write_buffer_limits()
+
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was written."""
         try:
@@ -119,7 +134,7 @@ def _unsent(transport: asyncio.Transport) -> int:
     return transport.get_write_buffer_size() + queued[0]
 
 
-class Connection(web.RequestHandler):
+class Connection(Lending):
     def __init__(
         self,
         server: "PublicServer",
@@ -138,8 +153,10 @@ class Connection(web.RequestHandler):
             max_field_size=limits.header_line_max,
             # One more than we allow: our own check then answers in our own words.
             max_headers=limits.headers_max + 1,
+            read_bufsize=READ_BYTES,
         )
         self._server = server
+        self.vessels = server.vessels
         self._limits = limits
         self._refuse = refuse
         self._head_timer: asyncio.TimerHandle | None = None
@@ -147,8 +164,6 @@ class Connection(web.RequestHandler):
         self._head_bytes = 0
         """Of a head that is not complete, as far as they are surely its own."""
         self._arrival: Arrival | None = None
-        self._body: StreamReader | None = None
-        """That of the last request, whether answered or not."""
         self._counted = False
         self.peer = ""
         """The other end's IP address; empty on a unix socket."""
@@ -308,6 +323,7 @@ class PublicServer(web.Server):
         handle: Callable[[Arrival], Awaitable[web.StreamResponse]],
         limits: ConnectionLimits,
         refuse: Refuse,
+        vessels: Vessels,
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(self._serve, request_factory=self._arrive)
@@ -315,6 +331,7 @@ class PublicServer(web.Server):
         self._handle = handle
         self._limits = limits
         self._refuse = refuse
+        self.vessels = vessels
         self.open_connections = 0
 
     def __call__(self) -> web.RequestHandler:

@@ -51,6 +51,11 @@ class Named:
             self._body.update(data)
 
     @property
+    def looks_at_body(self) -> bool:
+        """Whether it has to see the body."""
+        return self._body_left is not None
+
+    @property
     def body_print(self) -> str | None:
         """Of the whole body; None if not all of it was seen, or it is not to be compared."""
         return self._body.hexdigest() if self._body_left == 0 else None

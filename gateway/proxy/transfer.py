@@ -4,8 +4,6 @@ It counts and reports; it neither decides nor settles. Every piece of a body pas
 it is forwarded: whatever follows the bytes (a reservation that grows, a cap) can stop them there.
 """
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import web
 
 from gateway.admission.head import Head
@@ -16,6 +14,7 @@ from gateway.clock import monotonic_s
 from gateway.errors import BAD_FRAMING, ClientGoneError, GatewayError, UpstreamError
 from gateway.proxy import wire
 from gateway.proxy.answer import AnswerHead, Headers
+from gateway.proxy.bulk import BULK_BYTES_MIN, Bulk, Cover
 from gateway.proxy.connection import Arrival
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.pool import UpstreamPool
@@ -27,9 +26,6 @@ REPORT_BYTES_MAX = 64 * 1024
 """The most of an upstream's answer that is looked at for the size it stored."""
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be sent again when a kept connection turns out to be closed (RFC 9110 9.2.2)."""
-
-Cover = Callable[[int], Awaitable[None]]
-"""Called with the number of bytes in hand, before they are passed on; raises to stop them."""
 
 
 class Transfer:
@@ -43,6 +39,7 @@ class Transfer:
         self._head = head
         self._pool = pool
         self._count = count
+        self._bulk = Bulk(arrival, exchange, count)
         self._continued = False
         self._began = False
         self._ahead = b""
@@ -156,6 +153,8 @@ class Transfer:
         self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s
+        if connection.left >= BULK_BYTES_MIN:
+            await self._bulk.deliver(connection, self._pass_on_begun, cover, timeout_s)
         while data := self._taken() or await connection.read(timeout_s):
             if cover is not None:
                 await cover(len(data))
@@ -180,6 +179,15 @@ class Transfer:
             exchange.stalls(monotonic_s(), arrival.unsent)
             await arrival.drain()
             exchange.flows()
+
+    async def _pass_on_begun(self, cover: Cover | None) -> None:
+        """What of the body has been read, before the rest passes by."""
+        assert self.connection is not None
+        data = self._taken() + self.connection.taken()
+        if data and cover is not None:
+            await cover(len(data))
+        if data:
+            await self.pass_on(data, chunked=False)
 
     async def read_ahead(self, answer: AnswerHead, most: int, begun: bytes = b"") -> bytes | None:
         """All of the answer's body, before it is relayed; None if it has none or is longer than
@@ -275,7 +283,10 @@ class Transfer:
             exchange.last_body_s = monotonic_s()
             if exchange.body_bytes == self._head.length:
                 break  # Whatever happens to the client from here on, the upstream may have it all.
-            if connection.congested:
+            if self._passes_by:
+                left = (self._head.length or 0) - exchange.body_bytes
+                await self._bulk.send(connection, left, cover, timeout_s)
+            elif connection.congested:
                 exchange.waits(exchange.last_body_s)
                 await connection.drain(timeout_s)
                 exchange.goes_on(monotonic_s())
@@ -286,6 +297,16 @@ class Transfer:
             connection.send(ahead)
         connection.end()
         self.sent_all = True
+
+    @property
+    def _passes_by(self) -> bool:
+        """The rest of the request's body is long, of a known length, and nobody looks into it."""
+        exchange, content = self._exchange, self._arrival.content
+        left = (self._head.length or 0) - exchange.body_bytes
+        looks = self._count.reads_bytes or (
+            exchange.named is not None and exchange.named.looks_at_body
+        )
+        return left >= BULK_BYTES_MIN and not looks and content.total_bytes == exchange.body_bytes
 
     async def _covered(self, cover: Cover, data: bytes) -> None:
         """Count a piece and have it covered. What is stopped there, by a denial or by an early

@@ -29,6 +29,7 @@ from gateway.proxy.answer import (
     MalformedAnswerError,
     TruncatedAnswerError,
 )
+from gateway.proxy.splice import lent
 from gateway.proxy.wait import Wait
 
 QUEUE_BYTES_MAX = 256 * 1024
@@ -118,12 +119,19 @@ class UpstreamConnection(asyncio.Protocol):
         if self._failure is not None and not self._answered_early:
             raise self._error()
 
-    async def flush(self) -> None:
-        """Wait until nothing is left unsent, before the connection is closed. Raises
-        UpstreamError."""
-        if self._transport is not None:
-            self._transport.set_write_buffer_limits(high=0)
-        await self.drain()
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait here to be written."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    async def flush(self, timeout_s: float | None = None) -> None:
+        """As `drain`, until nothing is left unsent."""
+        transport = self._transport
+        if transport is not None:
+            transport.set_write_buffer_limits(high=0)
+        await self.drain(timeout_s)
+        if transport is not None and not transport.is_closing():
+            transport.set_write_buffer_limits(high=WRITE_BYTES_MAX)
 
     @property
     def _answered_early(self) -> bool:
@@ -165,6 +173,42 @@ class UpstreamConnection(asyncio.Protocol):
             await self._incoming.until_woken(timeout_s)
         except TimeoutError:
             self._fail(UPSTREAM_TIMEOUT, late)
+
+    # -- bodies that pass by (splice) -------------------------------------------------------------
+
+    def lend(self, *, reading: bool) -> socket.socket | None:
+        """Its socket, for a body to be moved over it; None where that cannot be. `reading`: what
+        `left` says is read from it, until `passed_by`. The borrower closes it."""
+        sock = None if self._transport is None else lent(self._transport)
+        if sock is not None and reading:
+            self._pause_reading()
+        return sock
+
+    @property
+    def left(self) -> int:
+        """Bytes of the answer's body that have not come and may pass by."""
+        return self._reader.left
+
+    def taken(self) -> bytes:
+        """What has come of the body, without waiting for more."""
+        return self._reader.take()
+
+    def passed_by(self, count: int) -> None:
+        """So many bytes of the answer's body were read from its socket."""
+        self._reader.pass_by(count)
+        self._resume_reading()
+
+    def broke(self, failure: Exception) -> UpstreamError | None:
+        """Its socket takes no more of the request. None: it has answered all the same."""
+        if self._failure is None:
+            self._salvage(failure)
+        broken = self.fails(UPSTREAM_FAILED, str(failure))
+        return None if self._answered_early else broken
+
+    def fails(self, error: Error, message: str) -> UpstreamError:
+        """Break off because of this, if nothing else was wrong before."""
+        self._fail(error, message)
+        return self._error()
 
     # -- ending -----------------------------------------------------------------------------------
 

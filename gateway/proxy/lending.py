@@ -1,0 +1,72 @@
+"""Lending: a client's connection whose socket is lent out while a body passes by aiohttp's parser.
+
+aiohttp has no way to tell its parser that a body's bytes are taken elsewhere. So when they are, the
+parser is replaced by a new one, which begins with what comes behind them. That touches what is
+private to aiohttp, here and nowhere else; `tests/proxy/test_lending.py` tells when it has changed.
+"""
+
+import socket
+
+from aiohttp import web
+from aiohttp.http import HttpRequestParser
+from aiohttp.streams import StreamReader
+
+from gateway.proxy.splice import lent
+
+
+class Lending(web.RequestHandler):
+    """`_body`: that of the last request, whether answered or not. `_unwanted`: bytes of it that
+    are read on for nobody."""
+
+    _body: StreamReader | None = None
+    _unwanted = 0
+
+    def lend(self, *, reading: bool) -> socket.socket | None:
+        """The client's socket, for a body to be moved over it; None where that cannot be.
+        `reading`: the rest of the request's body is read from it, until `passed_by`. The borrower
+        closes it."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return None
+        sock = lent(transport)
+        if sock is not None and reading:
+            transport.pause_reading()
+        return sock
+
+    def passed_by(self, left: int) -> None:
+        """The rest of the request's body was read but for `left` bytes."""
+        self._unwanted = left
+        if left == 0:
+            self._body_passed()
+        elif self.transport is not None:
+            self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self._unwanted:
+            dropped = min(self._unwanted, len(data))
+            self._unwanted -= dropped
+            data = data[dropped:]
+            if self._unwanted:
+                return
+            self._body_passed()
+        super().data_received(data)
+
+    def _body_passed(self) -> None:
+        assert self._body is not None
+        if self.transport is not None:
+            self._parser = self._new_parser()
+        self._body.feed_eof()
+
+    def _new_parser(self) -> HttpRequestParser:
+        """As aiohttp makes it for a new connection."""
+        return HttpRequestParser(
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=self._max_msg_queue_size,
+        )

@@ -1,0 +1,238 @@
+"""Splice: moves a known number of bytes from one socket to another, in turns.
+
+    source readable → fill a vessel → (cover) → empty it → …          one turn, at most a pipe full
+                                   target full → wait for the target → empty the rest → …
+
+The rule: not a byte beyond `left` is taken from the source, and what was taken but not put is known
+to the byte (`lost`). The loop runs everything else between two turns. Both sockets are non-blocking
+and belong to nobody else meanwhile (a dup of a transport's socket is its own for the loop).
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.clock import monotonic_s
+from gateway.proxy.eagerness import Eagerness
+from gateway.proxy.vessels import PIPE_BYTES, UNSPLICEABLE, Buffer, Pipe, Vessels
+from gateway.proxy.wait import Wait
+
+
+class SourceError(Exception):
+    """The source has ended, or broken, before all was taken."""
+
+
+class TargetError(Exception):
+    """The target takes no more."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class Follower(Protocol):
+    """Hears of a flow while it runs."""
+
+    @property
+    def covers(self) -> bool:
+        """Whether `cover` is to be asked."""
+        ...
+
+    async def cover(self, count: int) -> None:
+        """So many bytes were taken; raises to stop them here."""
+        ...
+
+    def moved(self, count: int) -> None:
+        """So many have been put into the target."""
+        ...
+
+    def stalls(self) -> None:
+        """The target takes no more for now."""
+        ...
+
+    def flows(self) -> None:
+        """It takes more."""
+        ...
+
+
+def lent(transport: asyncio.Transport) -> socket.socket | None:
+    """A transport's socket, to be read or written past it and then closed; None where that cannot
+    be: its bytes are encrypted, or no more files can be opened."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("sslcontext") is not None:
+        return None
+    try:
+        dup = socket.socket(fileno=os.dup(sock.fileno()))
+    except OSError:
+        return None
+    dup.setblocking(False)
+    return dup
+
+
+class Splice:
+    """One flow, `run` once. `left`: bytes not taken yet. `lost`: taken, and by its end not put."""
+
+    def __init__(
+        self,
+        vessels: Vessels,
+        source: socket.socket,
+        target: socket.socket,
+        left: int,
+        follower: Follower,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._vessels = vessels
+        self._source, self._source_fd = source, source.fileno()
+        self._target, self._target_fd = target, target.fileno()
+        self._follower = follower
+        self._vessel: Pipe | Buffer | None = None
+        self._pipes = True
+        self._stalled = False
+        self._over = False
+        self._failure: Exception | None = None
+        self._wait = Wait(self._loop)
+        self._active_s = monotonic_s()
+        self._eager = Eagerness(source, self._active_s)
+        self.left = left
+        self.lost = 0
+
+    async def run(self, *, source_s: float | None, target_s: float | None) -> None:
+        """Return when all is moved. Raises SourceError, TargetError, what `cover` raises, and
+        TimeoutError when the source has given nothing, or the target taken nothing, for so long
+        (None: however long)."""
+        self._loop.add_reader(self._source_fd, self._readable)
+        try:
+            while not self._over:
+                limit_s = target_s if self._stalled else source_s
+                await self._turn(limit_s, source_s or target_s)
+                if self._vessel is not None and not self._stalled and not self._over:
+                    await self._follower.cover(self._vessel.held)
+                    self._put(self._vessel)
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._end()
+
+    async def _turn(self, limit_s: float | None, look_s: float | None) -> None:
+        """Wait until there is something to do that the loop's callbacks leave to the coroutine."""
+        idle_s = monotonic_s() - self._active_s
+        try:
+            await self._wait.until_woken(look_s if limit_s is None else max(0.0, limit_s - idle_s))
+        except TimeoutError:
+            if limit_s is not None and monotonic_s() - self._active_s >= limit_s:
+                raise
+
+    # -- called by the loop -----------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        self._guarded(self._take)
+
+    def _writable(self) -> None:
+        assert self._vessel is not None
+        self._guarded(self._put, self._vessel)
+
+    def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
+        try:
+            step(*arguments)
+        except Exception as failure:  # whoever runs this flow hears of it, not the loop
+            self._finish(failure)
+
+    # -- one turn ---------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        pipe = self._vessels.pipe() if self._pipes else None
+        vessel = self._vessel = pipe or self._vessels.buffer()
+        most = PIPE_BYTES if pipe is not None else self._vessels.most
+        try:
+            count = vessel.fill(self._source, min(self.left, most))
+        except BlockingIOError:
+            self._give_back(vessel)
+            return
+        except OSError as failure:
+            self._give_back(vessel)
+            if pipe is not None and failure.errno in UNSPLICEABLE:
+                self._pipes = False
+                return
+            raise SourceError(str(failure)) from failure
+        if count == 0:
+            self._give_back(vessel)
+            raise SourceError("ended early")
+        self.left -= count
+        self._active_s = monotonic_s()
+        self._eager.took(count, self.left, self._active_s)
+        if self._follower.covers:
+            self._vessel = self._vessels.keep(vessel)
+            self._loop.remove_reader(self._source_fd)
+            self._wait.wake()
+        else:
+            self._put(vessel)
+
+    def _put(self, vessel: Pipe | Buffer) -> None:
+        try:
+            count = vessel.empty(self._target, more=self.left > 0 and self._eager.on)
+        except BlockingIOError:
+            count = 0
+        except OSError as failure:
+            if isinstance(vessel, Pipe) and failure.errno in UNSPLICEABLE:
+                self._put(self._poured(vessel))
+                return
+            raise TargetError(failure) from failure
+        if count:
+            self._active_s = monotonic_s()
+            self._follower.moved(count)
+        if vessel.held:
+            self._stall(vessel)
+            return
+        self._give_back(vessel)
+        waited = self._stalled
+        self._flow()
+        if self.left == 0:
+            self._finish(None)
+        elif waited or self._follower.covers:
+            self._loop.add_reader(self._source_fd, self._readable)
+
+    def _stall(self, vessel: Pipe | Buffer) -> None:
+        if not self._stalled:
+            self._stalled = True
+            self._vessel = self._vessels.keep(vessel)
+            self._loop.remove_reader(self._source_fd)
+            self._loop.add_writer(self._target_fd, self._writable)
+            self._active_s = monotonic_s()
+            self._follower.stalls()
+
+    def _flow(self) -> None:
+        if self._stalled:
+            self._stalled = False
+            self._loop.remove_writer(self._target_fd)
+            self._follower.flows()
+
+    def _poured(self, pipe: Pipe) -> Buffer:
+        """The kernel took these bytes into a pipe and does not take them out of it."""
+        self._pipes = False
+        rest = self._vessel = self._vessels.rest(pipe.poured_out())
+        self._vessels.give_back(pipe)
+        return rest
+
+    def _give_back(self, vessel: Pipe | Buffer) -> None:
+        self._vessel = None
+        self._vessels.give_back(vessel)
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _finish(self, failure: Exception | None) -> None:
+        self._over = True
+        self._failure = failure
+        self._loop.remove_reader(self._source_fd)
+        self._loop.remove_writer(self._target_fd)
+        self._wait.wake()
+
+    def _end(self) -> None:
+        self._loop.remove_reader(self._source_fd)
+        self._flow()
+        self._wait.close()
+        self._eager.stop()
+        if self._vessel is not None:
+            self.lost = self._vessel.held
+            self._give_back(self._vessel)
