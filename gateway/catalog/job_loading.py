@@ -25,8 +25,8 @@ def read(
             meters.find(meter, (*at, "charged_anyway", index), problems)
         if "upstream" in values and values["upstream"] not in upstreams:
             problems.unknown((*at, "upstream"), "an upstream", values["upstream"], upstreams)
-        for key in ("asset", "status_path"):
-            _is_of_the_job(values, key, at, problems)
+        _is_of_the_job(values, "asset", at, problems)
+        _names_the_job(values, at, problems)
         _webhooks_are_called_back(values, at, problems)
         ends = _ends(values, at, problems)
         if JOBS.complete(values):
@@ -72,6 +72,12 @@ def _is_of_the_job(values: Mapping[str, Any], key: str, at: Place, problems: Pro
             f"{shown(template)} is not named by the job alone",
             "write {job} in it, and no other parameter",
         )
+
+
+def _names_the_job(values: Mapping[str, Any], at: Place, problems: Problems) -> None:
+    template = values.get("status_path")
+    if template is not None and "job" not in patterns.placeholders(template):
+        problems.add((*at, "status_path"), f"{shown(template)} names no job", "write {job} in it")
 
 
 def _webhooks_are_called_back(values: Mapping[str, Any], at: Place, problems: Problems) -> None:

@@ -120,6 +120,22 @@ def _names_its_rule(
             f"the jobs {shown(route.jobs)} are those of {shown(rules[route.jobs].upstream)}",
             "send the request where the jobs are",
         )
+    elif route.jobs in rules and route.protocol is Protocol.JOB:
+        yield from _fills_the_status_path(route, rules[route.jobs])
+
+
+def _fills_the_status_path(route: Route, rule: JobRule) -> Iterator[Finding]:
+    """Where the upstream is asked about a job is named by the path that opened it."""
+    pattern = patterns.parse(route.path)
+    assert isinstance(pattern, Pattern)
+    for name in patterns.placeholders(rule.status_path or ""):
+        if name != "job" and name not in pattern.names:
+            yield Finding(
+                ("path",),
+                f"jobs {shown(rule.name)} are asked about at {shown(rule.status_path)},"
+                f" and the path names no {{{name}}}",
+                f"name it in the path, or take {{{name}}} out of status_path",
+            )
 
 
 def _fits_the_policy(route: Route) -> Iterator[Finding]:

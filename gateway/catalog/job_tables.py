@@ -82,7 +82,8 @@ JOBS = Table((
     Key("charged_anyway", ListOf(METER, 'a list of meters such as ["jobs"]'), "meters that count "
         "also for jobs that failed or were cancelled"),
     Key("status_path", Written(patterns.template_path, 'a path such as "/jobs/{job}"',
-        r"^/[^\s]*$"), "where the upstream is asked how the job {job} is"),
+        r"^/[^\s]*$"), "where the upstream is asked how the job {job} is; a template over "
+        "{job} and the parameters of the path that opened it"),
     Key("status_headers", MapOf(HEADER, Secret("printable text", least=0), "a table of headers"),
         "what it is asked with, such as an API key of the gateway's own"),
     Key("poll_every", duration(least_ms=1_000, most_ms=30 * DAY_MS), "how often it is asked; else "

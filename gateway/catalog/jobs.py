@@ -62,7 +62,8 @@ class JobRule:
     as it was reserved. `asset` is a template over `{job}`. `charged_anyway` are meters that count
     also for a job that failed or was cancelled.
 
-    `status_path`, a template over `{job}`, is where the upstream is asked how a job is, with
+    `status_path`, a template over `{job}` and the parameters of the path that opened it, is where
+    the upstream is asked how a job is, with
     `status_headers`, every `poll_every_s` (None: when its lease nears its end). `size_url` maps a
     meter to the member with a URL whose length is what was used, if no member says it; it has to
     be of an upstream or of `size_hosts`. `plain_http` and `private_networks` are what URLs that

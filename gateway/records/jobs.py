@@ -90,7 +90,8 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """`reserved` is meter → amount. `key_id` and `subject` say which counters are charged besides
-    the account's. `batch` is the reservation of the row that stands for the batch it came with;
+    the account's. `params` are those of the path that it was opened at, as sent. `batch` is the
+    reservation of the row that stands for the batch it came with;
     `items`: it is that row, of so many jobs, each of which may use what it says."""
 
     reservation: str
@@ -102,6 +103,7 @@ class NewJob:
     webhook: str | None = None
     batch: str | None = None
     items: int | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Job:
     missing: bool = False
     batch: str | None = None
     items: int | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
 
 
 def item_name(batch: str, number: int) -> str:
@@ -169,6 +172,7 @@ class Jobs:
             "webhook": new.webhook,
             "batch": new.batch,
             "items": None if new.items is None else str(new.items),
+            "params": orjson.dumps(dict(new.params)).decode() if new.params else None,
         }
         fields = {"rule": new.rule, "reserved": orjson.dumps(dict(new.reserved)).decode()}
         fields |= {name: value for name, value in optional.items() if value is not None}
@@ -315,6 +319,7 @@ def _job(account: str, reservation: str, row: Row) -> Job:
         missing="missing" in row,
         batch=row.get("batch"),
         items=int(row["items"]) if "items" in row else None,
+        params=orjson.loads(row.get("params", "{}")),
     )
 
 

@@ -80,6 +80,7 @@ class BatchBooks:
             batch.key_id,
             batch.subject,
             batch.webhook,
+            params=batch.params,
         )
         numbers = range(first, first + len(ids))
         await self._record(new, rule, dict.fromkeys(numbers, batch.reserved))

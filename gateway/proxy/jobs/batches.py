@@ -11,6 +11,7 @@ From there on each is a job like any other.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gateway.admission import completion
 from gateway.admission.estimate import Estimate
@@ -76,16 +77,7 @@ class Named:
         return wanted.keeping(self._batch, self._kept)
 
     async def record(self, carriage: Carriage, new: NewJob) -> None:
-        batch = NewJob(
-            new.reservation,
-            new.account,
-            new.rule,
-            {},
-            new.key_id,
-            new.subject,
-            new.webhook,
-            items=max(self._kept) + 1,
-        )
+        batch = replace(new, reserved={}, items=max(self._kept) + 1)
         await self._batch_books.open(batch, carriage.rule, self._kept)
 
     async def opened(self, carriage: Carriage, answer: AnswerHead) -> None:
@@ -143,17 +135,7 @@ class Answered:
         return wanted
 
     async def record(self, carriage: Carriage, new: NewJob) -> None:
-        batch = NewJob(
-            new.reservation,
-            new.account,
-            new.rule,
-            new.reserved,
-            new.key_id,
-            new.subject,
-            new.webhook,
-            items=0,
-        )
-        await self._job_books.open(batch, carriage.rule)
+        await self._job_books.open(replace(new, items=0), carriage.rule)
 
     async def opened(self, carriage: Carriage, answer: AnswerHead) -> None:
         document = await carriage.document(answer)

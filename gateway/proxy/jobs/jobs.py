@@ -115,6 +115,7 @@ class JobOpenings:
             terms.key_id,
             terms.subject,
             wanted.webhook,
+            params=carriage.call.entered.match.params,
         )
         try:
             await undertaking.record(carriage, new)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from gateway.admission import completion, json_fields
 from gateway.admission.destinations import destination, is_listed
+from gateway.admission.routing import filled
 from gateway.catalog.jobs import JobRule
 from gateway.catalog.meters import is_amount
 from gateway.errors import Refusal, UpstreamError
@@ -35,7 +36,9 @@ class JobQuestions:
         if rule.status_path is None or job.id is None:
             return None
         pool = self._live().pools[rule.upstream]
-        target = rule.status_path.replace("{job}", completion.as_written_in_a_path(job.id))
+        # The names in the path are those it was opened by, as its client wrote them.
+        names = {**job.params, "job": completion.as_written_in_a_path(job.id)}
+        target = filled(rule.status_path, names)
         fields = [(n.encode(), v.encode()) for n, v in rule.status_headers.items()]
         question = Question(
             "GET", target, pool.address.authority, [(b"Accept", b"application/json"), *fields]

@@ -1,0 +1,79 @@
+"""A small Stream API that works: upload URLs, videos that are ready when told, and deletions."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiohttp import web
+
+BASE = "/client/v4/accounts/{account}/stream"
+
+
+@dataclass
+class Video:
+    uid: str
+    account: str
+    creator: str | None
+    most_s: int
+    state: str = "pendingupload"
+    duration_s: float = -1
+
+
+class StreamApi:
+    """`asked` are the accounts that the paths named."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.videos: dict[str, Video] = {}
+        self.asked: list[str] = []
+        self._numbers = itertools.count(1)
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post(f"{BASE}/direct_upload", self._direct_upload)
+        app.router.add_get(f"{BASE}/{{uid}}", self._video)
+        app.router.add_delete(f"{BASE}/{{uid}}", self._delete)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    async def _direct_upload(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        uid = f"uid{next(self._numbers)}"
+        account = request.match_info["account"]
+        video = Video(uid, account, asked.get("creator"), asked["maxDurationSeconds"])
+        self.videos[uid] = video
+        self.asked.append(account)
+        return _said({"uploadURL": f"https://upload.example.com/{uid}", "uid": uid})
+
+    async def _video(self, request: web.Request) -> web.Response:
+        self.asked.append(request.match_info["account"])
+        video = self.videos.get(request.match_info["uid"])
+        if video is None:
+            return _said(None, status=404)
+        return _said(
+            {
+                "uid": video.uid,
+                "creator": video.creator,
+                "duration": video.duration_s,
+                "status": {"state": video.state},
+            }
+        )
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        gone = self.videos.pop(request.match_info["uid"], None)
+        return web.Response(status=200 if gone else 404)
+
+
+def _said(result: Any, *, status: int = 200) -> web.Response:
+    errors = [] if status == 200 else [{"code": 10003, "message": "Not Found"}]
+    document = {"result": result, "success": status == 200, "errors": errors, "messages": []}
+    return web.json_response(document, status=status)
