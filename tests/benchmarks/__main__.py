@@ -8,15 +8,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks import machine, report, results
+from tests.benchmarks import machine, memory, publish, report, results
 from tests.benchmarks.backend import MissingError
 from tests.benchmarks.cases import Group, groups, upload_sizes
 from tests.benchmarks.peers import gateway
+from tests.benchmarks.peers.envoy import ENVOY
+from tests.benchmarks.peers.haproxy import SPLICING_HAPROXY
+from tests.benchmarks.peers.nginx import TUNED_NGINX
 from tests.benchmarks.peers.peer import Peer
-from tests.benchmarks.results import CaseResult, Results
+from tests.benchmarks.results import CaseResult, Memory, Results
 from tests.benchmarks.rounds import run_group
 from tests.benchmarks.stage import House, UnequalWorkError, Wishes, house
 
+MEMORY_PEERS = (TUNED_NGINX, SPLICING_HAPROXY, ENVOY, gateway.GATEWAY)
 VARIANTS = {
     "fast": gateway.variant("gateway-ordinary", "fast_path = false"),
     "splice": gateway.variant("gateway-copying", "splice = false"),
@@ -25,8 +29,8 @@ VARIANTS = {
 
 def main() -> int:
     options = _parser().parse_args()
-    if options.table is not None:
-        print(report.markdown(results.read(options.table)), end="")
+    if options.publish is not None:
+        publish.publish(results.read(options.publish))
         return 0
     cores = machine.cores()
     if cores is None:
@@ -35,7 +39,7 @@ def main() -> int:
     chosen = _chosen(options)
     wishes = Wishes(options.python, tuple(options.setting), upload_sizes(chosen))
     try:
-        with house(cores, wishes) as opened:
+        with machine.alone(), house(cores, wishes) as opened:
             found = _measure(opened, chosen, options)
     except MissingError as missing:
         print(f"the benchmark needs {missing}", file=sys.stderr)
@@ -63,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--without", action="append", default=[], choices=VARIANTS,
         help="measure also a gateway without that")  # fmt: skip
     add("--json", type=Path, metavar="FILE", help="write what was found")
-    add("--table", type=Path, metavar="FILE", help="print the README's table out of such a file")
+    add("--publish", type=Path, metavar="FILE",
+        help="measure nothing: tell the README what is in such a file")  # fmt: skip
     return parser
 
 
@@ -100,11 +105,32 @@ def _measure(opened: House, chosen: Sequence[Group], options: argparse.Namespace
         for outcome in run_group(opened, group, peers, rounds):
             case = outcome.case
             cases.append(
-                CaseResult(case.name, case.title, outcome.reference, case.bulk, outcome.runs)
+                CaseResult(
+                    case.name,
+                    case.title,
+                    outcome.reference,
+                    case.bulk,
+                    outcome.runs,
+                    outcome.failed,
+                )
             )
+    remembered = _measure_memory(opened, options)
     site = opened.site(gateway.GATEWAY)
     versions = {name: p.version(site) for name, p in wanted.items() if name not in missing}
-    return Results(machine.described(), versions, missing, rounds, cases, {})
+    return Results(machine.described(), versions, missing, rounds, cases, remembered)
+
+
+def _measure_memory(opened: House, options: argparse.Namespace) -> dict[str, Memory]:
+    if options.quick or (options.only is not None and "memory" not in options.only):
+        return {}
+    print("memory", end="", flush=True, file=sys.stderr)
+    found = {}
+    for peer in MEMORY_PEERS:
+        if peer.missing() is None and (options.peer is None or peer.name in options.peer):
+            found[peer.name] = memory.measure(opened, peer, memory.Widths(2_000, 2_000))
+            print(".", end="", flush=True, file=sys.stderr)
+    print(file=sys.stderr)
+    return found
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Group:
     cases: tuple[Case, ...]
 
 
-def groups(seconds: float, *, most_bytes: int = 8 * GIB, more: Sequence[Peer] = ()) -> list[Group]:
+def groups(seconds: float, *, most_bytes: int = GIB, more: Sequence[Peer] = ()) -> list[Group]:
     """`seconds` is how long one run takes where requests are many; one of large bodies moves no
     more than `most_bytes`. `more` are variants of the gateway."""
     small = tuple(_upload(f"small-{n}", KIB, n, seconds) for n in (1, 64, 256))

@@ -1,10 +1,14 @@
 """What this machine has: two cores to share out, and the programs that the benchmark can start."""
 
+import fcntl
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 """Of the project: where `python -m gateway` finds it."""
 
+LOCK = Path(tempfile.gettempdir()) / "quota-gateway-benchmark.lock"
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 MODULE_DIRECTORIES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/etc/nginx/modules")
@@ -37,6 +42,14 @@ def cores() -> Cores | None:
     """None: there is no second one."""
     allowed = sorted(os.sched_getaffinity(0))
     return Cores(allowed[0], allowed[1]) if len(allowed) > 1 else None
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other benchmark runs on this machine: two would measure each other."""
+    with LOCK.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def program(name: str, places: str = "") -> str | None:

@@ -8,12 +8,14 @@ from tests.benchmarks.backend import Backend, Errand, LoadResult
 from tests.benchmarks.processes import Pinned, core_time
 
 GIB = 1024**3
+DISTURBED = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Seconds are of processor time, but `took_s`. `core_busy_s` is of the proxy's core, whoever
-    used it: it also holds what the kernel does for sockets outside of any process."""
+    """`requests` are those that were served. Seconds are of processor time, but `took_s`.
+    `core_busy_s` is of the proxy's core, whoever used it: it also holds what the kernel does for
+    sockets outside of any process."""
 
     requests: int
     errors: int
@@ -25,6 +27,11 @@ class Run:
     core_busy_s: float
     other_core_busy_s: float
     redis_cpu_s: float
+
+    @property
+    def disturbed(self) -> bool:
+        """Most of the core went to something else: more than the kernel does for sockets."""
+        return self.core_busy_s - self.cpu_s > DISTURBED * self.took_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,11 @@ def run(backend: Backend, target: Target, errand: Errand, keys: Path) -> tuple[R
     core, other = core_time(target.core), core_time(backend.core)
     result = backend.load(target.port, errand, keys)
     size = errand.size or int(errand.path.rpartition("/")[2])
+    served = result.requests - result.errors
     return Run(
-        requests=result.requests,
+        requests=served,
         errors=result.errors,
-        bytes=max(1, size * (result.requests - result.errors)),
+        bytes=size * served,
         took_s=result.seconds,
         p50_us=result.p50_us,
         p99_us=result.p99_us,

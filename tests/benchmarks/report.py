@@ -8,6 +8,7 @@ from tests.benchmarks.ratios import middle, ratio, spread
 from tests.benchmarks.results import CaseResult, Results
 
 KIB = 1024
+NEWLINE = "\n"
 SMALL = ("cpu_us", "rps", "p50_us", "p99_us", "redis_us")
 BULK = ("cpu_s_gib", "busy_s_gib", "rps")
 
@@ -41,7 +42,9 @@ def _case_table(case: CaseResult) -> Iterator[str]:
         low, high = spread(metrics[0], runs)
         errors = sum(run.errors for run in runs)
         rows.append([*row, f"{_figure(low)}..{_figure(high)}", str(errors or "")])
-    return aligned(rows)
+    yield from aligned(rows)
+    for name, wrong in case.failed.items():
+        yield f"{name}: {wrong.partition(NEWLINE)[0]}"
 
 
 def _memory_table(results: Results) -> Iterator[str]:
@@ -63,25 +66,33 @@ def _bars_table(results: Results) -> Iterator[str]:
 
 
 def markdown(results: Results) -> str:
-    """The tables of the README: ratios only, since times are of one machine."""
-    said = ["| | " + " | ".join(_MARKDOWN_HEADS) + " |", "|---|" + "---|" * len(_MARKDOWN_HEADS)]
+    """The tables of the README: ratios only, since times are of one machine; memory is not."""
+    lines = _markdown_rows(["", "beside", "CPU", "requests/s", "p50", "p99", "Redis CPU"])
     for case in results.cases:
-        gateway = _markdown_row(case, "gateway")
-        if gateway:
-            said.append(f"| {case.title} | {gateway} |")
-    return "\n".join(said) + "\n"
+        if "gateway" in case.runs and case.reference in case.runs:
+            lines += _markdown_rows([case.title, case.reference, *_markdown_ratios(case)])[:1]
+    if results.memory:
+        heads = ["memory, KiB", "of the process", "per idle connection", "per slow upload"]
+        lines += ["", *_markdown_rows(heads)]
+        for name, memory in results.memory.items():
+            figures = (f"{memory.base / KIB:.0f}", f"{memory.per_idle / KIB:.1f}")
+            row = [name, *figures, f"{memory.per_slow / KIB:.1f}"]
+            lines += _markdown_rows(row)[:1]
+    return "\n".join(lines) + "\n"
 
 
-_MARKDOWN_HEADS = ("beside", "CPU", "requests/s", "p50", "p99", "Redis CPU")
+def _markdown_rows(cells: Sequence[str]) -> list[str]:
+    """As the head of a table; the first is a row of one."""
+    return [f"| {' | '.join(cells)} |".replace("|  |", "| |"), "|" + "---|" * len(cells)]
 
 
-def _markdown_row(case: CaseResult, peer: str) -> str:
-    if peer not in case.runs or case.reference not in case.runs:
-        return ""
-    cells = [case.reference, _ratio(BY_NAME["busy_s_gib" if case.bulk else "cpu_us"], case, peer)]
-    for name in ("rps", "p50_us", "p99_us", "redis_us"):
-        cells.append(_ratio(BY_NAME[name], case, peer))
-    return " | ".join(cells)
+def _markdown_ratios(case: CaseResult) -> Iterator[str]:
+    cpu = "busy_s_gib" if case.bulk else "cpu_us"
+    redis = () if case.reference != "nginx+lua" else ("redis_us",)
+    for name in (cpu, "rps", "p50_us", "p99_us", *redis):
+        yield _ratio(BY_NAME[name], case, "gateway")
+    if not redis:
+        yield ""
 
 
 def _ratio(metric: Metric, case: CaseResult, peer: str) -> str:

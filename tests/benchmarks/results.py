@@ -18,6 +18,8 @@ class CaseResult:
     reference: str
     bulk: bool
     runs: Rounds
+    failed: Mapping[str, str]
+    """Peers that did not do their work, and what was wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,11 @@ def test_rounds_that_are_not_pairs_are_an_error() -> None:
         ratio(CPU, [run()], [run(), run()])
 
 
+def test_a_run_is_disturbed_when_others_had_most_of_its_core() -> None:
+    assert not run(cpu_s=0.5, core_busy_s=1.0, took_s=1.0).disturbed
+    assert run(cpu_s=0.3, core_busy_s=1.0, took_s=1.0).disturbed
+
+
 def test_a_spread_is_from_the_least_to_the_most() -> None:
     assert spread(CPU, SMALL.runs["nginx+lua"]) == pytest.approx((100.0, 300.0))
 

@@ -1,10 +1,11 @@
 """Reports and bars: what is said of results, and results as a document and back."""
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks import report, results
+from tests.benchmarks import chart, publish, report, results
 from tests.benchmarks.bars import BARS
 from tests.benchmarks.made import BULK, SMALL
 from tests.benchmarks.made import results as made
@@ -62,5 +63,35 @@ def test_the_readme_is_told_ratios_alone() -> None:
         "| | beside | CPU | requests/s | p50 | p99 | Redis CPU |",
         "|---|---|---|---|---|---|---|",
         "| POST 1KiB, 64 connections | nginx+lua | 2.00 | 1.00 | 1.00 | 1.00 | 1.00 |",
-        "| PUT 64MiB, 1 connection | nginx-tuned | 1.50 | 1.00 | 1.00 | 1.00 | 1.00 |",
+        "| PUT 64MiB, 1 connection | nginx-tuned | 1.50 | 1.00 | 1.00 | 1.00 | |",
+        "",
+        "| memory, KiB | of the process | per idle connection | per slow upload |",
+        "|---|---|---|---|",
+        "| gateway | 30720 | 10.0 | 20.0 |",
     ]
+
+
+def test_the_readme_tells_what_is_kept() -> None:
+    kept = results.read(publish.FOUND)
+    assert publish.told(publish.README.read_text(), report.markdown(kept)) == (
+        publish.README.read_text()
+    )
+    assert publish.CHART.read_text() == chart.drawn(kept)
+
+
+def test_a_readme_without_a_place_for_it_is_left_alone() -> None:
+    with pytest.raises(ValueError, match="no place"):
+        publish.told("# gateway\n", "| |\n")
+
+
+def test_a_chart_has_a_row_for_each_case_and_a_mark_for_each_peer() -> None:
+    root = ElementTree.fromstring(chart.drawn(ALL))
+    marks = [mark.text for mark in root.findall("{*}circle/{*}title")]
+    assert marks == ["gateway: 2.00", "HAProxy: 2.25", "gateway: 1.50"]
+    assert len(root.findall("{*}rect")) == 2
+
+
+@pytest.mark.parametrize(("value", "at"), [(0.01, 0.125), (100, 8)])
+def test_what_lies_beyond_the_axis_is_drawn_at_its_end(value: float, at: float) -> None:
+    assert chart.place(value) == chart.place(at)
+    assert chart.place(0.5) < chart.place(1) < chart.place(2)

@@ -47,6 +47,7 @@ rate = "{rate}/{span}s"
 
 [upstreams.sink]
 url = "http://127.0.0.1:{upstream_port}"
+connections_max = 8192
 
 [[routes]]
 name = "upload"

@@ -54,6 +54,7 @@ TUNED = """
             proxy_buffer_size 1m;
             proxy_buffers 8 1m;
             proxy_busy_buffers_size 2m;
+            proxy_max_temp_file_size 0;
 """
 
 
