@@ -46,6 +46,7 @@ from gateway.proxy.protocols import protocols
 from gateway.proxy.recall import Recall
 from gateway.proxy.senders import Senders
 from gateway.proxy.settler import Settler
+from gateway.proxy.uploads.work import UploadWork
 from gateway.proxy.vessels import Vessels
 from gateway.proxy.watchdog import Watchdog
 from gateway.records.accounts import Accounts
@@ -155,13 +156,14 @@ class Gateway:
             self.metrics,
         )
         self.jobs = JobWork(books, store.client, self.recall, lambda: self.handler.live)
+        self.uploads = UploadWork(books, store.client, self.recall, lambda: self.handler.live)
         self._names = Names(Idempotency(store.client), books, self.recall)
         self.handler = Handler(
             HandlerSettings(head_limits(settings), _ms(settings.lease_s)),
             self._build(configuration, None),
             gate=gate,
             names=self._names,
-            protocols=protocols(gate, books, store.client, self.recall, self.jobs),
+            protocols=protocols(gate, books, store.client, self.recall, self.jobs, self.uploads),
             clock=self._clock,
             usage=self._usage,
             senders=Senders(settings.trusted_proxies),
@@ -192,6 +194,7 @@ class Gateway:
         self._reaper.start(turns)
         self._doubts.start(turns)
         self.jobs.start(turns)
+        self.uploads.start(turns)
         self._watchdog.start()
         self._lag.start()
         if settings.tls_cert is not None and settings.tls_key is not None:
@@ -248,6 +251,7 @@ class Gateway:
         await self._doubts.stop()
         await self._names.stop()
         await self.jobs.stop()
+        await self.uploads.stop()
         await self._identities.stop()
         await self._watch.stop()
         if self._admin_listener is not None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from gateway.admission.framing import amount
 from gateway.admission.head import Head
-from gateway.admission.uploads import Reach
+from gateway.admission.uploads import Fate, Reach
 from gateway.errors import BAD_HEADER, BAD_REQUEST, BODY_OVERRUN, INCONSISTENT_LENGTH, Refusal
 
 LIMIT = b"Upload-Limit"
+INTEROP = b"Upload-Draft-Interop-Version"
+GONE = frozenset({404, 410})
 
 _DIGITS_MAX = 15
 _BOOLEANS = {b"?0": False, b"?1": True}
@@ -101,6 +103,28 @@ def told(headers: Iterable[tuple[bytes, bytes]]) -> Told:
         _integer(found.get(b"upload-offset", b"")),
         _BOOLEANS.get(found.get(b"upload-complete", b"")),
     )
+
+
+def length_of(told: Told, declared: int | None, sent: int | None) -> int | None:
+    """How long an upload is that an answer calls complete, which it may be before it has all that
+    was declared: an answer may come early. `sent`: how long it is with what was forwarded."""
+    known = (told.offset, sent, declared)
+    found = next((length for length in known if length is not None), None)
+    return found if found is None or declared is None else min(found, declared)
+
+
+def standing(length: int | None, status: int, headers: Iterable[tuple[bytes, bytes]]) -> int | Fate:
+    """How an upload stands by the answer to HEAD; a number is its length: it is complete. `length`
+    is what is known of it without."""
+    if status in GONE:
+        return Fate.GONE
+    found = told(headers)
+    whole = length_of(found, length, None)
+    if not 200 <= status < 300 or found.complete is None:
+        return Fate.UNCLEAR
+    if not found.complete:
+        return Fate.UNFINISHED
+    return Fate.UNCLEAR if whole is None else whole
 
 
 def limited(said: bytes | None, most: int | None) -> bytes | None:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from gateway.admission.framing import amount
 from gateway.admission.head import Head
-from gateway.admission.uploads import Reach
+from gateway.admission.uploads import Fate, Reach
 from gateway.errors import BAD_HEADER, BAD_REQUEST, BODY_OVERRUN, PROTOCOL_VERSION, Refusal
 
 VERSION = b"1.0.0"
 MAX_SIZE = b"Tus-Max-Size"
+GONE = frozenset({404, 410})
 
 _OTHER_PROTOCOL = (b"upload-complete", b"upload-incomplete", b"upload-draft-interop-version")
 """Some upstreams speak both and go by these."""
@@ -98,6 +99,18 @@ def told(headers: Iterable[tuple[bytes, bytes]]) -> Told:
     """An unreadable number is none."""
     found = {name.lower(): value for name, value in headers}
     return Told(number(found.get(b"upload-offset")), number(found.get(b"upload-length")))
+
+
+def standing(length: int | None, status: int, headers: Iterable[tuple[bytes, bytes]]) -> int | Fate:
+    """How an upload stands by the answer to HEAD; a number is its length: it is whole. `length` is
+    what is known of it without."""
+    if status in GONE:
+        return Fate.GONE
+    found = told(headers)
+    whole = found.length if length is None else length
+    if not 200 <= status < 300 or found.offset is None:
+        return Fate.UNCLEAR
+    return found.offset if found.offset == whole else Fate.UNFINISHED
 
 
 def number(value: bytes | None) -> int | None:

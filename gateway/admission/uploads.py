@@ -7,6 +7,7 @@ creation said them: BODY for as many bytes as it is long, else a constant.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from gateway.admission.estimate import Estimate
 from gateway.catalog.plans import Plan
@@ -28,6 +29,15 @@ class Reach:
     offset: int
     end: int | None
     length: int | None
+
+
+class Fate(StrEnum):
+    """How an upload stands that is not whole, by the upstream's answer to HEAD."""
+
+    UNFINISHED = "unfinished"
+    GONE = "gone"
+    UNCLEAR = "unclear"
+    """The upstream did not say; ask again."""
 
 
 def amounts_of(route: Route, *, parts: bool = False) -> Amounts:

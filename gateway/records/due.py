@@ -35,6 +35,18 @@ return redis.call('ZADD', KEYS[1], ARGV[1], string.format('%.0f', now + ARGV[2])
 """
 
 
+# Drops a member, or lets it be due in a while, unless its turn was moved. KEYS: due.
+# ARGV: member, its turn, after_ms or nothing. Reply: 1, or 0 if it was moved.
+_UNLESS_MOVED = f"""
+{_NOW}
+local turn = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not turn or tonumber(turn) ~= tonumber(ARGV[2]) then return 0 end
+if ARGV[3] == '' then return redis.call('ZREM', KEYS[1], ARGV[1]) end
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[3]), ARGV[1])
+return 1
+"""
+
+
 class DueList:
     """One sorted set of members by when somebody is to look. Everything raises StoreError."""
 
@@ -60,6 +72,13 @@ class DueList:
 
     async def drop(self, member: str) -> None:
         await asked(self._client.zrem(self._key, member), writes=True)
+
+    async def unless_moved(self, member: str, turn_ms: int, after_ms: int | None) -> bool:
+        """Let it be due `after_ms` from now, or never more (None); not if somebody has let it be
+        due at another time than `turn_ms` since."""
+        after = "" if after_ms is None else str(after_ms)
+        call = self._client.eval(_UNLESS_MOVED, 1, self._key, member, str(turn_ms), after)
+        return bool(await asked(call, writes=True))
 
     async def _put(self, how: str, member: str, after_ms: int) -> None:
         call = self._client.eval(_PUT, 1, self._key, how, str(after_ms), member)

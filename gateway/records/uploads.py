@@ -13,11 +13,14 @@ from enum import StrEnum
 
 import orjson
 
+from gateway.records.due import DueList
 from gateway.records.failures import asked
 from gateway.records.rows import RedisClient, Row, text
 
 KEEP_MS = 86_400_000
 """How long a row outlives the lease of its reservation."""
+
+DUE = "qg:uploads:due"
 
 BODY = "body"
 """As an amount: as much as the upload is long."""
@@ -37,7 +40,8 @@ class UploadState(StrEnum):
 class Upload:
     """`amounts` is meter → what it counts, as the route said at the creation. `length` None: not
     known yet. `offset` None: bytes may have gone on since it was last told. `parts` are the
-    reservations of the partial uploads that a final one is made of."""
+    reservations of the partial uploads that a final one is made of. `route` serves it, and the
+    upstream knows it by `target`."""
 
     path: str
     reservation_id: str
@@ -51,6 +55,10 @@ class Upload:
     partial: bool = False
     parts: Mapping[str, str] = field(default_factory=dict)
     """Path → reservation id."""
+    route: str = ""
+    target: str = ""
+    interop: str = ""
+    """Which draft of the IETF's the client speaks, if it does."""
 
     def actual(self, length: int) -> dict[str, int]:
         """Meter → amount, once it is `length` bytes long."""
@@ -73,6 +81,7 @@ _BEGIN = """
 local row = redis.call('HGETALL', KEYS[1])
 if redis.call('HGET', KEYS[1], 'state') == 'open' then
   redis.call('HSET', KEYS[1], 'offset', '')
+  redis.call('HDEL', KEYS[1], 'asked_ms')
 end
 return row
 """
@@ -105,6 +114,14 @@ end
 return reply
 """
 
+# When it was first asked about since bytes went on. KEYS: row. ARGV: now. Reply: that instant, or
+# nothing if there is no such row.
+_ASKED = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return '' end
+redis.call('HSETNX', KEYS[1], 'asked_ms', ARGV[1])
+return redis.call('HGET', KEYS[1], 'asked_ms')
+"""
+
 # Ends a claim. KEYS: rows. ARGV: claimant.
 _UNCLAIM = """
 for _, key in ipairs(KEYS) do
@@ -117,10 +134,11 @@ return 0
 class Uploads:
     """The rows. Every method raises StoreError and nothing else of Redis."""
 
-    __slots__ = ("_client",)
+    __slots__ = ("_client", "_due")
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
+        self._due = DueList(client, DUE)
 
     async def record(self, account: str, upload: Upload, lease_ms: int) -> None:
         """Write a row anew. An upstream that gives a path again means another upload by it."""
@@ -170,6 +188,29 @@ class Uploads:
     async def forget(self, account: str, paths: Sequence[str]) -> None:
         await asked(self._client.delete(*(_key(account, path) for path in paths)), writes=True)
 
+    # -- what is not known of those that got bytes ------------------------------------------------
+
+    async def ask_in(self, account: str, path: str, after_ms: int) -> None:
+        """Let somebody ask the upstream about it, unless its offset is known by then."""
+        await self._due.put(f"{account} {path}", after_ms)
+
+    async def due(self, count: int, *, claim_ms: int) -> tuple[int, Sequence[tuple[str, str]]]:
+        """The store's time, and account and path of up to `count` uploads to ask about, which for
+        others are not due meanwhile."""
+        now_ms, members = await self._due.claim(count, claim_ms=claim_ms)
+        return now_ms, [(account, path) for account, _, path in (m.partition(" ") for m in members)]
+
+    async def asked(self, account: str, path: str, now_ms: int) -> int:
+        """Since when it is asked about in vain."""
+        call = self._client.eval(_ASKED, 1, _key(account, path), str(now_ms))
+        reply = text(await asked(call, writes=True))
+        return int(reply) if reply else now_ms
+
+    async def ask_again(self, account: str, path: str, turn_ms: int, after_ms: int | None) -> None:
+        """Let somebody ask again in a while, or nobody any more (None); unless bytes have gone on
+        since it was claimed until `turn_ms`."""
+        await self._due.unless_moved(f"{account} {path}", turn_ms, after_ms)
+
     async def charged(self, account: str, asset: str) -> bool:
         """Whether something of that name is stored and on the account's books."""
         return bool(await asked(self._client.hexists(f"qg:{{{account}}}:assets", asset)))
@@ -196,6 +237,9 @@ def _row(upload: Upload) -> dict[str, str]:
         "state": upload.state.value,
         "partial": "1" if upload.partial else "",
         "parts": orjson.dumps(dict(upload.parts)).decode(),
+        "route": upload.route,
+        "target": upload.target,
+        "interop": upload.interop,
     }
 
 
@@ -213,6 +257,9 @@ def _upload(path: str, row: Row) -> Upload:
         state=UploadState(row["state"]),
         partial=bool(row["partial"]),
         parts=orjson.loads(row["parts"]),
+        route=row.get("route", ""),
+        target=row.get("target", ""),
+        interop=row.get("interop", ""),
     )
 
 

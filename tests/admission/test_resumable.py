@@ -5,7 +5,7 @@ import pytest
 from gateway.admission import resumable
 from gateway.admission.head import Head
 from gateway.admission.resumable import Append, Opening, Told
-from gateway.admission.uploads import Reach
+from gateway.admission.uploads import Fate, Reach
 from gateway.errors import BAD_HEADER, BAD_REQUEST, BODY_OVERRUN, INCONSISTENT_LENGTH, Error
 from tests.admission.asks import error
 from tests.admission.asks import head as ask
@@ -173,3 +173,46 @@ def test_limits_are_the_least_of_both(
     said: bytes | None, most: int | None, limits: bytes | None
 ) -> None:
     assert resumable.limited(said, most) == limits
+
+
+@pytest.mark.parametrize(
+    ("told", "declared", "sent", "length"),
+    [
+        (Told(7), 10, 9, 7),
+        (Told(12), 10, 9, 10),
+        (Told(7), None, None, 7),
+        (Told(), 10, 4, 4),
+        (Told(), 10, None, 10),
+        (Told(), None, 4, 4),
+        (Told(), None, None, None),
+    ],
+)
+def test_what_is_complete_is_as_long_as_it_came(
+    told: Told, declared: int | None, sent: int | None, length: int | None
+) -> None:
+    assert resumable.length_of(told, declared, sent) == length
+
+
+COMPLETE = (b"Upload-Complete", b"?1")
+INCOMPLETE = (b"Upload-Complete", b"?0")
+
+
+@pytest.mark.parametrize(
+    ("length", "status", "headers", "standing"),
+    [
+        (10, 204, [COMPLETE, (b"Upload-Offset", b"10")], 10),
+        (None, 200, [COMPLETE, (b"Upload-Offset", b"10")], 10),
+        (10, 204, [COMPLETE], 10),
+        (None, 204, [COMPLETE], Fate.UNCLEAR),
+        (10, 204, [INCOMPLETE, (b"Upload-Offset", b"10")], Fate.UNFINISHED),
+        (10, 204, [(b"Upload-Offset", b"10")], Fate.UNCLEAR),
+        (10, 404, [], Fate.GONE),
+        (10, 410, [COMPLETE], Fate.GONE),
+        (10, 401, [], Fate.UNCLEAR),
+        (10, 500, [COMPLETE, (b"Upload-Offset", b"10")], Fate.UNCLEAR),
+    ],
+)
+def test_how_an_upload_stands(
+    length: int | None, status: int, headers: list[tuple[bytes, bytes]], standing: int | Fate
+) -> None:
+    assert resumable.standing(length, status, headers) == standing

@@ -5,7 +5,7 @@ import pytest
 from gateway.admission import tus
 from gateway.admission.head import Head
 from gateway.admission.tus import Append, Creation, Told
-from gateway.admission.uploads import Reach
+from gateway.admission.uploads import Fate, Reach
 from gateway.errors import BAD_HEADER, BAD_REQUEST, BODY_OVERRUN, PROTOCOL_VERSION, Error
 from tests.admission.asks import error
 from tests.admission.asks import head as ask
@@ -143,3 +143,23 @@ def test_bytes_that_do_not_fit_are_refused(
 def test_an_answer_tells_what_it_can() -> None:
     assert tus.told([(b"upload-offset", b"7"), (b"UPLOAD-LENGTH", b" 9 ")]) == Told(7, 9)
     assert tus.told([(b"Upload-Offset", b"many")]) == Told()
+
+
+@pytest.mark.parametrize(
+    ("length", "status", "headers", "standing"),
+    [
+        (10, 200, [(b"Upload-Offset", b"10")], 10),
+        (None, 204, [(b"Upload-Offset", b"10"), (b"Upload-Length", b"10")], 10),
+        (10, 200, [(b"Upload-Offset", b"9")], Fate.UNFINISHED),
+        (None, 200, [(b"Upload-Offset", b"9")], Fate.UNFINISHED),
+        (10, 200, [], Fate.UNCLEAR),
+        (10, 403, [], Fate.UNCLEAR),
+        (10, 500, [(b"Upload-Offset", b"10")], Fate.UNCLEAR),
+        (10, 404, [], Fate.GONE),
+        (10, 410, [], Fate.GONE),
+    ],
+)
+def test_how_an_upload_stands(
+    length: int | None, status: int, headers: list[tuple[bytes, bytes]], standing: int | Fate
+) -> None:
+    assert tus.standing(length, status, headers) == standing

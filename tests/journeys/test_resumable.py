@@ -534,3 +534,25 @@ async def test_what_is_not_known_of_an_upload_stays_open(
     assert await quick.standing() == (0, 30)
     server.refuse = None
     assert await client.delete(path) == 204
+
+
+COMPLETE = (b"Upload-Complete", b"?1")
+
+
+async def test_the_upstream_may_be_done_before_its_client_is(fake: Store, tmp_path: Path) -> None:
+    """Upload-Complete in an answer says that it comes from what was asked for: it wants no more."""
+    at = (b"Location", b"/resume/r1")
+    script = [
+        *(Request(), Answer(201, [COMPLETE])),
+        *(Request(), Answer(201, [at])),
+        *(Request(), Answer(200, [COMPLETE, (b"Upload-Offset", b"60")])),
+    ]
+    async with running(fake, tmp_path, script, wishes=WISHES) as rig:
+        client = Client.of(rig)
+        assert (await client.begin(b"x" * 30, complete=False, path="/docs/early")).status == 201
+        assert await rig.standing() == (30, 0)
+        begun = await client.begin(b"x" * 40, complete=False, length=100)
+        assert await rig.standing() == (30, 100)
+        path = begun.headers["Location"]
+        assert (await client.append(path, 40, b"x" * 20, complete=False)).status == 200
+        assert await rig.standing() == (90, 0)

@@ -104,3 +104,30 @@ async def test_after_its_last_byte(tmp_path: Path) -> None:
         await doomed.start()
         assert (await client(session, doomed, acme).head(path)).offset == SIZE
         assert await house.standing(acme) == (SIZE, 0)
+
+
+async def test_after_its_last_byte_and_its_client_never_comes_back(tmp_path: Path) -> None:
+    """failure rows 4, 5 (an upload): another gateway asks the upstream by itself."""
+    server, tasks = TusServer(), TaskSet()
+    async with (
+        ScriptedUpstream(*[[server]] * 8) as upstream,
+        deployed(tmp_path, wishes(upstream), gateways=2) as house,
+        aiohttp.ClientSession() as session,
+    ):
+        doomed, _ = house.gateways
+        acme = await house.customer("acme", storage=SIZE)
+        path = await client(session, doomed, acme).created(SIZE)
+        server.mute, server.hangs = b"PATCH", True
+        patch = tasks.start(client(session, doomed, acme).patch(path, 0, b"x" * SIZE), name="patch")
+        await upstream.until(
+            lambda: upstream.requests[-1].method == b"PATCH" and upstream.requests[-1].ended
+        )
+        doomed.kill()
+        await until(patch.done, "the client has noticed")
+        assert isinstance(patch.exception(), aiohttp.ClientError)
+
+        async def charged() -> bool:
+            return await house.standing(acme) == (SIZE, 0)
+
+        await until(charged, "the upload is charged", within_s=25.0)
+        assert upstream.requests[-1].method == b"HEAD"

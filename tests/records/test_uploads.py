@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from gateway.records.rows import RedisClient
-from gateway.records.uploads import KEEP_MS, Upload, Uploads, UploadState
+from gateway.records.uploads import DUE, KEEP_MS, Upload, Uploads, UploadState
 
 LEASE_MS = 60_000
 PATH = "/uploads/a%20b"
@@ -18,6 +18,9 @@ UPLOAD = Upload(
     asset="uploads/a%20b",
     partial=True,
     parts={"/uploads/c": "g-0"},
+    route="tus",
+    target="/u/a%20b?x=1",
+    interop="8",
 )
 
 
@@ -103,3 +106,33 @@ async def test_what_is_charged_is_on_the_books_of_its_account(client: RedisClien
     assert await uploads.charged("acme", "uploads/a")
     assert not await uploads.charged("acme", "uploads/b")
     assert not await uploads.charged("other", "uploads/a")
+
+
+async def test_what_is_to_be_asked_about_is_claimed_by_one(client: RedisClient) -> None:
+    uploads = Uploads(client)
+    await uploads.ask_in("acme", PATH, 60_000)
+    assert (await uploads.due(8, claim_ms=1_000))[1] == []
+    await uploads.ask_in("acme", PATH, 0)
+    now_ms, due = await uploads.due(8, claim_ms=60_000)
+    assert due == [("acme", PATH)]
+    assert (await uploads.due(8, claim_ms=1_000))[1] == []
+    await uploads.ask_again("acme", PATH, now_ms + 60_000, 0)
+    now_ms, due = await uploads.due(8, claim_ms=60_000)
+    assert due == [("acme", PATH)]
+    await uploads.ask_in("acme", PATH, 0)  # bytes have gone on since
+    await uploads.ask_again("acme", PATH, now_ms + 60_000, None)
+    now_ms, due = await uploads.due(8, claim_ms=60_000)
+    assert due == [("acme", PATH)]
+    await uploads.ask_again("acme", PATH, now_ms + 60_000, None)
+    assert await client.zcard(DUE) == 0
+
+
+async def test_since_when_it_is_asked_about(client: RedisClient) -> None:
+    uploads = Uploads(client)
+    assert await uploads.asked("acme", PATH, 5) == 5
+    assert await uploads.find("acme", PATH) is None
+    await uploads.record("acme", UPLOAD, LEASE_MS)
+    assert await uploads.asked("acme", PATH, 5) == 5
+    assert await uploads.asked("acme", PATH, 9) == 5
+    await uploads.begin("acme", PATH)
+    assert await uploads.asked("acme", PATH, 9) == 9

@@ -9,13 +9,15 @@ Whatever breaks off between two steps is made good by the next request of the up
 gateway; without one, the lease ends it.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 
 from gateway.admission import uploads
 from gateway.admission.settle import Reason
 from gateway.admission.uploads import Reach
+from gateway.catalog.routes import Route
 from gateway.clock import monotonic_s
 from gateway.errors import (
     INTERNAL,
@@ -32,12 +34,30 @@ from gateway.ledger.reservation import State
 from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import CutError, DeniedError, RefusedError
 from gateway.proxy.guard import Guard
+from gateway.proxy.live import Live
 from gateway.proxy.passage import Passage
 from gateway.proxy.recall import Recall
 from gateway.proxy.uploads.paths import path_of
 from gateway.records.uploads import Upload, Uploads, UploadState
+from gateway.tasks import TaskSet
 
 RETRY_EXTEND_S = 1.0
+ASK_MS = 15_000
+"""A gateway that says nothing for so long while bytes go on has died of it."""
+ASK_AFTER_MS = 2_000
+"""An upstream that did not answer is given this long before it is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What an upload is settled by: the lease of its route, and whether assets have owners."""
+
+    lease_ms: int
+    owners_matter: bool
+
+    @classmethod
+    def of(cls, route: Route, live: Live) -> "Setting":
+        return cls(round(route.lease_s * 1_000), live.owners_matter)
 
 
 class UploadBooks:
@@ -83,6 +103,30 @@ class UploadBooks:
         guard.leave_in_doubt()
         await self.is_open(account, upload, lease_ms)
 
+    @asynccontextmanager
+    async def unheard(self, account: str, path: str) -> AsyncIterator[None]:
+        """Bytes go on inside. Should nobody hear what became of them, because this breaks off or
+        the gateway dies, the upstream is asked: not before, since many break a request off that
+        goes on when another one is about the same upload. Raises StoreError."""
+        await self.rows.ask_in(account, path, ASK_MS)
+        tasks = TaskSet()
+        tasks.start(self._go_on(account, path), name="an upload gets bytes")
+        try:
+            yield
+        except BaseException:
+            await tasks.stop()
+            with suppress(StoreError):
+                await self.rows.ask_in(account, path, ASK_AFTER_MS)
+            raise
+        finally:
+            await tasks.stop()
+
+    async def _go_on(self, account: str, path: str) -> None:
+        while True:
+            await asyncio.sleep(ASK_MS / 3_000)
+            with suppress(StoreError):
+                await self.rows.ask_in(account, path, ASK_MS)
+
     async def is_open(self, account: str, upload: Upload, lease_ms: int) -> bool:
         """Extend the lease; False: there is no open reservation any more. Raises StoreError."""
         gone = await self._books.ledger.extend(account, [upload.reservation_id], lease_ms)
@@ -100,27 +144,27 @@ class UploadBooks:
             self._books.metrics.store_error(failure.error)
 
     async def complete(
-        self, call: Call, terms: Terms, upload: Upload, length: int
+        self, at: Setting, terms: Terms, upload: Upload, length: int
     ) -> Sequence[Quota]:
         """All of its bytes are stored: charge them. Also repeatedly, and after its lease. Only
         then do partial uploads that it is made of give back what they hold: for a moment there is
         less room than there could be, never more."""
         settler, account = self._books.settler, terms.account
-        if upload.asset is not None and call.live.owners_matter:
+        if upload.asset is not None and at.owners_matter:
             await settler.own(terms, upload.asset)
         actual = {m: a for m, a in upload.actual(length).items() if m in terms.meters}
         outcome = await settler.commit(terms, upload.reservation_id, actual, asset=upload.asset)
         stored = replace(upload, length=length, offset=length, state=UploadState.STORED)
         if upload.path:
             with suppress(StoreError):
-                await self.rows.record(account, stored, lease_ms_of(call))
+                await self.rows.record(account, stored, at.lease_ms)
         for path, name in upload.parts.items():
             await settler.release(account, name, reason=Reason.JOINED)
             with suppress(StoreError):
-                await self.rows.mark(account, path, lease_ms_of(call), UploadState.JOINED)
+                await self.rows.mark(account, path, at.lease_ms, UploadState.JOINED)
         return outcome.quotas if isinstance(outcome, Settled) else ()
 
-    async def end(self, call: Call, terms: Terms, upload: Upload, reason: Reason) -> None:
+    async def end(self, at: Setting, terms: Terms, upload: Upload, reason: Reason) -> None:
         """It was called off, or is gone: give back what it holds, or what it was charged."""
         settler = self._books.settler
         stored = upload.state is UploadState.STORED
@@ -129,7 +173,7 @@ class UploadBooks:
             stored = isinstance(outcome, Refused) and outcome.state is State.COMMITTED
         if stored and upload.asset is not None:
             await settler.remove(terms, upload.asset)
-            if call.live.owners_matter:
+            if at.owners_matter:
                 await settler.disown(terms, upload.asset)
         with suppress(StoreError):
             await self.rows.forget(terms.account, [upload.path])
@@ -205,6 +249,10 @@ class Advance:
 def account_of(call: Call) -> str:
     assert call.entered.terms is not None, "an upload belongs to an account"
     return call.entered.terms.account
+
+
+def setting_of(call: Call) -> Setting:
+    return Setting.of(call.entered.match.route, call.live)
 
 
 def lease_ms_of(call: Call) -> int:

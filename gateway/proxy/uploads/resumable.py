@@ -10,7 +10,7 @@ Upload-Complete in an answer ends an upload: by its status it is stored, or noth
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gateway.admission import resumable, settle, uploads
 from gateway.admission.estimate import Estimate
@@ -23,7 +23,7 @@ from gateway.proxy.call import Books, Call, Server
 from gateway.proxy.endings import RefusedError, passed
 from gateway.proxy.gate import Gate, Lasting
 from gateway.proxy.passage import Passage
-from gateway.proxy.uploads.books import Advance, UploadBooks, account_of, lease_ms_of
+from gateway.proxy.uploads.books import Advance, UploadBooks, account_of, lease_ms_of, setting_of
 from gateway.proxy.uploads.paths import field, is_creation
 from gateway.proxy.uploads.resumable_creation import ResumableCreation
 from gateway.proxy.wire import Fields
@@ -31,8 +31,6 @@ from gateway.records.uploads import Upload, UploadState
 
 RATE_ONLY = Lasting(Estimate(()))
 """Counts a request against the rate limit and reserves nothing."""
-
-_GONE = frozenset({404, 410})
 
 
 class Resumable:
@@ -72,7 +70,8 @@ class Resumable:
 
     async def _append(self, call: Call, passage: Passage) -> AnswerHead:
         head, account = call.entered.head, account_of(call)
-        upload = await self._uploads.find(call, begins=head.has_body)
+        # Also without bytes: they may be what completes it.
+        upload = await self._uploads.find(call, begins=True)
         if upload.state is not UploadState.OPEN:
             if head.has_body:
                 raise RefusedError(Refusal(INCONSISTENT_LENGTH, "the upload is complete already"))
@@ -90,9 +89,10 @@ class Resumable:
         passage.transfer.on_interim = lambda status, headers: passage.transfer.inform(
             status, _without_location(headers)
         )
-        answer = await passage.forward(advance.cover if head.has_body else None)
-        reached = advance.total if passage.transfer.sent_all else None
-        passage.quotas = await self._heed(call, terms, upload, answer, reached) or passage.quotas
+        async with self._uploads.unheard(account, upload.path):
+            answer = await passage.forward(advance.cover if head.has_body else None)
+        sent = _Sent(advance.total, passage.transfer.sent_all)
+        passage.quotas = await self._heed(call, terms, upload, answer, sent) or passage.quotas
         return answer
 
     async def _ask(self, call: Call, passage: Passage) -> AnswerHead:
@@ -109,23 +109,24 @@ class Resumable:
         return answer
 
     async def _heed(
-        self, call: Call, terms: Terms, upload: Upload, answer: AnswerHead, reached: int | None
+        self, call: Call, terms: Terms, upload: Upload, answer: AnswerHead, sent: "_Sent | None"
     ) -> Sequence[Quota]:
-        """What the upstream says of an upload that is not charged yet. `reached`: how long it is
-        if all of the request was taken, which an answer need not say."""
+        """What the upstream says of an upload that is not charged yet."""
         success, told = 200 <= answer.status < 300, resumable.told(answer.headers)
         if told.complete:
-            lengths = (upload.length, told.offset, reached)
-            length = next((length for length in lengths if length is not None), None)
+            total = None if sent is None else sent.total
+            length = resumable.length_of(told, upload.length, total)
             if success and length is not None:
-                return await self._uploads.complete(call, terms, upload, length)
+                return await self._uploads.complete(setting_of(call), terms, upload, length)
             if not success:
-                await self._uploads.end(call, terms, upload, Reason.STATUS)
+                await self._uploads.end(setting_of(call), terms, upload, Reason.STATUS)
             return ()
-        if answer.status in _GONE:
-            await self._uploads.end(call, terms, upload, Reason.GONE)
+        if answer.status in resumable.GONE:
+            await self._uploads.end(setting_of(call), terms, upload, Reason.GONE)
         elif success:
-            offset = reached if told.offset is None else told.offset
+            offset = told.offset
+            if offset is None and sent is not None and sent.all:
+                offset = sent.total
             await self._uploads.goes_on(call, replace(upload, offset=offset))
         return ()
 
@@ -133,11 +134,13 @@ class Resumable:
         upload = await self._uploads.find(call)
         terms = await self._uploads.terms(call, upload)
         answer = await passage.forward()
-        gone = answer.status in _GONE
+        gone = answer.status in resumable.GONE
         if gone or settle.commits(call.entered.match.route, answer.status):
             # The representation is another resource: if it is stored, it is not what was deleted.
             kept = replace(upload, asset=None)
-            await self._uploads.end(call, terms, kept, Reason.GONE if gone else Reason.TERMINATED)
+            await self._uploads.end(
+                setting_of(call), terms, kept, Reason.GONE if gone else Reason.TERMINATED
+            )
         return answer
 
     async def _options(self, call: Call, passage: Passage) -> AnswerHead:
@@ -152,6 +155,15 @@ class Resumable:
         if limits is not None:
             passage.extra.append((resumable.LIMIT, limits))
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """How long an upload is with what was forwarded, and whether that was all of its request: an
+    answer need not say where it stands then."""
+
+    total: int
+    all: bool
 
 
 def _without_location(headers: Fields) -> tuple[tuple[bytes, bytes], ...]:

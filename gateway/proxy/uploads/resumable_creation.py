@@ -11,7 +11,7 @@ client only once the row is written. What breaks off after that stays open.
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 from gateway.admission import resumable, settle, uploads
@@ -29,7 +29,7 @@ from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Gate, Lasting
 from gateway.proxy.guard import Guard
 from gateway.proxy.passage import Passage
-from gateway.proxy.uploads.books import Advance, UploadBooks, lease_ms_of
+from gateway.proxy.uploads.books import Advance, UploadBooks, lease_ms_of, setting_of
 from gateway.proxy.uploads.paths import field, placed
 from gateway.proxy.wire import Fields
 from gateway.records.uploads import Upload
@@ -74,9 +74,9 @@ class ResumableCreation:
         self._passage = passage = Passage(books, call, granted.rate)
         passage.quotas = granted.quotas
         passage.transfer.on_interim = self._interim
-        async with Guard(
-            books.settler, books.heartbeat, self._terms, self._created.reservation_id
-        ) as self._guard:
+        reservation = self._created.reservation_id
+        guard = Guard(books.settler, books.heartbeat, self._terms, reservation)
+        async with AsyncExitStack() as self._unheard, guard as self._guard:
             try:
                 answer = await self._forward()
             except BaseException as failure:
@@ -127,11 +127,12 @@ class ResumableCreation:
     async def _announce(self, place: tuple[str, Match], headers: Fields) -> None:
         """Let it outlive its request, then let the client know. A store that is away just now
         makes it an upload that cannot be resumed."""
-        target, _ = place
+        target = place[0]
         account, lease_ms = self._terms.account, lease_ms_of(self._call)
-        upload = replace(self._created, path=canonical(target.partition("?")[0]))
+        upload = self._placed(place)
         try:
             await self._uploads.rows.record(account, upload, lease_ms)
+            await self._unheard.enter_async_context(self._uploads.unheard(account, upload.path))
             self._guard.leave_in_doubt()
             self._upload = upload
             await self._uploads.is_open(account, upload, lease_ms)
@@ -146,6 +147,17 @@ class ResumableCreation:
         others = [one for one in headers if one[0].lower() not in told]
         with suppress(ClientGoneError):
             self._passage.transfer.inform(RESUMPTION_SUPPORTED, (*others, *told.values()))
+
+    def _placed(self, place: tuple[str, Match]) -> Upload:
+        target, match = place
+        interop = self._call.entered.head.get(resumable.INTEROP.lower()) or b""
+        return replace(
+            self._created,
+            path=canonical(target.partition("?")[0]),
+            route=match.route.name,
+            target=match.upstream_target,
+            interop=interop.decode("latin-1"),
+        )
 
     async def _announced(self) -> None:
         """Wait for an announcement under way: what it leads to depends on it."""
@@ -191,7 +203,9 @@ class ResumableCreation:
         if self._upload is None:
             await self._guard.release(Reason.STATUS)
         elif final:
-            await self._uploads.end(self._call, self._terms, self._upload, Reason.STATUS)
+            await self._uploads.end(
+                setting_of(self._call), self._terms, self._upload, Reason.STATUS
+            )
 
     async def _complete(self) -> None:
         """The upload is over with the request that began it."""
@@ -199,7 +213,7 @@ class ResumableCreation:
         if self._upload is None:
             self._guard.leave_in_doubt()
         self._passage.quotas = await self._uploads.complete(
-            self._call, self._terms, self._upload or self._created, counted
+            setting_of(self._call), self._terms, self._upload or self._created, counted
         )
 
     async def _begun(self, answer: AnswerHead, offset: int | None) -> None:
@@ -213,8 +227,7 @@ class ResumableCreation:
             await self._uploads.goes_on(self._call, replace(self._upload, offset=offset))
         elif place is not None:
             self._relocate(answer)
-            path = canonical(place[0].partition("?")[0])
-            upload = replace(self._created, path=path, offset=offset)
+            upload = replace(self._placed(place), offset=offset)
             await self._uploads.keep(self._call, self._guard, upload)
         elif location is None:
             # It knows nothing of resumption: what it was sent is what it has stored.

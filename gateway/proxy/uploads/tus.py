@@ -24,15 +24,13 @@ from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError, passed
 from gateway.proxy.gate import Gate, Lasting
 from gateway.proxy.passage import Passage
-from gateway.proxy.uploads.books import Advance, UploadBooks, account_of, lease_ms_of
+from gateway.proxy.uploads.books import Advance, UploadBooks, account_of, lease_ms_of, setting_of
 from gateway.proxy.uploads.paths import field, is_creation
 from gateway.proxy.uploads.tus_creation import TusCreation
 from gateway.records.uploads import Upload, UploadState
 
 RATE_ONLY = Lasting(Estimate(()))
 """Counts a request against the rate limit and reserves nothing."""
-
-_GONE = frozenset({404, 410})
 
 
 class Tus:
@@ -79,7 +77,8 @@ class Tus:
             # From here on the upstream may know it: whoever hears of the last byte has to as well.
             upload = replace(upload, length=wanted.named, offset=None)
             await self._uploads.rows.learn(account, upload, lease_ms_of(call))
-        answer = await passage.forward(advance.cover if head.has_body else None)
+        async with self._uploads.unheard(account, upload.path):
+            answer = await passage.forward(advance.cover if head.has_body else None)
         passage.quotas = await self._heed(call, terms, upload, answer) or passage.quotas
         return answer
 
@@ -100,12 +99,12 @@ class Tus:
         self, call: Call, terms: Terms, upload: Upload, answer: AnswerHead
     ) -> Sequence[Quota]:
         """What the upstream says of an upload that is not charged yet."""
-        if answer.status in _GONE:
-            await self._uploads.end(call, terms, upload, Reason.GONE)
+        if answer.status in tus.GONE:
+            await self._uploads.end(setting_of(call), terms, upload, Reason.GONE)
             return ()
         length = _whole(upload, answer)
         if length is not None and not upload.partial:
-            return await self._uploads.complete(call, terms, upload, length)
+            return await self._uploads.complete(setting_of(call), terms, upload, length)
         if _is_success(answer):
             told = replace(upload, offset=tus.told(answer.headers).offset)
             if length is not None:
@@ -119,9 +118,9 @@ class Tus:
         answer = await passage.forward()
         stored = upload.state is UploadState.STORED
         if settle.commits(call.entered.match.route, answer.status):
-            await self._uploads.end(call, terms, upload, Reason.TERMINATED)
-        elif answer.status in _GONE and not stored:
-            await self._uploads.end(call, terms, upload, Reason.GONE)
+            await self._uploads.end(setting_of(call), terms, upload, Reason.TERMINATED)
+        elif answer.status in tus.GONE and not stored:
+            await self._uploads.end(setting_of(call), terms, upload, Reason.GONE)
         return answer
 
     async def _options(self, call: Call, passage: Passage) -> AnswerHead:

@@ -33,7 +33,7 @@ from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate, Lasting
 from gateway.proxy.guard import Guard
 from gateway.proxy.passage import Passage
-from gateway.proxy.uploads.books import Advance, UploadBooks, lease_ms_of
+from gateway.proxy.uploads.books import Advance, UploadBooks, lease_ms_of, setting_of
 from gateway.proxy.uploads.paths import field, placed, referred
 from gateway.proxy.wire import Fields
 from gateway.records.uploads import Upload, UploadState
@@ -218,7 +218,12 @@ class TusCreation:
         told = tus.told(answer.headers)
         offset = told.offset if self._call.entered.head.has_body else 0
         upload = replace(
-            created, path=canonical(target.partition("?")[0]), asset=match.asset, offset=offset
+            created,
+            path=canonical(target.partition("?")[0]),
+            asset=match.asset,
+            offset=offset,
+            route=match.route.name,
+            target=match.upstream_target,
         )
         if parts is not None:
             whole = parts.whole
@@ -228,7 +233,7 @@ class TusCreation:
             assert created.length is not None
             guard.leave_in_doubt()
             passage.quotas = await self._uploads.complete(
-                self._call, self._terms, upload, created.length
+                setting_of(self._call), self._terms, upload, created.length
             )
             return
         state = UploadState.WHOLE if whole else UploadState.OPEN
