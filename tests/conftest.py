@@ -1,7 +1,7 @@
 """What every test of this project may ask for."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import pytest
 import uvloop
@@ -18,3 +18,21 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory
     if getattr(module, "ON_EVERY_LOOP", False):
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, object, object]:
+    """What is no Unicode cannot travel from a worker to the run's report: it is shown escaped."""
+    return _escaped((yield))
+
+
+def _escaped(data: object) -> object:
+    match data:
+        case str():
+            return data.encode(errors="backslashreplace").decode()
+        case list() | tuple():
+            return [_escaped(each) for each in data]
+        case dict():
+            return {key: _escaped(value) for key, value in data.items()}
+        case _:
+            return data

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.certificates import Authority
+from tests.ports import free_port
 
 BINARY = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
@@ -65,7 +66,7 @@ class Nginx:
         self.files = self.root / "files"
         self.files.mkdir()
         self.authority = Authority(self.root)
-        self.port, self.tls_port = free_ports(2)
+        self.port, self.tls_port = free_port(), free_port()
 
     @property
     def urls(self) -> dict[str, str]:
@@ -119,12 +120,3 @@ class Nginx:
             else:
                 return
         raise AssertionError((self.root / "error.log").read_text())
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on just now."""
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in taken]
-    for listener in taken:
-        listener.close()
-    return ports

@@ -6,7 +6,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.redis_server import Binary, RedisServer, free_port
+from tests.ports import free_port
+from tests.redis_server import Binary, RedisServer
 
 SLOTS = 16_384
 READY_WITHIN_S = 20.0

@@ -2,9 +2,7 @@
 
 import ctypes
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -49,25 +47,6 @@ def found_binaries() -> tuple[Binary, ...]:
             binary = Binary(server.path, server.product.lower(), version)
             unique.setdefault(binary.name, binary)
     return tuple(sorted(unique.values(), key=lambda binary: binary.numbers))
-
-
-BUS_OFFSET = 10_000
-"""From a node's port to that of its cluster bus."""
-
-
-def free_port() -> int:
-    """A port nobody listens on now, its bus port included. Both are below those that the kernel
-    gives to outgoing connections, so that none of these takes one before the server does."""
-    for _ in range(1_000):
-        port = random.randrange(11_000, 22_000)
-        try:
-            for each in (port, port + BUS_OFFSET):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", each))
-        except OSError:
-            continue
-        return port
-    raise RuntimeError("no free port for a server")
 
 
 def die_with_parent() -> None:

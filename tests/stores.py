@@ -2,7 +2,8 @@
 
 `store` runs a test on fakeredis and on each real server, by redis-py and by the pipelined
 connection. `redis_server` runs it on each real server. Servers live as long as the session and are
-emptied between tests; the header says which ones, so that no run hides what it left out.
+emptied between tests; each run ends with a line that says which ones were used by how many tests,
+so that none hides what it left out.
 """
 
 import shutil
@@ -74,9 +75,20 @@ class RedisServers:
             shutil.rmtree(server.directory)
 
 
-def pytest_report_header() -> list[str]:
-    real = ", ".join(f"{binary.product} {binary.version}" for binary in BINARIES)
-    return [f"stores: fakeredis {version('fakeredis')}, {real or 'NO REAL SERVER FOUND'}"]
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    ran = [
+        report.nodeid
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call"
+    ]
+
+    def used(name: str) -> str:
+        return f"{sum(name in nodeid for nodeid in ran)} tests"
+
+    real = [f"{each.product} {each.version}: {used(each.name)}" for each in BINARIES]
+    fake = f"fakeredis {version('fakeredis')}: {used('fakeredis')}"
+    terminalreporter.line(f"stores: {', '.join([fake, *(real or ['NO REAL SERVER FOUND'])])}")
 
 
 @pytest.fixture(scope="session")

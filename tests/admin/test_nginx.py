@@ -3,7 +3,6 @@
 import asyncio
 import re
 import shutil
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +17,7 @@ from gateway.admin.ledger_commands import usage
 from gateway.ledger.store import Store
 from gateway.records.api_keys import KeyPolicy
 from tests.admin.house import TOKEN, House
+from tests.ports import free_port
 
 NGINX = shutil.which("nginx")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
@@ -69,7 +69,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     upstream_app = web.Application()
     upstream_app.router.add_put("/files/a", store)
     async with TestServer(admin_app) as admin, TestServer(upstream_app) as upstream:
-        port = _free_port()
+        port = free_port()
         site.url = f"http://127.0.0.1:{port}"
         ports = {"8000": port, "8081": admin.port, "9000": upstream.port}
         process = await _started(tmp_path, ports)
@@ -86,12 +86,6 @@ def _watcher(site: Site) -> Callable[[web.Request, web.StreamResponse], Awaitabl
             site.settled.put_nowait(response.status)
 
     return watch
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _started(directory: Path, ports: dict[str, int | None]) -> asyncio.subprocess.Process:

@@ -12,7 +12,8 @@ import pytest
 from gateway.errors import STORE_UNAVAILABLE, StoreError
 from gateway.ledger.store import connect
 from tests.ledger.scripts import ADD, ECHO
-from tests.redis_server import Binary, RedisServer, free_port
+from tests.ports import free_port
+from tests.redis_server import Binary, RedisServer
 from tests.stores import BINARIES
 
 ADMISSION_BOUND_S = 0.3 + 0.1

@@ -17,7 +17,8 @@ from gateway.errors import StoreError
 from gateway.ledger.store import Store, connect
 from tests.ledger.lively import until
 from tests.ledger.scripts import ADD_ONCE
-from tests.redis_server import Binary, RedisServer, die_with_parent, free_port
+from tests.ports import free_port
+from tests.redis_server import Binary, RedisServer, die_with_parent
 from tests.stores import BINARIES
 
 WITHIN_S = 20.0

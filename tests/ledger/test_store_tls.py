@@ -13,7 +13,8 @@ from gateway.errors import StoreError
 from gateway.ledger.store import connect
 from tests.certificates import Authority
 from tests.ledger.scripts import ADD, ECHO
-from tests.redis_server import RedisServer, free_port
+from tests.ports import free_port
+from tests.redis_server import RedisServer
 from tests.stores import newest
 
 ON_EVERY_LOOP = True
