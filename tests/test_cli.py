@@ -131,6 +131,29 @@ def test_accounts_for_people(shell: Shell) -> None:
     )
 
 
+def test_subjects(shell: Shell) -> None:
+    shell.run("account", "create", "acme")
+    said = ("acme", "creator", "ann")
+    shown = shell.json("subject", "set", *said, "name=Ann Lee", "archived=true", "note=a=b")
+    assert shown["subject"]["facts"] == {"name": "Ann Lee", "archived": True, "note": "a=b"}
+    assert shell.json("subject", "show", *said) == shown
+    assert {quota["scope"] for quota in shown["quotas"]} == {"subject"}
+    assert "archived=true name=Ann Lee note=a=b" in shell.said("subject", "show", *said)
+    assert "ann  -" in shell.said("subject", "set", *said, "name=", "archived=", "note=")
+    shell.run("subject", "set", "acme", "creator", "bob", "name=Bob")
+    page = shell.json("subject", "list", "acme", "creator", "--count", "1")
+    assert (page["subjects"], page["total"], page["cursor"]) == (
+        [{"kind": "creator", "id": "ann", "facts": {}}], 2, "ann",
+    )  # fmt: skip
+    assert "more: --cursor ann" in shell.said("subject", "list", "acme", "creator", "--count", "1")
+    assert "name=Bob" in shell.said("subject", "list", "acme", "creator", "--cursor", "ann")
+    assert "creator ann is forgotten" in shell.said("subject", "delete", *said)
+    assert shell.said("subject", "list", "acme", "target") == "no subjects of kind target\n"
+    assert shell.error("subject", "show", *said, code=3)["code"] == "unknown-subject"
+    for facts in (["name"], ["=x"], ["name=a", "name=b"]):
+        shell.run("subject", "set", *said, *facts, code=2)
+
+
 def test_accounts_come_in_pages(shell: Shell) -> None:
     for name in ("a1", "a2", "a3"):
         shell.run("account", "create", name)
@@ -410,7 +433,7 @@ def verbs() -> list[list[str]]:
         assert name is not None
         assert group is not None
         found += [[name, _name(command)] for command in group.registered_commands]
-    assert len(found) == 29
+    assert len(found) == 35
     return found
 
 

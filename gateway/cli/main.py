@@ -5,7 +5,7 @@ import sys
 import typer
 
 from gateway.admin.command import ExitCode
-from gateway.cli import accounts, jobs, keys, ledger, reservations, service
+from gateway.cli import accounts, jobs, keys, ledger, reservations, service, subjects
 from gateway.cli.printing import tell_error
 
 EXIT_CODES = """
@@ -26,6 +26,9 @@ for verbs in (service.verbs, ledger.usage_verbs):
     app.registered_commands.extend(verbs.registered_commands)
 app.add_typer(accounts.verbs, name="account", help="Accounts: who is limited and charged.")
 app.add_typer(keys.verbs, name="key", help="API keys: the secrets that name an account.")
+app.add_typer(
+    subjects.verbs, name="subject", help="Subjects: whom an account's usage is attributed to."
+)
 app.add_typer(jobs.verbs, name="job", help="Jobs: work of upstreams that outlives its request.")
 app.add_typer(
     reservations.verbs, name="reservation", help="Reservations: what is open, and ending it."

@@ -43,11 +43,7 @@ def issued_page(view: KeyIssued) -> Page:
 
 def usage_page(view: UsageView) -> Page:
     head = f"{view.account}: plan {view.plan}, {view.status}, at {view.at}"
-    quotas = Sheet(
-        ("meter", "used", "reserved", "limit", "remaining", "peak", "period", "resets at"),
-        tuple(_quota(quota) for quota in view.quotas),
-        "no meters",
-    )
+    quotas = quotas_sheet(view.quotas)
     if not view.holders:
         return head, quotas, "no open reservations"
     holders = Sheet(
@@ -59,6 +55,14 @@ def usage_page(view: UsageView) -> Page:
     )
     more = view.open_reservations - len(view.holders)
     return head, quotas, holders, *((f"and {more} more",) if more > 0 else ())
+
+
+def quotas_sheet(quotas: tuple[QuotaView, ...]) -> Sheet:
+    return Sheet(
+        ("meter", "used", "reserved", "limit", "remaining", "peak", "period", "resets at"),
+        tuple(_quota(quota) for quota in quotas),
+        "no meters",
+    )
 
 
 def audit_page(view: AuditView) -> Page:

@@ -110,6 +110,19 @@ def pairs(written: list[str] | None) -> dict[str, str]:
     return found
 
 
+def texts(written: list[str]) -> dict[str, str]:
+    """`NAME=TEXT` arguments by name; the text may be empty."""
+    found: dict[str, str] = {}
+    for item in written:
+        name, equals, text = item.partition("=")
+        if not (name and equals):
+            raise misused(f"{item!r} is not NAME=TEXT")
+        if name in found:
+            raise misused(f"{name} is given twice")
+        found[name] = text
+    return found
+
+
 def milliseconds(written: str) -> int:
     read = duration_ms(written)
     if isinstance(read, Unreadable):
