@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.admin.reading import Fields, UnfitError
-from gateway.admission.terms import Subject, TermsMemory
+from gateway.admission.subjects import Subject
+from gateway.admission.terms import TermsMemory
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.routes import CredentialKind
 from gateway.errors import (

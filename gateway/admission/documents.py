@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.admission import caps, json_amounts, json_fields
+from gateway.admission import caps, json_amounts, json_fields, subjects
 from gateway.admission.head import Head
+from gateway.admission.subjects import Subject
 from gateway.catalog.plans import Plan
 from gateway.catalog.routes import Route
 from gateway.errors import BAD_REQUEST, FILE_TOO_LARGE, Refusal
@@ -12,10 +13,12 @@ from gateway.errors import BAD_REQUEST, FILE_TOO_LARGE, Refusal
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`amounts` is meter → what to reserve, and to charge once it is done."""
+    """`amounts` is meter → what to reserve, and to charge once it is done. `subject`: whose its
+    JSON says that it is."""
 
     amounts: Mapping[str, int]
     body: bytes
+    subject: Subject | None = None
 
 
 def judge_head(head: Head, route: Route) -> Refusal | None:
@@ -40,4 +43,7 @@ def judge(body: bytes, route: Route, plan: Plan) -> Asked | Refusal:
     if over is not None:
         return over
     amounts = json_amounts.amounts((document,), route, plan)
-    return amounts if isinstance(amounts, Refusal) else Asked(amounts, body)
+    if isinstance(amounts, Refusal):
+        return amounts
+    subject = subjects.of_document(route, document)
+    return subject if isinstance(subject, Refusal) else Asked(amounts, body, subject)

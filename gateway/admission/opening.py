@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.admission import caps, json_amounts, json_fields
+from gateway.admission import caps, json_amounts, json_fields, subjects
 from gateway.admission.destinations import destination, is_listed
 from gateway.admission.head import Head
+from gateway.admission.subjects import Subject
 from gateway.catalog.jobs import Batch, JobRule, Webhook
 from gateway.catalog.plans import Plan
 from gateway.catalog.routes import Route
@@ -22,6 +23,8 @@ class Opening:
     body: bytes
     webhook: str | None = None
     items: tuple[Mapping[str, int], ...] | None = None
+    subject: Subject | None = None
+    """Whose the JSON says that all of it is."""
 
     def calling_back(self, member: str, url: str) -> "Opening | Refusal":
         """As the client sent it, but for the URL that is called."""
@@ -60,6 +63,9 @@ def judge(body: bytes, route: Route, plan: Plan, rule: JobRule) -> Opening | Ref
     items = _items(document, route.batch)
     if isinstance(items, Refusal):
         return items
+    subject = subjects.of_document(route, document)
+    if isinstance(subject, Refusal):
+        return subject
     each: list[Mapping[str, int]] = []
     for said in [(document,)] if items is None else [(item, document) for item in items]:
         amounts = json_amounts.amounts(said, route, plan)
@@ -69,7 +75,8 @@ def judge(body: bytes, route: Route, plan: Plan, rule: JobRule) -> Opening | Ref
     webhook = None if rule.webhook is None else _webhook(document, rule.webhook, rule)
     if isinstance(webhook, Refusal):
         return webhook
-    return Opening(each[0], body, webhook, items=None if items is None else tuple(each))
+    wanted = None if items is None else tuple(each)
+    return Opening(each[0], body, webhook, items=wanted, subject=subject)
 
 
 def _items(document: Any, batch: Batch | None) -> Sequence[Any] | Refusal | None:

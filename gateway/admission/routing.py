@@ -15,8 +15,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.admission import paths
+from gateway.admission import paths, subjects
 from gateway.admission.head import Head
+from gateway.admission.subjects import Subject
 from gateway.catalog.routes import AccountSource, Protocol, Route
 from gateway.errors import (
     BAD_PATH,
@@ -35,14 +36,14 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """`params` are raw; `asset` and `subject` are filled from them in canonical spelling, so that
-    one stored thing has one name. `upstream_target` is path and query as sent, without
-    `strip_prefix`."""
+    """`params` are raw; `asset` is filled from them in canonical spelling, so that one stored thing
+    has one name; `subject` is the text that they spell. `upstream_target` is path and query as
+    sent, without `strip_prefix`."""
 
     route: Route
     params: Mapping[str, str]
     asset: str | None
-    subject: tuple[str, str] | None
+    subject: Subject | None
     upstream_target: str
 
 
@@ -201,10 +202,21 @@ def _matched(head: Head, route: Route, params: dict[str, str]) -> Match | Refusa
     # What only the answer can name has no name yet.
     named = route.asset is not None and route.asset_from is None
     asset = filled(route.asset, params) if named and route.asset else None
-    subject = None
-    if route.subject is not None:
-        subject = (route.subject[0], filled(route.subject[1], params))
+    subject = _subject(head, route, params)
+    if isinstance(subject, Refusal):
+        return subject
     return Match(route, params, asset, subject, target)
+
+
+def _subject(head: Head, route: Route, params: Mapping[str, str]) -> Subject | Refusal | None:
+    """Whom the head names; its JSON may name somebody yet."""
+    source = route.subject
+    if source is None or source.json is not None:
+        return None
+    if source.header is not None:
+        return subjects.of_header(source, head)
+    assert source.template is not None
+    return subjects.of_path(source, filled(source.template, params))
 
 
 def filled(template: str, params: Mapping[str, str]) -> str:

@@ -1,13 +1,14 @@
 """Terms: by which limits an account, one of its API keys and a subject are charged."""
 
+from dataclasses import replace
+
+from gateway.admission.subjects import Subject
 from gateway.catalog.catalog import Catalog
 from gateway.ledger.frame import Terms
 from gateway.records.accounts import Account
 from gateway.records.api_keys import ApiKey
 
 TERMS_MAX = 50_000
-
-Subject = tuple[str, str]
 
 
 def terms_of(
@@ -40,6 +41,7 @@ class TermsMemory:
         self._known: dict[
             tuple[str, str | None, Subject | None], tuple[Account, ApiKey | None, Catalog, Terms]
         ] = {}
+        self._attributed: dict[tuple[Terms, Subject], Terms] = {}
 
     def of(
         self, account: Account, catalog: Catalog, key: ApiKey | None, subject: Subject | None
@@ -54,3 +56,12 @@ class TermsMemory:
                 self._known.clear()
             self._known[name] = (account, key, catalog, terms)
         return terms
+
+    def attributed(self, terms: Terms, subject: Subject) -> Terms:
+        """The same terms, of a subject that was named later."""
+        known = self._attributed.get((terms, subject))
+        if known is None:
+            if len(self._attributed) >= TERMS_MAX:
+                self._attributed.clear()
+            known = self._attributed[terms, subject] = replace(terms, subject=subject)
+        return known

@@ -6,13 +6,13 @@ from gateway.catalog.route_rules import Finding
 from gateway.catalog.routes import AccountSource, Policy, Protocol, Route, Source
 from gateway.catalog.sizes import shown
 
-_READ_JSON = frozenset({Protocol.DOCUMENT, Protocol.JOB})
+READ_JSON = frozenset({Protocol.DOCUMENT, Protocol.JOB})
 
 
 def findings(route: Route, broken: frozenset[str]) -> Iterator[Finding]:
     if "protocol" in broken:
         return
-    if "capped" not in broken and route.capped and route.protocol not in _READ_JSON:
+    if "capped" not in broken and route.capped and route.protocol not in READ_JSON:
         yield Finding(
             ("capped",),
             f"protocol {route.protocol.value} does not read the JSON of requests",

@@ -4,14 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.catalog import document_rules, job_rules, route_rules, s3_rules, tables, upload_rules
+from gateway.catalog import (
+    document_rules,
+    job_rules,
+    route_rules,
+    s3_rules,
+    subject_rules,
+    tables,
+    upload_rules,
+)
 from gateway.catalog.amounts import Meters
 from gateway.catalog.dialects import PAGES
 from gateway.catalog.job_tables import BATCH
 from gateway.catalog.jobs import Batch, JobRule
 from gateway.catalog.problems import Place, Problems, written
 from gateway.catalog.route_rules import Finding
-from gateway.catalog.routes import Policy, Probe, Route, S3Credentials
+from gateway.catalog.routes import Policy, Probe, Route, S3Credentials, SubjectSource
 
 _NEUTRAL = Route("", frozenset(), "/", "", Policy.PASS)
 """Stands in for required fields that could not be read; no rule looks at those."""
@@ -60,6 +68,7 @@ def read(
             *s3_rules.findings(one.route, _half_read(one, rows[index]), meters),
             *upload_rules.findings(one.route, _half_read(one, rows[index])),
             *document_rules.findings(one.route, _half_read(one, rows[index])),
+            *subject_rules.findings(one.route, one.broken, rows[index].get("subject", {})),
         ]
         if _is_placed(one):
             found += route_rules.collisions(one.route, _placed(routes[:index]), _placed(routes))
@@ -104,7 +113,7 @@ def _route(values: Mapping[str, Any], at: Place, meters: Meters, problems: Probl
     fields["reserve"] = meters.reserve(values.get("reserve", {}), (*at, "reserve"), problems)
     subject = fields.pop("subject", {})
     if tables.SUBJECT.complete(subject):
-        fields["subject"] = (subject["kind"], subject["id"])
+        fields["subject"] = SubjectSource(**subject)
     batch = fields.pop("batch", {})
     if BATCH.complete(batch):
         fields["batch"] = Batch(**batch)

@@ -218,8 +218,8 @@ def templates_use_parameters_of_the_path(route: Route, _: Meters) -> Iterator[Fi
     templates: list[tuple[Place, str]] = []
     if route.asset is not None:
         templates.append((("asset",), route.asset))
-    if route.subject is not None:
-        templates.append((("subject", "id"), route.subject[1]))
+    if route.subject is not None and route.subject.template is not None:
+        templates.append((("subject", "id"), route.subject.template))
     if route.probe is not None:
         templates.append((("probe", "path"), route.probe.path))
     for at, text in templates:

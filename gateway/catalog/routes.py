@@ -140,6 +140,23 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class SubjectSource:
+    """What says which part of an account, of a `kind`, a request's usage is attributed to: one of
+    `template` over the path's parameters, the value of `header`, the member `json` of its JSON.
+
+    Without a header or member it is nobody's, unless `required`. An id has up to `id_max`
+    characters.
+    """
+
+    kind: str
+    template: str | None = None
+    header: str | None = None
+    json: str | None = None
+    required: bool = False
+    id_max: int = 256
+
+
+@dataclass(frozen=True, slots=True)
 class S3Credentials:
     """What the gateway signs questions of its own by (AWS Signature Version 4)."""
 
@@ -176,8 +193,7 @@ class Route:
     asset: str | None = None
     asset_from: str | None = None
     """The member of the upstream's JSON answer that names what was stored: `{id}` in `asset`."""
-    subject: tuple[str, str] | None = None
-    """(kind, template over path parameters) of the subject usage is attributed to."""
+    subject: SubjectSource | None = None
     length_required: bool = False
     size_from: str | None = None
     capped: Mapping[Cap, str] = field(default_factory=dict)

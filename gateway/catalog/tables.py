@@ -137,7 +137,12 @@ UPSTREAMS = Table((
 
 SUBJECT = Table((
     Key("kind", METER, "the kind of subject, such as creator", required=True),
-    Key("id", TEMPLATE, "a template over the parameters of the path", required=True),
+    Key("id", TEMPLATE, "a template over the parameters of the path", into="template"),
+    Key("header", HEADER, "the header of the request that names it, such as Upload-Creator"),
+    Key("json", MEMBER, "the member of the request's JSON that names it, such as creator"),
+    Key("required", Flag(), "refuse requests whose header or JSON names none; else their usage "
+        "is the account's alone"),
+    Key("id_max", Whole(1, 256), "how many characters an id may have"),
 ))  # fmt: skip
 
 PROBE = Table((

@@ -1,6 +1,6 @@
 """Call: one request on its way to the file of its protocol, and what every protocol works with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.clock import StoreClock
@@ -37,6 +37,15 @@ class Call:
     entered: Entered
     live: Live
     sender: Sender
+
+    def attributed(self, subject: tuple[str, str] | None) -> "Call":
+        """The same, now that its JSON has told whose usage it is."""
+        terms = self.entered.terms
+        if subject is None or terms is None:
+            return self
+        return replace(
+            self, entered=replace(self.entered, terms=self.live.attributed(terms, subject))
+        )
 
 
 class Server(Protocol):

@@ -4,6 +4,7 @@ from typing import Any
 
 from gateway.admission import completion, json_fields
 from gateway.admission.measure import BodyCount
+from gateway.admission.subjects import Subject
 from gateway.catalog.jobs import JobRule
 from gateway.errors import NO_ROUTE, Refusal
 from gateway.ledger.frame import Terms
@@ -55,6 +56,12 @@ class Carriage:
     def keep_ms(self) -> int:
         """How long the record of a reservation is kept after its end."""
         return round(self.rule.keep_s * 1_000)
+
+    def attribute(self, subject: Subject | None) -> None:
+        """Its JSON has told whose usage it is."""
+        self.call = self.call.attributed(subject)
+        assert self.call.entered.terms is not None
+        self.terms = self.call.entered.terms
 
     def took(self, admitted: Admitted) -> None:
         """What was reserved for it is said in the answer."""

@@ -37,6 +37,7 @@ class Documents:
         pool = call.live.pools[route.upstream]
         transfer = Transfer(call.arrival, call.exchange, head, pool, count)
         asked = await self._asked(call, transfer)
+        call = call.attributed(asked.subject)
         lines = tuple(Line.exact(meter, amount) for meter, amount in asked.amounts.items())
         lasting = Lasting(Estimate(lines), keep_ms=call.exchange.keep_ms)
         admitted = passed(await self._gate.admit(call.entered, call.exchange, lasting))
@@ -123,7 +124,10 @@ class _Errand:
         """What the answer will be charged, for a repeat to make sure of."""
         if guard is None or not settle.commits(self._route, answer.status):
             return None
-        return Charge(guard.reservation_id, self._asked.amounts, self._asset, self._terms.key_id)
+        return Charge(
+            *(guard.reservation_id, self._asked.amounts, self._asset),
+            *(self._terms.key_id, self._terms.subject),
+        )
 
     async def _settle(
         self, guard: Guard | None, admitted: Admitted, facts: settle.Exchange

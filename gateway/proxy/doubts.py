@@ -251,7 +251,7 @@ def _constant(route: Route, meter: str) -> bool:
 
 
 def _charge(doubt: Doubt, amounts: Mapping[str, int]) -> Charge:
-    return Charge(doubt.reservation, amounts, doubt.asset, doubt.key_id)
+    return Charge(doubt.reservation, amounts, doubt.asset, doubt.key_id, doubt.subject)
 
 
 def _what_was_found(word: Word, charge: Charge) -> StoredAnswer:

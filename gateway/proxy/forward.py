@@ -195,7 +195,8 @@ class Forwarder:
             return None
         actual = actual_lines(self._route, self._hold.counts(reported))
         asset = self._asset if self._route.policy is Policy.UPLOAD else None
-        return Charge(self._exchange.reservation_id, actual, asset, self._guard.terms.key_id)
+        terms = self._guard.terms
+        return Charge(self._exchange.reservation_id, actual, asset, terms.key_id, terms.subject)
 
     async def _remember(self, answer: AnswerHead, *, delivered: bool) -> None:
         """Keep for repeats what is charged already. A delivery that a repeat cannot be given again

@@ -155,8 +155,8 @@ class Names:
         charged already, unless a gateway died in that moment or waits for the store."""
         if charge is None:
             return ()
-        if charge.key_id != terms.key_id:
-            reserved = await self._recall.terms(terms.account, charge.key_id, terms.subject)
+        if (charge.key_id, charge.subject) != (terms.key_id, terms.subject):
+            reserved = await self._recall.terms(terms.account, charge.key_id, charge.subject)
             terms = reserved or terms
         outcome = await self._books.ledger.commit(
             terms, charge.reservation, charge.amounts, asset=charge.asset

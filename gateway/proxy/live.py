@@ -32,6 +32,9 @@ class Live:
         """None: the account is on a plan the catalog does not have."""
         return self._terms.of(identity.account, self.catalog, identity.key, subject)
 
+    def attributed(self, terms: Terms, subject: tuple[str, str]) -> Terms:
+        return self._terms.attributed(terms, subject)
+
     def retired_by(self, other: "Live") -> tuple[UpstreamPool, ...]:
         """The pools that `other` does not use any more."""
         kept = set(other.pools.values())

@@ -7,7 +7,7 @@ gateway may die at any moment between.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,12 +79,13 @@ return 1
 @dataclass(frozen=True, slots=True)
 class Charge:
     """What the answered request is charged: `amounts` is meter → amount, `reservation` what holds
-    them, `key_id` the API key whose counters they are on as well."""
+    them; `key_id` and `subject` are those whose counters they are on as well."""
 
     reservation: str
     amounts: Mapping[str, int]
     asset: str | None = None
     key_id: str | None = None
+    subject: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +199,27 @@ def _unpacked(stored: bytes | str) -> StoredAnswer:
         head["status"],
         tuple((name, value) for name, value in head["headers"]),
         body if head["kept"] else None,
-        None if charge is None else Charge(*charge),
+        None if charge is None else _charge(*charge),
         head["body_print"],
     )
 
 
 def _charge_words(charge: Charge) -> list[Any]:
-    return [charge.reservation, dict(charge.amounts), charge.asset, charge.key_id]
+    return [
+        *(charge.reservation, dict(charge.amounts), charge.asset, charge.key_id),
+        charge.subject,
+    ]
+
+
+def _charge(
+    reservation: str,
+    amounts: Mapping[str, int],
+    asset: str | None,
+    key_id: str | None,
+    subject: Sequence[str] | None = None,
+) -> Charge:
+    of = None if subject is None else (subject[0], subject[1])
+    return Charge(reservation, amounts, asset, key_id, of)
 
 
 def _text(part: bytes | str | int) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.admission.routing import Match, Router, canonical
-from gateway.catalog.routes import AccountSource, Protocol, Route
+from gateway.catalog.routes import AccountSource, Protocol, Route, SubjectSource
 from gateway.errors import (
     BAD_PATH,
     METHOD_NOT_ALLOWED,
@@ -139,7 +139,7 @@ def test_spellings_that_may_differ_stay_different() -> None:
 
 
 def test_a_subject_is_filled_from_the_path() -> None:
-    live = route("/live/{creator}/{name}", "PUT", subject=("creator", "{creator}"))
+    live = route("/live/{creator}/{name}", "PUT", subject=SubjectSource("creator", "{creator}"))
     assert matched([live], "PUT", "/live/%6Dia/x").subject == ("creator", "mia")
     assert matched(FILES, "PUT", "/files/a").subject is None
     assert matched(FILES, "POST", "/files").asset is None

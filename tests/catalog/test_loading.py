@@ -21,6 +21,7 @@ from gateway.catalog.routes import (
     Policy,
     Route,
     Source,
+    SubjectSource,
     Upstream,
     UsagePath,
 )
@@ -81,7 +82,7 @@ FOUND = Catalog(
                 "at_once": 1,
             },
             asset="files/{name}",
-            subject=("creator", "{account}/x"),
+            subject=SubjectSource("creator", template="{account}/x"),
             length_required=True,
             size_from="size",
             host=HostPolicy.KEEP,

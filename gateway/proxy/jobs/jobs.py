@@ -68,6 +68,7 @@ class JobOpenings:
     async def serve(self, call: Call) -> bool:
         carriage = Carriage(call, self._books)
         wanted = await self._wanted(carriage)
+        carriage.attribute(wanted.subject)
         undertaking = self._undertaking(carriage, wanted)
         wanted = await undertaking.admit(carriage, wanted)
         answer = await self._forward(carriage, undertaking, wanted)
