@@ -26,6 +26,7 @@ from gateway.dialects.registry import NATIVE
 from gateway.errors import DRAINING, UNAUTHENTICATED, Refusal
 from gateway.ledger.frame import Terms
 from gateway.ledger.heartbeat import Heartbeat
+from gateway.ledger.history import History
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.reaper import Reaper
 from gateway.ledger.store import Store
@@ -63,6 +64,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.request_ids import RequestIds
 from gateway.telemetry.watched import WatchedTransport
 from gateway.usage import endpoints
+from gateway.usage.billing import BillingPeriods
 from gateway.usage.request import Sources, UsageRequest
 
 log = logging.getLogger(__name__)
@@ -103,7 +105,10 @@ class Gateway:
             WatchedTransport(store.settlement, self.metrics),
             self._clock,
         )
-        self._sources = Sources(self.ledger)
+        accounts = Accounts(store.client)
+        self._billing = BillingPeriods(lambda: self.handler.live.catalog.billing, accounts)
+        history = History(store.client, self._clock.now_ms)
+        self._sources = Sources(self.ledger, history, self._billing)
         self._watch = StoreWatch(store.client, self._clock)
         self._reaper = Reaper(
             self.ledger,
@@ -188,6 +193,7 @@ class Gateway:
         self._identities.on_cut = self._cut
         await self._watch.start()
         await self._identities.start()
+        await self._billing.start()
         await self._settler.start()
         self._heartbeat.start()
         turns = self._place.turns
@@ -253,6 +259,7 @@ class Gateway:
         await self.jobs.stop()
         await self.uploads.stop()
         await self._identities.stop()
+        await self._billing.stop()
         await self._watch.stop()
         if self._admin_listener is not None:
             await self._admin_listener.close()

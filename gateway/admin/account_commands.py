@@ -1,5 +1,6 @@
 """Commands on accounts: create, show, list, set-plan, set-limit, aliases, suspend, resume."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from gateway.records.accounts import (
     is_alias,
 )
 
+_SUBSCRIPTION = re.compile(r"(?:sub|cus)_[A-Za-z0-9_]{1,120}", re.ASCII)
+NO_SUBSCRIPTION = "none"
 PLANS_LIMIT = "plan"
 UNLIMITED = "unlimited"
 LIST_MAX = 1_000
@@ -99,6 +102,14 @@ async def add_alias(desk: Desk, account_id: str, alias: str) -> AccountView:
 
 async def remove_alias(desk: Desk, account_id: str, alias: str) -> AccountView:
     return _changed(account_id, await desk.accounts.remove_alias(account_id, alias))
+
+
+async def set_subscription(desk: Desk, account_id: str, subscription: str) -> AccountView:
+    """`subscription` is one of Stripe's, or a customer's id, or `none`."""
+    if subscription != NO_SUBSCRIPTION and not _SUBSCRIPTION.fullmatch(subscription):
+        raise misused(f"{shown(subscription)} is no id such as sub_1Abc or cus_1Abc, or none")
+    name = "" if subscription == NO_SUBSCRIPTION else subscription
+    return _changed(account_id, await desk.accounts.set_subscription(account_id, name))
 
 
 def limit_of(catalog: Catalog, meter: str, text: str) -> int | None:

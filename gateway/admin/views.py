@@ -22,6 +22,7 @@ class AccountView:
     anchor_at: str
     limits: dict[str, int | None]
     aliases: tuple[str, ...]
+    subscription: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,7 @@ def account_view(account: Account) -> AccountView:
         anchor_at=rfc3339(account.anchor_ms),
         limits=dict(account.limits),
         aliases=account.aliases,
+        subscription=account.subscription,
     )
 
 

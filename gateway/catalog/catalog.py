@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.catalog.billing import Billing
 from gateway.catalog.jobs import JobRule
 from gateway.catalog.meters import Meter
 from gateway.catalog.plans import Plan
@@ -37,5 +38,6 @@ class Catalog:
     default_plan: str = ""
     dialect: str = "native"
     """What routes speak that name no dialect, and what is said where no route is found."""
+    billing: Billing | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Dialect → its settings; what is not there is as the vendor has it."""

@@ -19,7 +19,7 @@ class PageKind:
 
 PAGES: Mapping[str, Mapping[str, PageKind]] = {
     "native": {"quota": PageKind(), "explain": PageKind()},
-    "tornado": {"usage": PageKind(("storage_bytes", "jobs"))},
+    "tornado": {"usage": PageKind(("storage_bytes", "period_bytes", "jobs"))},
     "stashfyle": {"usage": PageKind(("storage_bytes", "bandwidth_bytes", "uploads"))},
     "cloudflare": {
         "storage-usage": PageKind(("storage_seconds", "videos")),

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.catalog import job_loading, patterns, places, route_loading, tables
 from gateway.catalog.amounts import Meters
+from gateway.catalog.billing import BILLING, Billing
 from gateway.catalog.catalog import USAGE_PATHS, Catalog
 from gateway.catalog.dialects import PAGES
 from gateway.catalog.meters import Meter, MeterKind
@@ -70,6 +71,7 @@ def read(document: Mapping[str, Any], problems: Problems, *, body_idle_s: float 
         default_plan=_default_plan(document, values, problems),
         dialect=_known_dialect(values.get("dialect", "native"), ("dialect",), problems),
         options=values.get("dialects", {}),
+        billing=_billing(values.get("billing")),
     )
 
 
@@ -153,6 +155,10 @@ def _upstreams(values: Mapping[str, Any], problems: Problems) -> dict[str, Upstr
                     "write an https:// url, or remove ca_file",
                 )
     return read
+
+
+def _billing(values: Mapping[str, Any] | None) -> Billing | None:
+    return Billing(**values) if values is not None and BILLING.complete(values) else None
 
 
 # -- usage paths ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ annotated example with them. Defaults stand at the nouns (`Route`, `Plan`, `Upst
 from enum import StrEnum
 
 from gateway.catalog import patterns, syntax
+from gateway.catalog.billing import BILLING
 from gateway.catalog.dialects import OPTIONS
 from gateway.catalog.job_tables import BATCH, JOBS, JSON_AMOUNT
 from gateway.catalog.meters import MeterKind
@@ -258,5 +259,6 @@ DOCUMENT = Table((
     Key("routes", ListOf(ROUTES, "tables [[routes]]", unique=False),
         "which requests go where; the most specific path wins, what matches none is refused"),
     Key("usage", ListOf(USAGE, "tables [[usage]]", unique=False), "where usage pages are served"),
+    Key("billing", BILLING, "where the billing periods of accounts come from"),
     Key("server", Anything(), "settings of the gateway itself"),
 ))  # fmt: skip

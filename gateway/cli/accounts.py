@@ -93,6 +93,22 @@ def remove_alias(
     _tell(run(config, json, lambda desk: commands.remove_alias(desk, account, alias)), json)
 
 
+@verbs.command("set-subscription")
+def set_subscription(
+    account: AccountId,
+    subscription: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Stripe's sub_…, or the customer's cus_…; or none."),
+    ],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Bill an account by the periods of a subscription."""
+    _tell(
+        run(config, json, lambda desk: commands.set_subscription(desk, account, subscription)), json
+    )
+
+
 @verbs.command()
 def suspend(
     account: AccountId, now: Now = False, config: Config = None, json: Json = False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from gateway.catalog.periods import PeriodKind, PeriodRule, period_at
 from gateway.records.failures import asked
 from gateway.records.invalidation import Changed, packed
 from gateway.records.rows import RedisClient, Row, Rows, text
@@ -44,6 +45,16 @@ class Account:
     limits: Mapping[str, int | None]
     aliases: tuple[str, ...] = ()
     """What vendors' paths may call it besides its id; each is one account's only."""
+
+    subscription: str = ""
+    """Of the billing provider, by whose periods it is billed."""
+    anchored_ms: int = 0
+    """When `anchor_ms` was last changed: months that began before were not counted by it."""
+
+    def anchored_to(self, start_ms: int) -> bool:
+        """Its billing months begin at this instant, one of them or all."""
+        months = PeriodRule(PeriodKind.ANCHOR)
+        return period_at(months, start_ms, self.anchor_ms).start_ms == start_ms
 
     def answers_to(self, name: str) -> bool:
         return name == self.id or name in self.aliases
@@ -184,6 +195,15 @@ class Accounts:
         """Back to the plan's limit."""
         return await self._change(account_id, {_LIMIT + meter: ""})
 
+    async def set_subscription(self, account_id: str, subscription: str) -> Account | None:
+        """By which subscription it is billed; by none if that is empty."""
+        return await self._change(account_id, {"subscription": subscription})
+
+    async def set_anchor(self, account_id: str, anchor_ms: int, now_ms: int) -> Account | None:
+        """From which instant its billing months count, from now on."""
+        fields = {"anchor_ms": str(anchor_ms), "anchored_ms": str(now_ms)}
+        return await self._change(account_id, fields)
+
     async def suspend(self, account_id: str, *, cut: bool = False) -> Account | None:
         """No new requests; `cut`: those that run are aborted and released as well."""
         return await self._change(account_id, {"status": AccountStatus.SUSPENDED.value}, cut=cut)
@@ -234,6 +254,8 @@ def _account(account_id: str, row: Row) -> Account:
             if field.startswith(_LIMIT)
         },
         aliases=tuple(row.get(_ALIASES, "").split()),
+        subscription=row.get("subscription", ""),
+        anchored_ms=int(row.get("anchored_ms", 0)),
     )
 
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from gateway.dialects.protocol import Answer, Dialect
 from gateway.ledger.frame import Terms
+from gateway.ledger.history import History
 from gateway.ledger.ledger import Ledger
 from gateway.records.accounts import Account
 from gateway.records.api_keys import ApiKey
+from gateway.usage.billing import BillingPeriods
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Sources:
     """What pages are made from."""
 
     ledger: Ledger
+    history: History
+    billing: BillingPeriods
 
 
 Page = Callable[[UsageRequest, Sources], Awaitable[Answer]]

@@ -25,7 +25,7 @@ def test_an_account() -> None:
     assert as_json(account_view(ACCOUNT)) == {
         "id": "acme", "plan": "free", "name": "Acme", "status": "active",
         "created_at": "2026-01-01T00:00:00Z", "anchor_at": "1970-01-01T00:00:00Z",
-        "limits": {"uploads": None}, "aliases": [],
+        "limits": {"uploads": None}, "aliases": [], "subscription": "",
     }  # fmt: skip
 
 

@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from gateway.clock import wall_ms
+from gateway.dialects.instants import rfc3339
 from gateway.ledger.store import Store
+from gateway.records.accounts import Accounts
 from tests.job_upstream import JobUpstream
 from tests.presets.rig import PresetRig, running
+from tests.usage.stripe_api import KEY, StripeApi, Subscription
 
 GB = 1 << 30
 SMALL = '[plans.trial]\nlimits = { storage_bytes = "10GiB" }\ncaps = { file_bytes = "1GiB" }\n'
@@ -144,3 +148,31 @@ async def test_another_accounts_job_is_unknown(store: Store, tmp_path: Path) -> 
         ) as cancelled:
             assert cancelled.status == 204
         assert figures(await usage(rig)) == (1, 0, 0, 0)
+
+
+async def test_a_key_that_is_billed_by_a_subscription(store: Store, tmp_path: Path) -> None:
+    started_s = wall_ms() // 1_000 - 3 * 86_400
+    async with JobUpstream() as upstream, StripeApi() as stripe:
+        stripe.subscriptions["sub_1"] = Subscription(started_s, started_s + 30 * 86_400)
+        billing = f'[billing]\nstripe_key = "{KEY}"\nurl = "{stripe.url}"\n'
+        own = SINGLE.replace("[plans.trial]\n", "[plans.trial]\ndefault = false\n")
+        own += f"[plans.paid]\ndefault = true\ncaps = {{ file_bytes = '1GiB' }}\n{billing}"
+        async with running(store, tmp_path, "tornado", upstream.url, own) as rig:
+            accounts = Accounts(store.client)
+            await accounts.set_subscription("acme", "sub_1")
+            _, answer = await opened(rig)
+            upstream.end(str(answer["job_id"]), "Completed", GB // 2)
+            await rig.ask("GET", f"/jobs/{answer['job_id']}", {"x-api-key": rig.key})
+            page = await usage(rig)
+            assert list(page)[5:] == [
+                "billing_period_start", "billing_period_end", "current_period_usage_gb",
+                "max_filesize_limit_bytes", "max_filesize_limit_mb",
+            ]  # fmt: skip
+            assert page["billing_period_start"] == rfc3339(started_s * 1_000)
+            assert page["current_period_usage_gb"] == 0.5
+            stripe.subscriptions.clear()
+            await accounts.set_subscription("acme", "sub_2")
+            page = await usage(rig)
+            assert "billing_period_start" not in page
+            assert page["billing_error"] == "billing data is not available at the moment"
+            assert page["storage_usage_gb"] == 0.5

@@ -1,0 +1,79 @@
+"""A small Stripe: subscriptions with their periods, in the shapes of old and new API versions."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiohttp import web
+
+KEY = "rk_test_0123456789"
+
+
+@dataclass
+class Subscription:
+    """Unix seconds. `old`: the period stands at the subscription and not at its items."""
+
+    start_s: int
+    end_s: int
+    old: bool = False
+
+    def document(self, name: str) -> dict[str, Any]:
+        period = {"current_period_start": self.start_s, "current_period_end": self.end_s}
+        item = {"id": "si_1", "object": "subscription_item", **({} if self.old else period)}
+        return {
+            "id": name,
+            "object": "subscription",
+            "status": "active",
+            "items": {"object": "list", "data": [item]},
+            **(period if self.old else {}),
+        }
+
+
+class StripeApi:
+    """`broken`: the status that everything is answered with instead."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.subscriptions: dict[str, Subscription] = {}
+        self.customers: dict[str, str] = {}
+        self.broken: int | None = None
+        self.asked = 0
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_get("/v1/subscriptions/{id}", self._one)
+        app.router.add_get("/v1/subscriptions", self._listed)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    def _refused(self, request: web.Request) -> web.Response | None:
+        self.asked += 1
+        if self.broken is not None:
+            return web.json_response({"error": {}}, status=self.broken)
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
+            return web.json_response({"error": {"type": "invalid_request_error"}}, status=401)
+        return None
+
+    async def _one(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        found = self.subscriptions.get(name)
+        refused = self._refused(request)
+        if refused is not None or found is None:
+            return refused or web.json_response({"error": {}}, status=404)
+        return web.json_response(found.document(name))
+
+    async def _listed(self, request: web.Request) -> web.Response:
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        name = self.customers.get(request.query["customer"])
+        data = [] if name is None else [self.subscriptions[name].document(name)]
+        return web.json_response({"object": "list", "data": data})
