@@ -174,6 +174,11 @@ class RedisServer:
         finally:
             self.run("REPLICAOF", "NO", "ONE")
 
+    def cpu_ns(self) -> int:
+        """CPU time of the process so far (Linux)."""
+        assert self._process is not None
+        return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0])
+
     def kill(self) -> None:
         """As a crash would end it: nothing is flushed, the sockets are reset."""
         if self._process is not None:

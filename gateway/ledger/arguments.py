@@ -97,12 +97,11 @@ def name_words(frame: Frame, meters: Iterable[str]) -> tuple[bytes, ...]:
     return tuple(name for meter in meters for name in names[meter])
 
 
-def line_words(frame: Frame, lines: Sequence[Line]) -> Iterator[bytes]:
-    rooms = frame.words.rooms
+def line_words(lines: Iterable[Line]) -> Iterator[bytes]:
+    """What each asks for: one number, or `least-most`."""
     for line in lines:
-        yield b"%d" % line.least
-        yield b"%d" % line.most
-        yield from rooms[line.meter]
+        exact = line.least == line.most
+        yield b"%d" % line.most if exact else b"%d-%d" % (line.least, line.most)
 
 
 def meters_of(items: Items) -> tuple[str, ...]:
@@ -111,8 +110,27 @@ def meters_of(items: Items) -> tuple[str, ...]:
 
 
 def room_words(frame: Frame, meters: Iterable[str]) -> Iterator[bytes]:
+    """For each meter how many counters it has, then the floor and the limit of each."""
+    words = frame.words
     for meter in meters:
-        yield from frame.words.rooms[meter]
+        yield b"%d" % len(words.names[meter])
+        for pair in zip(words.floors[meter], words.limits[meter], strict=True):
+            yield from pair
+
+
+def shape_words(frame: Frame, meters: Sequence[str]) -> tuple[bytes, ...]:
+    """How many counters each line has (empty for one each), their floors, lines and counters."""
+    words = frame.words
+    counts = [len(words.names[meter]) for meter in meters]
+    count = sum(counts)
+    shape = b"" if count == len(counts) else b",".join(b"%d" % each for each in counts)
+    floors = b",".join(floor for meter in meters for floor in words.floors[meter])
+    return shape, floors, b"%d" % len(counts), b"%d" % count
+
+
+def limit_words(frame: Frame, meters: Iterable[str]) -> tuple[bytes, ...]:
+    limits = frame.words.limits
+    return tuple(limit for meter in meters for limit in limits[meter])
 
 
 def item_words(items: Items, meters: Sequence[str]) -> Iterator[bytes]:
@@ -134,13 +152,9 @@ def share_words(shares: Shares) -> Iterator[bytes]:
             yield b"%d" % amount
 
 
-def amount_words(
-    frame: Frame, meters: Sequence[str], amounts: Mapping[str, int]
-) -> Iterator[bytes]:
-    charges = frame.words.charges
+def amount_words(meters: Iterable[str], amounts: Mapping[str, int]) -> Iterator[bytes]:
     for meter in meters:
         yield b"%d" % amounts[meter]
-        yield from charges[meter]
 
 
 def rate_words(rate: RateLimit | None) -> tuple[bytes, bytes]:

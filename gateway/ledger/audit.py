@@ -8,6 +8,7 @@ finds may only be that the books moved meanwhile, so it is reported when one tra
 the account finds it, too.
 """
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ NEW_LEASE_MS = 60_000
 
 _SETTLED = frozenset("CREDA")
 _RECORD_WORDS = 6
-_COUNTER_WORDS = 4
+_COUNTER = re.compile(r"(\d+) (\d+) (\d+) \w+ (\d+) (\d+) [\d:-]+", re.ASCII)
+SWEEP_EVERY_MS = 1_000
+"""As the sweep says in `due` when no lease ends before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Books:
     store_ms: int
     books: Mapping[str, str]
     records: Mapping[str, str]
-    leases: frozenset[str]
+    leases: Mapping[str, int]
+    """Ends of the leases."""
     forget: frozenset[str]
     assets: Mapping[str, str]
     subjects: frozenset[str]
@@ -139,7 +143,7 @@ def _findings(read: Books) -> Iterator[tuple[str, str]]:
     held: Counter[str] = Counter()
     for name, record in read.records.items():
         yield from _record(read, name, record, held)
-    for name in sorted(read.leases - read.records.keys()):
+    for name in sorted(read.leases.keys() - read.records.keys()):
         yield "I5", f"lease {name} belongs to no reservation"
     for name in sorted(read.forget - read.records.keys()):
         yield "record", f"{name} is to be forgotten and is not there"
@@ -159,6 +163,12 @@ def _clock(read: Books) -> Iterator[tuple[str, str]]:
         yield "clock", f"now is {seen!r}"
     elif int(seen) > read.store_ms + AHEAD_MAX_MS:
         yield "clock", f"the books are {int(seen) - read.store_ms} ms ahead of the store"
+    due = read.books.get("due", "0")
+    first_end = min(read.leases.values(), default=AMOUNT_END)
+    if not _is_amount(due) or int(due) > first_end:
+        yield "I5", f"due is {due}, and the first lease ends at {first_end}"
+    elif _is_amount(seen) and int(due) > int(seen) + SWEEP_EVERY_MS:
+        yield "clock", f"due is {int(due) - int(seen)} ms after the books' latest time"
 
 
 def _record(read: Books, name: str, record: str, held: "Counter[str]") -> Iterator[tuple[str, str]]:
@@ -188,13 +198,14 @@ def _counters(
 ) -> Iterator[tuple[str, str]]:
     counters = {name: value for name, value in read.books.items() if "/" in name}
     for name in sorted(counters.keys() | held.keys()):
-        value = counters.get(name, "0 0 0 0")
-        words = value.split(" ")
-        if len(words) != _COUNTER_WORDS or not all(map(_is_amount, words)):
-            rule = "I2" if "-" in value else "I7"
+        value = counters.get(name, "0 0 0 0 0 0 -")
+        found = _COUNTER.fullmatch(value)
+        if not found or not all(map(_is_amount, found.groups())):
+            below = any(word.startswith("-") for word in value.split(" ")[:6])
+            rule = "I2" if below else "I7"
             yield rule, f"{name} is {value!r}"
             continue
-        used, _, _, reserved = map(int, words)
+        used, reserved = int(found[1]), int(found[2])
         if reserved != held[name]:
             yield "I1", f"{name}: reserved is {reserved}, open reservations hold {held[name]}"
         if used < charged[name]:
@@ -217,14 +228,15 @@ async def _read_whole(redis: Any, keys: AccountKeys, store_ms: int) -> Books:
         # Plain commands: in a transaction on a cluster, redis-py 8.1 fails on its own hgetall().
         pipeline.execute_command("HGETALL", keys.books)
         pipeline.execute_command("HGETALL", keys.reservations)
-        pipeline.execute_command("ZRANGE", keys.leases, 0, -1)
+        pipeline.execute_command("ZRANGE", keys.leases, 0, -1, "WITHSCORES")
         pipeline.execute_command("ZRANGE", keys.forget, 0, -1)
         pipeline.execute_command("HGETALL", keys.assets)
         pipeline.execute_command("ZRANGE", keys.subjects, 0, -1)
         books, records, leases, forget, assets, subjects = await pipeline.execute()
     return Books(
         *(keys.account, store_ms, _text(books), _text(records)),
-        *(_members(leases), _members(forget), _text(assets), _members(subjects)),
+        *(_ends(zip(leases[::2], leases[1::2], strict=True)), _members(forget), _text(assets)),
+        _members(subjects),
     )
 
 
@@ -235,10 +247,14 @@ async def _read_in_pages(redis: Any, keys: AccountKeys, store_ms: int) -> Books:
     ]
     # After the books: who gets a counter is listed in the same step.
     leases, forget, subjects = [
-        _members([member async for member, _ in redis.zscan_iter(key, count=PAGE)])
+        [pair async for pair in redis.zscan_iter(key, count=PAGE)]
         for key in (keys.leases, keys.forget, keys.subjects)
     ]
-    return Books(keys.account, store_ms, books, records, leases, forget, assets, subjects)
+    return Books(
+        *(keys.account, store_ms, books, records, _ends(leases)),
+        _members(member for member, _ in forget),
+        *(assets, _members(member for member, _ in subjects)),
+    )
 
 
 async def _store_ms(redis: Any) -> int:
@@ -252,6 +268,10 @@ async def _store_ms(redis: Any) -> int:
 
 def _text(pairs: Mapping[bytes, bytes]) -> dict[str, str]:
     return {name.decode(): value.decode("utf-8", "replace") for name, value in pairs.items()}
+
+
+def _ends(found: Iterable[tuple[bytes, Any]]) -> dict[str, int]:
+    return {member.decode(): int(score) for member, score in found}
 
 
 def _members(found: Iterable[bytes]) -> frozenset[str]:

@@ -1,11 +1,12 @@
 """Frames: an account's terms at an hour, as the counters that a reservation's lines touch.
 
 Calendars are computed here and not in Lua: a frame carries the start of each counter's period, the
-names of the history buckets, and the interval [from_ms, until_ms) in which all of that is true. A
+name of the history bucket, and the interval [from_ms, until_ms) in which all of that is true. A
 script compares the interval with Redis TIME and answers `clock` when it is outside; the caller
 learns the store's time and comes again with the right frame. So only Redis TIME decides periods.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -54,13 +55,11 @@ class Frame:
     account: str
     from_ms: int
     until_ms: int
-    day: str
-    """`YYYYMMDD` (UTC): names the hash of hour buckets."""
-    hour: str
-    """`HH` (UTC): the bucket."""
     counters: Mapping[str, tuple[Counter, ...]]
     """Meter name → its counters: the account's first, then the API key's, then the subject's."""
     keys: AccountKeys
+    index: tuple[bytes, ...]
+    """Key of the list of subjects, where there is one to be listed."""
     words: "Words"
 
 
@@ -70,29 +69,23 @@ class Words:
 
     from_ms: bytes
     until_ms: bytes
-    hours: bytes
-    """Key of this day's hour buckets."""
-    days: bytes
-    """Key of this month's day buckets."""
-    hour: bytes
-    """What the fields of this hour's bucket begin with."""
-    day: bytes
+    stamp: bytes
+    """The hour as `YYYYMMDDHH` (UTC), which names the buckets of history, and the starts of all
+    periods: counters that moved with this stamp are counted as this frame counts."""
     names: Mapping[str, tuple[bytes, ...]]
     """Meter name → the names of its counters."""
-    rooms: Mapping[str, tuple[bytes, ...]]
-    """Meter name → how many counters it has, then for each its floor and limit. The floor is where
-    its period starts; negative for kinds that do not start anew there."""
-    charges: Mapping[str, tuple[bytes, ...]]
-    """Meter name → how many counters it has, then for each its kind, period start and limit."""
+    limits: Mapping[str, tuple[bytes, ...]]
+    floors: Mapping[str, tuple[bytes, ...]]
+    """Meter name → for each counter where its period starts; negative for kinds that do not start
+    anew there."""
     everything: tuple[bytes, ...]
     """All of `names`, one after the other."""
-    levels: tuple[bytes, ...]
-    """Name and period start of each level meter."""
+    periods: bytes
+    """Name and floor of each level meter, `storage=-0,…`."""
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR_MS = 3_600_000
-_KIND_WORDS = {MeterKind.LEVEL: b"L", MeterKind.CUMULATIVE: b"C", MeterKind.CONCURRENCY: b"N"}
 
 
 def frame_at(terms: Terms, at_ms: int) -> Frame:
@@ -112,10 +105,10 @@ def frame_at(terms: Terms, at_ms: int) -> Frame:
             for scope, limit in _scopes(terms, meter)
         )
     instant = _EPOCH + timedelta(milliseconds=at_ms)
-    day, hour = f"{instant:%Y%m%d}", f"{instant:%H}"
+    words = _words((from_ms, until_ms), f"{instant:%Y%m%d%H}".encode(), counters)
     keys = keys_of(terms.account)
-    words = _words(keys, (from_ms, until_ms), (day, hour), counters)
-    return Frame(terms.account, from_ms, until_ms, day, hour, counters, keys, words)
+    index = () if terms.subject is None else (keys.subjects,)
+    return Frame(terms.account, from_ms, until_ms, counters, keys, index, words)
 
 
 def subject_scope(subject: tuple[str, str]) -> str:
@@ -143,48 +136,27 @@ def _scopes(terms: Terms, meter: Meter) -> Iterator[tuple[str, int | None]]:
 
 
 def _words(
-    keys: AccountKeys,
-    interval: tuple[int, int],
-    bucket: tuple[str, str],
-    counters: Mapping[str, tuple[Counter, ...]],
+    interval: tuple[int, int], hour: bytes, counters: Mapping[str, tuple[Counter, ...]]
 ) -> Words:
-    day, hour = bucket
     names = {meter: tuple(c.name.encode() for c in found) for meter, found in counters.items()}
-    levels = (of_meter[0] for of_meter in counters.values())
+    floors = {meter: tuple(map(_floor_word, found)) for meter, found in counters.items()}
+    starts = b",".join(meter.encode() + b"=" + floors[meter][0] for meter in sorted(floors))
+    levels = (found[0] for found in counters.values() if found[0].meter.kind is MeterKind.LEVEL)
     return Words(
         from_ms=b"%d" % interval[0],
         until_ms=b"%d" % interval[1],
-        hours=keys.hours(day),
-        days=keys.days(day[:6]),
-        hour=f"{hour}/".encode(),
-        day=f"{day[6:]}/".encode(),
+        stamp=hour + hashlib.blake2b(starts, digest_size=3).hexdigest().encode(),
         names=names,
-        rooms={meter: tuple(_room_words(found)) for meter, found in counters.items()},
-        charges={meter: tuple(_charge_words(found)) for meter, found in counters.items()},
+        limits={meter: tuple(map(_limit_word, found)) for meter, found in counters.items()},
+        floors=floors,
         everything=tuple(name for of_meter in names.values() for name in of_meter),
-        levels=tuple(
-            word
-            for counter in levels
-            if counter.meter.kind is MeterKind.LEVEL
-            for word in (counter.meter.name.encode(), b"%d" % counter.period.start_ms)
-        ),
+        periods=b",".join(c.meter.name.encode() + b"=" + _floor_word(c) for c in levels),
     )
 
 
-def _room_words(counters: tuple[Counter, ...]) -> Iterator[bytes]:
-    yield b"%d" % len(counters)
-    for counter in counters:
-        sign = b"" if counter.meter.kind is MeterKind.CUMULATIVE else b"-"
-        yield sign + b"%d" % counter.period.start_ms
-        yield _limit_word(counter)
-
-
-def _charge_words(counters: tuple[Counter, ...]) -> Iterator[bytes]:
-    yield b"%d" % len(counters)
-    for counter in counters:
-        yield _KIND_WORDS[counter.meter.kind]
-        yield b"%d" % counter.period.start_ms
-        yield _limit_word(counter)
+def _floor_word(counter: Counter) -> bytes:
+    sign = b"" if counter.meter.kind is MeterKind.CUMULATIVE else b"-"
+    return sign + b"%d" % counter.period.start_ms
 
 
 def _limit_word(counter: Counter) -> bytes:

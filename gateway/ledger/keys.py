@@ -1,5 +1,6 @@
 """The names of the ledger's keys: all of an account under one hash tag, so on one cluster slot."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -24,6 +25,13 @@ class AccountKeys:
     def days(self, month: str) -> bytes:
         """The history of one UTC month (`YYYYMM`) by days."""
         return account_key(self.account, f"d:{month}")
+
+
+def bucket_keys(keys: AccountKeys, hours: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Where the history of these hours (`YYYYMMDDHH`) is written: their days and their months."""
+    names = (hour.decode() for hour in hours)
+    found = [(keys.hours(name[:8]), keys.days(name[:6])) for name in names]
+    return tuple(dict.fromkeys(key for pair in found for key in pair))
 
 
 def account_key(account: str, name: str) -> bytes:

@@ -34,6 +34,7 @@ from gateway.ledger.arguments import (
     bad_lines,
     bad_shares,
     item_words,
+    limit_words,
     line_words,
     meters_of,
     name_words,
@@ -44,6 +45,7 @@ from gateway.ledger.arguments import (
     rate_field,
     rate_words,
     room_words,
+    shape_words,
     share_words,
     text_word,
 )
@@ -120,20 +122,24 @@ class Ledger:
         if refused := bad_lines(terms, lines):
             return refused
         options = (
-            *(reservation_id.encode(), print_of_lines(terms, lines)),
-            *(b"%d" % lease_ms, b"%d" % keep_ms, text_word(note)),
-            *(b"1" if remember_denial else b"0", *rate_words(rate)),
+            *(b"%d" % lease_ms, b"%d" % keep_ms, b"1" if remember_denial else b"0"),
+            *rate_words(rate),
+        )
+        asked = (
+            *(reservation_id.encode(), print_of_lines(terms, lines), text_word(note)),
+            *line_words(lines),
         )
         meters = [line.meter for line in lines]
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
-            names = name_words(frame, meters)
             args = (
-                *(self._now(), words.from_ms, words.until_ms, *options, b"%d" % len(names)),
-                *(*names, rate_field(terms, rate), *line_words(frame, lines)),
+                *(words.from_ms, words.until_ms, words.stamp, *options),
+                *(*shape_words(frame, meters), *name_words(frame, meters)),
+                *(rate_field(terms, rate), *limit_words(frame, meters), self._now(), *asked),
             )
-            return (keys.books, keys.reservations, keys.leases, keys.forget, keys.subjects), args
+            names = (keys.books, keys.reservations, keys.leases, keys.forget, *frame.index)
+            return names, args
 
         frame, reply = await self._scripts.framed(
             scripts.RESERVE, terms, arguments, RESERVE_PATIENCE_S
@@ -165,12 +171,14 @@ class Ledger:
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
-            names = name_words(frame, meters)
+            counters = name_words(frame, meters)
             args = (
-                *(self._now(), words.from_ms, words.until_ms, *options, b"%d" % len(names)),
-                *(*names, rate_field(terms, rate), *room_words(frame, meters), *asked),
+                *(self._now(), words.from_ms, words.until_ms, *options, b"%d" % len(counters)),
+                *(words.stamp, *counters, rate_field(terms, rate)),
+                *(*room_words(frame, meters), *asked),
             )
-            return (keys.books, keys.reservations, keys.leases, keys.forget, keys.subjects), args
+            names = (keys.books, keys.reservations, keys.leases, keys.forget, *frame.index)
+            return names, args
 
         frame, reply = await self._scripts.framed(
             scripts.RESERVE_MANY, terms, arguments, RESERVE_PATIENCE_S
@@ -189,12 +197,13 @@ class Ledger:
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
-            names = name_words(frame, meters)
             args = (
-                *(self._now(), words.from_ms, words.until_ms, name, b"%d" % len(names)),
-                *(*names, *line_words(frame, lines)),
+                *(words.from_ms, words.until_ms, words.stamp, *shape_words(frame, meters)),
+                *(*name_words(frame, meters), *limit_words(frame, meters)),
+                *(self._now(), name, *line_words(lines)),
             )
-            return (keys.books, keys.reservations, keys.leases, keys.forget, keys.subjects), args
+            names = (keys.books, keys.reservations, keys.leases, keys.forget, *frame.index)
+            return names, args
 
         frame, reply = await self._scripts.framed(
             scripts.GROW, terms, arguments, RESERVE_PATIENCE_S
@@ -253,21 +262,21 @@ class Ledger:
             if terms.meters[meter].kind is not MeterKind.CONCURRENCY
         }
         meters = tuple(charged)
-        options = (reservation_id.encode(), print_of_amounts(charged, asset))
+        used = (
+            *(reservation_id.encode(), print_of_amounts(charged, asset), (asset or "").encode()),
+            *amount_words(meters, charged),
+        )
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
-            names = name_words(frame, meters)
-            periods = words.levels if asset is not None else ()
             args = (
-                *(self._now(), words.from_ms, words.until_ms, *options),
-                *((asset or "").encode(), words.hour, words.day),
-                *(b"%d" % len(periods), b"%d" % len(names), *periods),
-                *(*names, *amount_words(frame, meters, actual)),
+                *(words.from_ms, words.until_ms, words.stamp, words.periods),
+                *(*shape_words(frame, meters), *name_words(frame, meters)),
+                *(*limit_words(frame, meters), self._now(), *used),
             )
             return (
-                *(keys.books, keys.reservations, keys.leases, keys.forget),
-                *(keys.assets, words.hours, words.days, keys.subjects),
+                *(keys.books, keys.reservations, keys.leases, keys.forget, keys.assets),
+                *frame.index,
             ), args
 
         frame, reply = await self._scripts.framed(scripts.COMMIT, terms, arguments)
@@ -302,25 +311,16 @@ class Ledger:
             *(adjustment_id.encode(), print_of_amounts(deltas)),
             *(b"%d" % ADJUSTMENT_KEEP_MS, text_word(reason)),
         )
+        meters = tuple(deltas)
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
-            names = name_words(frame, deltas)
             args = (
-                *(
-                    self._now(),
-                    words.from_ms,
-                    words.until_ms,
-                    *options,
-                    words.hour,
-                    words.day,
-                ),
-                *(b"%d" % len(names), *names, *amount_words(frame, tuple(deltas), deltas)),
+                *(words.from_ms, words.until_ms, words.stamp, *shape_words(frame, meters)),
+                *(*name_words(frame, meters), self._now(), *options),
+                *amount_words(meters, deltas),
             )
-            return (
-                *(keys.books, keys.reservations, keys.forget),
-                *(words.hours, words.days, keys.subjects),
-            ), args
+            return (keys.books, keys.reservations, keys.forget, *frame.index), args
 
         _, reply = await self._scripts.framed(scripts.ADJUST, terms, arguments)
         return replies.adjusted(terms.account, adjustment_id, deltas, reply)
@@ -332,10 +332,10 @@ class Ledger:
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
             args = (
-                *(self._now(), words.from_ms, words.until_ms),
-                *(asset.encode(), words.hour, words.day, *words.levels),
+                *(words.from_ms, words.until_ms, words.stamp, words.periods),
+                *(self._now(), asset.encode()),
             )
-            return (keys.books, keys.assets, words.hours, words.days), args
+            return (keys.books, keys.assets), args
 
         _, reply = await self._scripts.framed(scripts.REMOVE, terms, arguments)
         return replies.removed(terms.account, asset, reply)

@@ -323,8 +323,10 @@ def _quotas(frame: Frame, meters: Iterable[str], values: Iterable[bytes]) -> tup
 
 
 def _standing(counter: Counter, value: bytes) -> Quota:
-    """`value` is `used since peak reserved`; what belongs to an earlier period is over."""
-    used, since, peak, reserved = map(int, value.split())
+    """`value` is as `charge.lua` tells; what belongs to an earlier period is over."""
+    words = value.split()
+    used, reserved, since = int(words[0]), int(words[1]), int(words[4])
+    peak = max(int(words[2]), int(words[5]))
     if since < counter.period.start_ms:
         if counter.meter.kind is MeterKind.CUMULATIVE:
             used = 0

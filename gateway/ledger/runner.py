@@ -11,6 +11,7 @@ from typing import Any
 from gateway.clock import StoreClock, monotonic_s
 from gateway.errors import STORE_UNAVAILABLE, StoreError
 from gateway.ledger.frame import Frame, Terms, frame_at
+from gateway.ledger.keys import bucket_keys
 from gateway.ledger.replies import Reply
 from gateway.ledger.scripts import Script
 from gateway.ledger.transport import Transport
@@ -52,10 +53,15 @@ class Runner:
         transport = self._settlement if patience_s is None else self._admission
         at_ms = self._now_ms() or self._clock.now_ms()
         reframes = 0
+        past: tuple[bytes, ...] = ()
         while reframes < REFRAMES_MAX:
             frame = self._frame(terms, at_ms)
-            reply = await self._run(transport, script, *arguments(frame), patience_s=patience_s)
+            keys, args = arguments(frame)
+            reply = await self._run(transport, script, (*keys, *past), args, patience_s=patience_s)
             match reply:
+                case [b"stale", *hours]:
+                    past = bucket_keys(frame.keys, hours)
+                    reframes += 1
                 case [b"clock", store_ms]:
                     self._clock.learn(store_ms)
                     at_ms = store_ms

@@ -11,8 +11,8 @@ from gateway.ledger.transport import Transport
 
 @dataclass(slots=True)
 class Lossy:
-    """A transport that loses requests and replies when told to. `clock` and `again` are no answers
-    to a verb and are never lost: the model knows nothing of them."""
+    """A transport that loses requests and replies when told to. `clock`, `again` and `stale` are no
+    answers to a verb and are never lost: the model knows nothing of them."""
 
     inner: Transport
     lose: str = ""
@@ -25,7 +25,7 @@ class Lossy:
             self.lose = ""
             raise StoreError(STORE_UNAVAILABLE, "request lost", transient=True)
         reply = await self.inner.run(script, keys, args)
-        if isinstance(reply, list) and reply[0] in {b"clock", b"again"}:
+        if isinstance(reply, list) and reply[0] in {b"clock", b"again", b"stale"}:
             return reply
         self.ran += 1
         if self.lose == "reply":

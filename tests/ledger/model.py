@@ -7,6 +7,7 @@ give back what an asset was charged, because an operator adjusted it away.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from gateway.catalog.meters import AMOUNT_END, MeterKind
 from gateway.catalog.plans import RateLimit
@@ -17,6 +18,7 @@ from gateway.errors import (
     UNKNOWN_RESERVATION,
 )
 from gateway.ledger.frame import Counter, Frame, Terms, frame_at
+from gateway.ledger.history import Level, Sum
 from gateway.ledger.outcomes import (
     Adjusted,
     Denied,
@@ -30,6 +32,7 @@ from gateway.ledger.outcomes import (
 )
 from gateway.ledger.quota import Quota, Snapshot
 from gateway.ledger.reservation import State
+from gateway.ledger.spans import Grain, Span
 
 DAY_MS = 86_400_000
 BATCH = 16
@@ -61,6 +64,9 @@ class Record:
 class Model:
     def __init__(self) -> None:
         self.seen_ms = 0
+        self.due_ms = 0
+        """No lease ends before, and until then nobody looks for what may be forgotten."""
+        self.swept_ms = 0
         self.balances: dict[str, Balance] = {}
         self.records: dict[str, Record] = {}
         self.leases: dict[str, int] = {}
@@ -68,6 +74,8 @@ class Model:
         self.assets: dict[str, dict[str, int]] = {}
         self.busy_us: dict[str | None, int] = {}
         self.frames: dict[Terms, Frame] = {}
+        self.moves: dict[str, list[tuple[int, int]]] = {}
+        """Counter → when it moved and by how much: its history."""
 
     # -- the verbs --------------------------------------------------------------------------------
 
@@ -98,6 +106,8 @@ class Model:
         short = self._make_room(now, frame, lines, {}) if lines else None
         rate = self.rate(limit, terms, now)
         self.seen_ms = now
+        if lines and self.swept_ms:
+            self.due_ms = self.swept_ms
         if short is not None:
             denied = Denied(name, *short, rate)
             if remember:
@@ -108,7 +118,8 @@ class Model:
         if lines:
             record = Record(State.OPEN, content, keep_ms)
             self.hold(frame, record, amounts)
-            self.records[name], self.leases[name] = record, now + lease_ms
+            self.records[name] = record
+            self.lease(name, now + lease_ms)
         return Granted(name, amounts, self.quotas(frame, amounts), rate)
 
     def grow(
@@ -130,7 +141,7 @@ class Model:
         now = max(at_ms, self.seen_ms)
         gone = tuple(name for name in names if self.leases.get(name, 0) <= now)
         for name in set(names) - set(gone):
-            self.leases[name] = now + lease_ms
+            self.lease(name, now + lease_ms)
             self.seen_ms = now
         return gone
 
@@ -190,7 +201,7 @@ class Model:
 
     def expire(self, at_ms: int, batch_max: int) -> Expired:
         now = max(at_ms, self.seen_ms)
-        count = self.sweep(now, batch_max)
+        count = self.sweep(now, batch_max, always=True)
         ahead = min(self.leases.values(), default=None)
         return Expired(count, ahead is not None and ahead <= now, ahead)
 
@@ -274,6 +285,10 @@ class Model:
         most = min(line.most, *(self.room(c) + held.get(c.name, 0) for c in counters))
         return max(held.get(f"a/{line.meter}", -1), most)
 
+    def lease(self, name: str, end_ms: int) -> None:
+        self.leases[name] = end_ms
+        self.due_ms = min(self.due_ms, end_ms)
+
     def _make_room(
         self, now: int, frame: Frame, lines: Sequence[Line], held: Mapping[str, int]
     ) -> tuple[Quota, int] | None:
@@ -326,7 +341,28 @@ class Model:
             after[name] = balance
         self.balances.update(after)
         self.seen_ms = now
+        for name, move in moves.items():
+            if move:
+                self.moves.setdefault(name, []).append((now, move))
         return None
+
+    def sums(self, counter: str, span: Span, grain: Grain) -> tuple[Sum, ...]:
+        """What a cumulative counter moved by in each bucket."""
+        moves = self.moves.get(counter, [])
+        return tuple(
+            Sum(start, sum(move for at, move in moves if start <= at < start + grain.ms))
+            for start in span.buckets(grain)
+        )
+
+    def levels(self, counter: str, span: Span, grain: Grain) -> tuple[Level, ...]:
+        """What a level counter held in each bucket."""
+        moves, found = self.moves.get(counter, []), []
+        for start in span.buckets(grain):
+            opening = sum(move for at, move in moves if at < start)
+            inside = [move for at, move in moves if start <= at < start + grain.ms]
+            course = list(accumulate(inside, initial=opening))
+            found.append(Level(start, opening, max(course), course[-1]))
+        return tuple(found)
 
     def state_at(self, name: str, now: int) -> State:
         """A reservation has expired from its lease end on, whether or not it was swept."""
@@ -353,15 +389,26 @@ class Model:
         keep_ms = max(record.keep_ms, DAY_MS) if state is State.EXPIRED else record.keep_ms
         self.forget[name] = now + keep_ms
 
-    def sweep(self, now: int, batch: int) -> int:
-        due = sorted((end, name) for name, end in self.leases.items() if end <= now)[:batch]
-        old = sorted((end, name) for name, end in self.forget.items() if end <= now)[:batch]
-        for _, name in due:
+    def sweep(self, now: int, batch: int, *, always: bool = False) -> int:
+        """How many leases ended. What is due next is known at once if anything was to be done;
+        else a verb that writes says so, from `swept_ms`."""
+        self.swept_ms = 0
+        if now < self.due_ms and not always:
+            return 0
+        ends = sorted((end, name) for name, end in self.leases.items())
+        drops = sorted((end, name) for name, end in self.forget.items())
+        due = [name for end, name in ends[:batch] if end <= now]
+        old = [name for end, name in drops[:batch] if end <= now]
+        later = [end for end, _ in ends[len(due) : len(due) + 1]]
+        more = len(old) == batch and any(end <= now for end, _ in drops[batch : batch + 1])
+        next_ms = min([now + 1_000, *later, *([now] if more else [])])
+        for name in due:
             self.leave(name, now, State.EXPIRED)
-        for _, name in old:
+        for name in old:
             del self.forget[name], self.records[name]
         if due or old:
-            self.seen_ms = now
+            self.seen_ms, self.due_ms = now, next_ms
+        self.swept_ms = next_ms
         return len(due)
 
     # -- the rate ---------------------------------------------------------------------------------

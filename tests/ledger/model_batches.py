@@ -58,12 +58,13 @@ def reserve_many(
     standing = model.rate(rate, terms, now)
     denied = None
     if new:
-        model.seen_ms = now
+        model.seen_ms, model.due_ms = now, model.swept_ms or model.due_ms
         denied = None if short is None else Denied(*short, standing)
         for name, amounts in admitted.items():
             record = model.records[name] = Record(State.OPEN, content, keep_ms)
             model.hold(frame, record, amounts)
-            model.leases[name], states[name] = now + lease_ms, State.OPEN
+            model.lease(name, now + lease_ms)
+            states[name] = State.OPEN
     granted = []
     for name, state in ((name, states[name]) for name, _ in items if name in states):
         record = known.get(name) or model.records[name]
@@ -98,7 +99,7 @@ def split(model: Model, at_ms: int, name: str, items: Shares, *, lease_ms: int) 
     model.seen_ms, original.held = now, left
     for each, held in shares.items():
         model.records[each] = Record(State.OPEN, content, original.keep_ms, held)
-        model.leases[each] = now + lease_ms
+        model.lease(each, now + lease_ms)
     new = tuple(Granted(each, dict(amounts), ()) for each, amounts in items)
     return Split(name, new, _own(original))
 

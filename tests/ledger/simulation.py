@@ -16,8 +16,10 @@ from gateway.catalog.plans import Plan, RateLimit
 from gateway.clock import StoreClock
 from gateway.errors import StoreError
 from gateway.ledger.frame import Terms
+from gateway.ledger.history import History
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Line
+from gateway.ledger.spans import Grain, Span
 from gateway.ledger.transport import Transport
 from tests.ledger import model_batches
 from tests.ledger.choices import shares
@@ -52,6 +54,8 @@ class Simulation:
     transport: Transport
     flush: Callable[[], Any] | None = None
     """Forgets all scripts, as a restarted server would."""
+    client: Any = None
+    """Of redis-py, to read history by."""
     account: str = ""
     pick: random.Random = field(init=False)
     model: Model = field(init=False)
@@ -266,6 +270,24 @@ class Simulation:
             expected = or_damaged(lambda: self.model.remove(self.store_ms, terms, asset))
         assert_same(real, expected)
 
+    async def _history(self) -> None:
+        """Of any counter, over hours or days around a move of it."""
+        self.count += 1
+        pick, moves = self.pick, self.model.moves
+        names = sorted(name for name in moves if not name.startswith("k:")) or ["a/storage"]
+        counter = pick.choice(names)
+        grain = pick.choice(list(Grain))
+        around_ms = pick.choice([at for at, _ in moves.get(counter, [])] + [self.model.seen_ms])
+        start = around_ms // grain.ms * grain.ms - pick.randrange(4) * grain.ms
+        span = Span(start, start + pick.randint(1, 9) * grain.ms)
+        history = History(self.client, lambda: self.model.seen_ms)
+        if METERS[counter.partition("/")[2]].kind is MeterKind.LEVEL:
+            levels = await history.levels(self.account, counter, span, grain)
+            assert levels == self.model.levels(counter, span, grain), counter
+        else:
+            sums = await history.sums(self.account, counter, span, grain)
+            assert sums == self.model.sums(counter, span, grain), counter
+
     async def _snapshot(self) -> None:
         terms = self.pick.choice(self.terms)
         real = await self._verb(self.ledger.snapshot(terms))
@@ -319,7 +341,10 @@ class Simulation:
             name.encode(): b"%d %d %d %d" % (each.used, each.since, each.peak, each.reserved)
             for name, each in self.model.balances.items()
         }
+        books = {name: _standing(name, value) for name, value in books.items()}
         expected[b"now"] = b"%d" % self.model.seen_ms
+        if self.model.due_ms:
+            expected[b"due"] = b"%d" % self.model.due_ms
         for key, busy_us in self.model.busy_us.items():
             expected[f"g:{key or ''}".encode()] = b"%d" % busy_us
         assert books == expected, sorted(books.items() ^ expected.items())
@@ -377,6 +402,16 @@ class Simulation:
         return pick.choice(["unknown", "j0", "j1"]), self.terms[0]
 
 
+def _standing(name: bytes, value: bytes) -> bytes:
+    """A counter as the model has it. What history lacks is told by those who read history."""
+    if b"/" not in name:
+        return value
+    used, reserved, top, _, since, peak, _ = value.split(b" ")
+    kind = METERS[name.decode().partition("/")[2]].kind
+    peaked = max(int(top), int(peak)) if kind is MeterKind.LEVEL else 0
+    return b"%s %s %d %s" % (used, since, peaked, reserved)
+
+
 _WEIGHTS = {
     "reserve": 35,
     "reserve_many": 5,
@@ -386,6 +421,7 @@ _WEIGHTS = {
     "release": 7,
     "extend": 5,
     "snapshot": 5,
+    "history": 3,
     "remove": 5,
     "adjust": 4,
     "expire": 2,

@@ -13,6 +13,7 @@ from gateway.ledger.arguments import (
     print_of_lines,
     rate_field,
     rate_words,
+    room_words,
     text_word,
 )
 from gateway.ledger.frame import Terms, frame_at
@@ -49,11 +50,12 @@ def test_lines_and_amounts_come_with_what_the_scripts_must_know_of_their_counter
     frame = frame_at(TERMS, NOON_MS)
     assert name_words(frame, ["storage", "files"]) == (b"a/storage", b"a/files")
     end = b"9007199254740991"
-    assert list(line_words(frame, LINES)) == [
-        *(b"1", b"5", b"1", b"-0", b"100"),
-        *(b"1", b"1", b"1", b"-0", end),
+    assert list(room_words(frame, ["storage", "files"])) == [
+        *(b"1", b"-0", b"100"),
+        *(b"1", b"-0", end),
     ]
-    assert list(amount_words(frame, ["files"], {"files": -3})) == [b"-3", b"1", b"L", b"0", end]
+    assert list(line_words(LINES)) == [b"1-5", b"1"]
+    assert list(amount_words(["files"], {"files": -3})) == [b"-3"]
 
 
 def test_free_text_is_one_word() -> None:

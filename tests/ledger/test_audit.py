@@ -69,21 +69,21 @@ async def test_books_in_order_have_no_findings_and_need_no_repair(busy: Stage) -
 Damage = Callable[[Any], Awaitable[Any]]
 DAMAGES: dict[str, tuple[Damage, str, str]] = {
     "reserved-too-much": (
-        lambda redis: redis.hset(KEYS.books, "a/storage", f"33 0 33 {60 + 1}"),
+        lambda redis: redis.hset(KEYS.books, "a/storage", f"33 {60 + 1} 33 0 0 33 -"),
         "I1",
         "a/storage",
     ),
     "reserved-too-little": (
-        lambda redis: redis.hset(KEYS.books, "a/storage", "33 0 33 0"),
+        lambda redis: redis.hset(KEYS.books, "a/storage", "33 0 33 0 0 33 -"),
         "I1",
         "a/storage",
     ),
     "counter-lost": (lambda redis: redis.hdel(KEYS.books, "a/egress"), "I1", "a/egress"),
     "negative": (
-        lambda redis: redis.hset(KEYS.books, "a/storage", "33 0 33 -1"), "I2", "a/storage"
+        lambda redis: redis.hset(KEYS.books, "a/storage", "33 -1 33 0 0 33 -"), "I2", "a/storage"
     ),
     "too-large": (
-        lambda redis: redis.hset(KEYS.books, "a/storage", f"{1 << 53} 0 33 60"),
+        lambda redis: redis.hset(KEYS.books, "a/storage", f"{1 << 53} 60 33 0 0 33 -"),
         "I7",
         "a/storage",
     ),
@@ -113,6 +113,13 @@ DAMAGES: dict[str, tuple[Damage, str, str]] = {
     "subject-not-listed": (
         lambda redis: redis.zrem(KEYS.subjects, "creator:ann"), "subject", "subject creator:ann"
     ),
+    "due-too-late": (
+        lambda redis: redis.hset(KEYS.books, "due", NOON_MS + 31_000), "I5", "due"
+    ),
+    "due-unreadable": (lambda redis: redis.hset(KEYS.books, "due", "soon"), "I5", "due"),
+    "due-ahead": (
+        lambda redis: redis.hset(KEYS.books, "due", NOON_MS + 3_000), "clock", "due"
+    ),
     "clock-ahead": (
         lambda redis: redis.hset(KEYS.books, "now", NOON_MS + 3_600_000), "clock", "now"
     ),
@@ -130,9 +137,9 @@ async def test_each_damage_is_found_and_repaired(busy: Stage, name: str) -> None
 
 async def test_a_repair_says_what_was_and_what_is(busy: Stage) -> None:
     redis: Any = busy.store.client
-    await redis.hset(KEYS.books, "a/storage", "33 0 33 999")
+    await redis.hset(KEYS.books, "a/storage", "33 999 33 0 0 33 -")
     changed = await repair(busy.store.client, "acme", now_ms=busy.store_ms)
-    assert changed == (Repaired("a/storage", "33 0 33 999", "33 0 33 60"),)
+    assert changed == (Repaired("a/storage", "33 999 33 0 0 33 -", "33 60 33 0 0 33 -"),)
 
 
 async def test_a_counter_that_cannot_be_read_becomes_what_its_assets_were_charged(
@@ -188,7 +195,7 @@ async def test_all_accounts_are_audited_one_after_the_other(busy: Stage) -> None
     redis: Any = busy.store.client
     for account in ("b", "c"):
         await busy.ledger.open_books(account)
-        await redis.hset(keys_of(account).books, "a/storage", "0 0 0 5")
+        await redis.hset(keys_of(account).books, "a/storage", "0 5 0 0 0 0 -")
     found = [
         finding
         async for finding in audit_all(busy.store.client, ["acme", "b", "c"], now_ms=busy.store_ms)

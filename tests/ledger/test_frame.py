@@ -88,15 +88,12 @@ def test_a_frame_in_the_words_of_the_scripts() -> None:
     frame = frame_at(replace(PLAIN, key_id="k1"), ms_of("2026-01-09T05:30:00Z"))
     words = frame.words
     january = ms_of("2026-01-01T00:00:00Z")
-    assert (frame.day, frame.hour, words.hour, words.day) == ("20260109", "05", b"05/", b"09/")
-    assert words.hours == b"qg:{acme}:h:20260109"
-    assert words.days == b"qg:{acme}:d:202601"
+    assert words.stamp[:10] == b"2026010905"
     assert words.names["storage"] == (b"a/storage", b"k:k1/storage")
-    assert words.rooms["storage"] == (b"2", b"-0", b"100", b"-0", b"60")
-    assert words.rooms["egress"] == (b"1", b"%d" % january, b"50")
-    assert words.charges["storage"] == (b"2", b"L", b"0", b"100", b"L", b"0", b"60")
-    assert words.charges["egress"] == (b"1", b"C", b"%d" % january, b"50")
-    assert words.charges["requests"] == (b"1", b"C", b"0", b"%d" % (AMOUNT_END - 1))
-    assert words.charges["slots"][1] == b"N"
-    assert words.levels == (b"storage", b"0", b"files", b"0")
+    assert (words.floors["storage"], words.limits["storage"]) == ((b"-0", b"-0"), (b"100", b"60"))
+    assert (words.floors["egress"], words.limits["egress"]) == ((b"%d" % january,), (b"50",))
+    assert words.floors["requests"] == (b"0",)
+    assert words.limits["requests"] == (b"%d" % (AMOUNT_END - 1),)
+    assert words.floors["slots"] == (b"-0",)
+    assert words.periods == b"storage=-0,files=-0"
     assert len(words.everything) == 6

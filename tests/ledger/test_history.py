@@ -1,6 +1,7 @@
 """History: what commits and adjustments leave behind, read back over any span."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -9,11 +10,16 @@ import pytest
 
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Plan
+from gateway.clock import StoreClock
 from gateway.errors import StoreError
+from gateway.ledger.audit import repair
 from gateway.ledger.history import History, Level, Sum
 from gateway.ledger.keys import keys_of
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.scripts import Script
 from gateway.ledger.spans import DAY_MS, HOUR_MS, Grain, Span
 from gateway.ledger.store import Store
+from gateway.ledger.transport import Transport
 from tests.ledger.stage import NOON_MS, Stage
 
 MIDNIGHT_MS = NOON_MS - DAY_MS // 2
@@ -128,6 +134,8 @@ async def test_rows_live_as_long_as_is_promised(store: Store) -> None:
     stage = Stage(store)
     await stage.open()
     await stage.do("adjust J1 storage=40 egress=1")
+    await stage.do("tick 24h")
+    await stage.do("adjust J2 storage=40 egress=1")
     redis: Any = store.client
     hours = await redis.ttl(keys_of("acme").hours("20260101"))
     days = await redis.ttl(keys_of("acme").days("202601"))
@@ -140,6 +148,8 @@ async def test_api_keys_leave_no_history(stage: Stage) -> None:
     stage.terms = replace(stage.terms, key_id="key1")
     await stage.open()
     await stage.do("adjust J1 egress=40")
+    await stage.do("tick 1h")
+    await stage.do("adjust J2 egress=40")
     redis: Any = stage.store.client
     assert await redis.hkeys(keys_of("acme").hours("20260101")) == [b"12/a/egress"]
 
@@ -195,3 +205,94 @@ async def test_trouble_is_told_as_ours(stage: Stage) -> None:
         await history.sums("acme", "a/egress", DAY, Grain.HOUR)
     with pytest.raises(StoreError):
         await history.level_at("acme", "a/egress", DAY.from_ms - DAY_MS)
+
+
+class Recording:
+    """A transport that notes which scripts were run, and what they answered first."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.inner = inner
+        self.ran: list[tuple[str, bytes]] = []
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        reply = await self.inner.run(script, keys, args)
+        self.ran.append((script.name, reply[0]))
+        return reply
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_the_first_move_after_an_hour_writes_it_to_its_buckets(stage: Stage) -> None:
+    """One call more, once; and all who read are told the same before and after."""
+    await stage.open()
+    way = Recording(stage.store.settlement)
+    stage.ledger = Ledger(way, way, StoreClock(), now_ms=lambda: stage.store_ms)
+    redis: Any = stage.store.client
+    keys = keys_of("acme")
+    await stage.tell(
+        """
+        reserve A storage=10 egress=5
+        commit A storage=10 egress=5 as x
+        reserve B storage=1 egress=1
+        adjust J1 storage=4
+        adjust J2 storage=-4
+        tick 26h
+        """
+    )
+    assert await redis.exists(keys.hours("20260101"), keys.days("202601")) == 0
+    history = history_of(stage)
+    span = Span(MIDNIGHT_MS, MIDNIGHT_MS + 2 * DAY_MS)
+
+    async def told() -> Any:
+        return [
+            await history.levels("acme", "a/storage", span, Grain.HOUR),
+            await history.sums("acme", "a/egress", span, Grain.HOUR),
+            await history.levels("acme", "a/storage", DAY, Grain.DAY),
+            await history.sums("acme", "a/egress", DAY, Grain.DAY),
+        ]
+
+    before = await told()
+    assert before[2] == (Level(MIDNIGHT_MS, 0, 14, 10),)
+    assert before[3] == (Sum(MIDNIGHT_MS, 5),)
+    way.ran.clear()
+    await stage.do("commit B storage=0 egress=2")
+    await stage.do("adjust K egress=1")
+    assert way.ran == [("commit", b"stale"), ("commit", b"settled"), ("adjust", b"adjusted")]
+    assert await redis.hgetall(keys.hours("20260101")) == {b"12/a/egress": b"5"}
+    assert await redis.hgetall(keys.days("202601")) == {b"01/a/egress": b"5"}
+    way.ran.clear()
+    await stage.do("remove x")
+    assert way.ran[0] == ("remove", b"stale")
+    assert (await redis.hgetall(keys.hours("20260101")))[b"12/a/storage"] == b"0 14 10"
+    after = await told()
+    assert after[2:] == before[2:]
+    assert after[0][:24] == before[0][:24]
+
+
+async def test_an_hour_that_comes_again_is_one_hour(stage: Stage) -> None:
+    """The books were ahead of time, wrote that hour down and were set back."""
+    await stage.open()
+    right_ms = stage.store_ms
+    await stage.tell(
+        """
+        tick 3h
+        adjust J1 storage=40 egress=5
+        adjust J2 storage=-30
+        tick 1h
+        adjust J3 storage=1 egress=1
+        """
+    )
+    stage.store_ms = right_ms
+    await repair(stage.store.client, "acme", now_ms=right_ms)
+    await stage.do("tick 3h")
+    await stage.do("adjust J4 storage=9 egress=2")
+    hour = Span(NOON_MS + 3 * HOUR_MS, NOON_MS + 4 * HOUR_MS)
+    for _ in range(2):
+        history = history_of(stage)
+        assert await history.sums("acme", "a/egress", hour, Grain.HOUR) == (Sum(hour.from_ms, 7),)
+        assert await history.levels("acme", "a/storage", hour, Grain.HOUR) == (
+            Level(hour.from_ms, 0, 40, 20),
+        )
+        await stage.do("tick 1h")
+        await stage.do("adjust J5 storage=1 egress=1")

@@ -47,7 +47,7 @@ granted H 45+51/100 denied 9 of 45+50/100 left G
         """
     )
     redis: Any = store.client
-    await redis.hset(keys_of("acme").books, "a/storage", "45 0 45 7")
+    await redis.hset(keys_of("acme").books, "a/storage", "45 7 45 0 0 45 -")
     assert [f.rule for f in await audit(redis, "acme", now_ms=stage.store_ms)] == ["I1"]
     changed = await repair(redis, "acme", now_ms=stage.store_ms)
     assert [each.what for each in changed] == ["a/storage"]
@@ -61,6 +61,6 @@ granted H 45+51/100 denied 9 of 45+50/100 left G
 
 async def test_lives_on_a_cluster(store: Store) -> None:
     for seed in range(4):
-        life = Simulation(seed, store.settlement)
+        life = Simulation(seed, store.settlement, client=store.client)
         await life.run(250)
         assert await audit(store.client, life.account, now_ms=1 << 50) == ()

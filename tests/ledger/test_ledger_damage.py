@@ -64,7 +64,9 @@ async def test_a_key_of_the_wrong_type_stops_a_verb_before_its_first_write(
         assert await everything(stage.store) == before, words
 
 
-@pytest.mark.parametrize("value", ["text", "12", "1 2 3 x", "1 2 3 -4", "1e3 0 0 40", ""])
+@pytest.mark.parametrize(
+    "value", ["text", "12", "1 2 3 4 5 x", "1 2 3 4", "1 -4 3 0 0 0 -", "1e3 40 0 0 0 0 -", ""]
+)
 async def test_a_counter_that_cannot_be_read_stops_a_verb_before_its_first_write(
     stage: Stage, value: str
 ) -> None:
@@ -105,7 +107,7 @@ async def test_books_that_hold_less_than_is_to_be_given_back_are_damaged(stage: 
     stage.audited = False
     await prepared(stage)
     redis: Any = stage.store.client
-    await redis.hset(KEYS.books, "a/storage", "19 0 20 5")
+    await redis.hset(KEYS.books, "a/storage", "19 5 20 0 0 20 -")
     before = await everything(stage.store)
     for words in ("commit A storage=1", "release A", "expire", "remove x", "quota storage"):
         assert (await stage.do(words)).startswith("damaged"), words

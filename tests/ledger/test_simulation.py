@@ -38,7 +38,7 @@ async def live(store: Store, seeds: Sequence[int], steps: int) -> int:
 
     async def worker() -> None:
         while waiting:
-            life = Simulation(waiting.pop(), store.settlement, redis.script_flush)
+            life = Simulation(waiting.pop(), store.settlement, redis.script_flush, redis)
             made.append(await life.run(steps))
             assert await audit(store.client, life.account, now_ms=FAR_MS) == (), life.seed
 

@@ -1,48 +1,54 @@
 --[[
   Purpose: charge what was really used, give back what was held, and remember the asset stored.
-  KEYS: books reservations leases forget assets hours days subjects
-  ARGV: given from till id fingerprint asset hour day period_words count
-    then for each level meter: meter start (`period_words` in all)
-    then the names of all counters
-    then for each line: amount count, then for each of its counters: kind start limit
+  KEYS: books reservations leases forget assets subjects
+    then those of the hours and days of earlier moves, as a `stale` reply asks
+  ARGV: from till stamp periods shape floors lines count
+    then the names of all counters, the limits of all counters
+    then: given id fingerprint asset, then for each line: amount
   Reply: settled late replayed overage, the counters | mismatch state | unknown | settled_as state
-    | clock now | lost | invalid amount | below counter used | damaged what
+    | clock now | stale hours | lost | invalid amount | below counter used | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local assets, hours, days, subjects = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local given, from, till, id, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local asset, hour, day, period_words, count = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local first = 11 + period_words
-local lines = first + count
+local assets, subjects = KEYS[5], KEYS[6]
+local from, till, stamp, periods = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local shape, floors, lines, count = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local first, limits, charges, fixed = 9, 9 + count, #ARGV - lines + 1, 5
+local given, id, fingerprint, asset = unpack(ARGV, charges - 4, charges - 1)
 -- include: time
+-- include: counts
 -- include: charge
 -- include: index
 
 local record = redis.call('HGET', reservations, id)
-local state, opened, keep_ms, print, detail, list
+local state, opened, print, detail, list
 if record then
-  state, opened, keep_ms, print, detail, list =
-    string.match(record, '^(%u) (%d+) (%d+) ([^ ]+) ([^ ]+) ([^ ]+)$')
+  state, opened, print, detail, list =
+    string.match(record, '^(%u) (%d+ %d+) ([^ ]+) ([^ ]+) ([^ ]+)$')
   if not state then return {'damaged', 'reservation ' .. id} end
 end
-local ends = state == 'O' and redis.call('ZSCORE', leases, id)
-if state == 'O' and not ends then return {'damaged', 'lease ' .. id} end
-
-local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, lines - 1))
+local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, limits - 1))
 if not got[1] then return {'lost'} end
 local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
-if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
+if now - from < 0 or now - till >= 0 then return {'clock', now} end
 if not state then return {'unknown'} end
 if state == 'C' then
   local mark, late, overage = string.match(detail, '^([^;]+);(%d);(.*)$')
   if mark ~= fingerprint then return {'mismatch', state} end
   local reply = {'settled', late, 1, overage}
-  for c = 2, count + 1 do reply[c + 3] = got[c] or '0 0 0 0' end
+  for c = 3, count + 2 do reply[c + 2] = got[c] or '0 0 0 0 0 0 -' end
   return reply
 end
 if state ~= 'O' and state ~= 'E' then return {'settled_as', state} end
+
+-- Late is what comes after the end of its lease; before `due` no lease has ended.
+local late = state == 'E' and '1' or '0'
+if state == 'O' and now >= (tonumber(got[2] or 0) or 0) then
+  local ends = redis.call('ZSCORE', leases, id)
+  if not ends then return {'damaged', 'lease ' .. id} end
+  if tonumber(ends) <= now then late = '1' end
+end
 
 -- What was held is given back, and so is what the asset of that name was charged before.
 local held, charged, row = {}, {}, ''
@@ -52,43 +58,45 @@ end
 if asset ~= '' then
   local before = redis.call('HGET', assets, asset) or ''
   for name, amount in string.gmatch(before, '([^,=]+)=(%d+)') do charged[name] = amount end
+  starts = listed(floors)
 end
-local reply, overage = {'settled', '0', 0, ''}, ''
-local at, c = lines, 0
-while ARGV[at] do
-  local amount, last = ARGV[at], c + ARGV[at + 1]
+local reply, overage = {'settled', late, 0, '', '', '', '', ''}, ''
+local spans, c = shape ~= '' and listed(shape), 0
+for line = 1, lines do
+  local amount, last = ARGV[charges + line - 1], c + (spans and spans[line] or 1)
   if not is_amount(amount) then return {'invalid', amount} end
-  at = at + 2
   while c < last do
-    local name, kind, limit = ARGV[first + c], ARGV[at], ARGV[at + 2]
+    local name, limit, more = ARGV[first + c], ARGV[limits + c], amount
     c = c + 1
-    local more = amount
-    if asset ~= '' and kind == 'L' then
+    if asset ~= '' and string.byte(starts[c]) == 45 then
       row = row .. name .. '=' .. amount .. ','
       if charged[name] then more, charged[name] = digits(amount - charged[name]), nil end
     end
-    local value, used = move(name, got[c + 1], kind, ARGV[at + 1], more, held[name])
+    local value, used = move(name, got[c + 2], c, more, held[name])
     if not value then return used end
     held[name] = nil
     if used - limit > 0 then overage = overage .. name .. '=' .. digits(used - limit) .. ',' end
     reply[c + 4] = value
-    at = at + 3
   end
 end
+for n = count + 5, #reply do reply[n] = nil end
 if row == '' then charged = {} end
-local refused = give_back(held, charged, 11, first - 1)
-if refused then return refused end
-if state == 'E' or tonumber(ends) <= now then reply[2] = '1' end
+if next(held) or next(charged) then
+  local refused = give_back(held, charged, periods)
+  if refused then return refused end
+end
+if stale[2] then return stale end
 reply[4] = overage
 redis.call('ZCARD', forget)
-detail = fingerprint .. ';' .. reply[2] .. ';' .. overage
--- After this point it must succeed. ZREM goes first: then a full store lets the rest pass, too.
-redis.call('ZREM', leases, id)
+-- The first write is a ZREM: then a full store lets the rest pass, too.
+if redis.call('ZREM', leases, id) == 0 and state == 'O' then return {'damaged', 'lease ' .. id} end
+-- After this point it must succeed.
 write(now)
 if row ~= '' then redis.call('HSET', assets, asset, row) end
-record = 'C ' .. opened .. ' ' .. keep_ms .. ' ' .. print .. ' ' .. detail .. ' ' .. list
+record = 'C ' .. opened .. ' ' .. print .. ' ' .. fingerprint .. ';' .. late .. ';' .. overage
+  .. ' ' .. list
 redis.call('HSET', reservations, id, record)
-redis.call('ZADD', forget, digits(now + keep_ms), id)
+redis.call('ZADD', forget, digits(now + string.match(opened, '%d+$')), id)
 list_subject(newcomer)
 write_history()
 return reply

@@ -13,7 +13,7 @@ local seen = redis.call('HGET', books, 'now')
 if not seen then return {'lost'} end
 if not tonumber(seen) then return {'damaged', 'now'} end
 local now = time(given, tonumber(seen))
-local ended, what = sweep(digits(now), batch_max)
+local ended, what = sweep(now, tonumber(batch_max))
 if not ended then return {'damaged', what} end
 local ahead = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')
 local next_end = tonumber(ahead[2] or -1)

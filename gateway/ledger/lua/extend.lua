@@ -9,10 +9,11 @@ local books, leases = KEYS[1], KEYS[2]
 local given, lease_ms = ARGV[1], ARGV[2]
 -- include: time
 
-local seen = redis.call('HGET', books, 'now')
-if not seen then return {'lost'} end
-if not tonumber(seen) then return {'damaged', 'now'} end
-local now = time(given, tonumber(seen))
+local got = redis.call('HMGET', books, 'now', 'due')
+if not got[1] then return {'lost'} end
+if not tonumber(got[1]) then return {'damaged', 'now'} end
+local now = time(given, tonumber(got[1]))
+local due = math.min(tonumber(got[2] or 0) or 0, now + lease_ms)
 local until_text = digits(now + lease_ms)
 local gone, set = {'extended'}, {}
 for i = 3, #ARGV do
@@ -27,7 +28,7 @@ end
 if set[1] then
   -- Removes nothing, but is a write that a full store allows: then it lets the rest pass, too.
   redis.call('ZREM', leases, '')
-  redis.call('HSET', books, 'now', digits(now))
+  redis.call('HSET', books, 'now', digits(now), 'due', digits(due))
   redis.call('ZADD', leases, unpack(set))
 end
 return gone

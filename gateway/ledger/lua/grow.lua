@@ -1,27 +1,31 @@
 --[[
   Purpose: let an open reservation hold more: new totals per meter, all of them or none.
   KEYS: books reservations leases forget subjects
-  ARGV: given from till id count
-    then the names of all counters
-    then for each line: least most count, then for each of its counters: floor limit
+  ARGV: from till stamp shape floors lines count
+    then the names of all counters, the limits of all counters
+    then: given id, then for each line: amount, or least-most
   Reply: granted, what each line has in all, the counters | denied counter requested limit used peak reserved
     | unknown | settled_as state | clock now | again | lost | invalid amount | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local subjects = KEYS[5]
-local given, from, till, id, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local first, lines = 6, 6 + ARGV[5]
+local from, till, stamp, shape, floors = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local lines, count = ARGV[6], ARGV[7]
+local first, limits, asked = 8, 8 + count, #ARGV - lines + 1
+local given, id = ARGV[asked - 2], ARGV[asked - 1]
 -- include: time
 -- include: sweep
+-- include: counts
+-- include: denial
 -- include: lines
 -- include: index
 
-local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, lines - 1))
+local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, limits - 1))
 if not got[1] then return {'lost'} end
 local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
-if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
+if now - from < 0 or now - till >= 0 then return {'clock', now} end
 local record = redis.call('HGET', reservations, id)
 if not record then return {'unknown'} end
 local state, before, list = string.match(record, '^(%u)( %d+ %d+ [^ ]+ [^ ]+ )([^ ]+)$')
@@ -36,38 +40,43 @@ for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do
   order[#order + 1] = name
 end
 
-local text, rounds = digits(now), 0
-local short, asked, floor
+local due, rounds = tonumber(got[2] or 0) or 0, 0
+local short, amount
 repeat
-  local ended, wrote = sweep(text, '16', true)
-  if not ended then return {'damaged', wrote} end
-  if wrote then got = redis.call('HMGET', books, 'now', unpack(ARGV, first, lines - 1)) end
-  short, asked, floor = place(got, lines, held)
-  if asked and not short then return asked end
+  local ended, wrote = 0, false
+  if now >= due then
+    ended, due, wrote = sweep(now, 16, true)
+    if not ended then return {'damaged', due} end
+    if wrote then
+      got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, limits - 1))
+    end
+    due = tonumber(due)
+  end
+  short, amount = place(got, held)
+  if amount and not short then return amount end
   rounds = rounds + 1
   if rounds > 64 then return {'again'} end
 until not short or ended < 16
-if short then return {'denied', denial(got, short, asked, floor)} end
+if short then return {'denied', denied(got, short, amount)} end
 
-local reply, set = {'granted'}, {'now', text}
 local newcomer
-local at, c = lines, 0
-while ARGV[at] do
-  local total, last = totals[#reply], c + ARGV[at + 2]
+local reply, set, c = {'granted'}, {'now', digits(now)}, 0
+for line = 1, lines do
+  local total, last = totals[line], c + (spans and spans[line] or 1)
   local grows = total > (held[ARGV[first + c]] or -1)
-  reply[#reply + 1] = digits(total)
+  reply[1 + line] = digits(total)
   while c < last do
     c = c + 1
-    local name = ARGV[first + c - 1]
+    local name, value = ARGV[first + c - 1], got[c + 2] or '0 0 0 0 0 0 -'
     if grows then
-      if not got[c + 1] and string.byte(name) == 115 then newcomer = name end
+      if not got[c + 2] and string.byte(name) == 115 then newcomer = name end
       if not held[name] then order[#order + 1] = name end
-      got[c + 1] = heads[c] .. digits(reserved[c] + total - (held[name] or 0))
+      value = heads[c] .. ' ' .. digits(reserved[c] + total - (held[name] or 0)) .. tails[c]
       held[name] = total
-      set[#set + 1], set[#set + 2] = name, got[c + 1]
+      set[#set + 1], set[#set + 2] = name, value
     end
+    reply[1 + lines + c] = value
   end
-  at = at + 3 + 2 * ARGV[at + 2]
 end
 for i = 1, #order do order[i] = order[i] .. '=' .. digits(held[order[i]]) end
 -- After this point it must succeed.
@@ -76,5 +85,4 @@ if #set > 2 then
   redis.call('HSET', reservations, id, state .. before .. table.concat(order, ','))
   list_subject(newcomer)
 end
-for n = 2, c + 1 do reply[#reply + 1] = got[n] or '0 0 0 0' end
 return reply

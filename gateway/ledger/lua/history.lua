@@ -12,6 +12,39 @@ local books = KEYS[1]
 local asks = ARGV[1]
 -- include: time
 
+-- What counters have not written yet of the hour that they moved in last, and of its day: counter ->
+-- stamp, used, top, history; `charge` says how. A row of that bucket may be there already, when the
+-- books were ahead of time and were set back.
+local unwritten = {}
+local function read_books(counters)
+  local got = redis.call('HMGET', books, unpack(counters))
+  for c = 1, #counters do
+    local used, top, stamp, history = string.match(got[c] or '0 0 0 0 0 0 -',
+      '^(%d+) %d+ (%d+) (%w+) %d+ %d+ ([%d:-]+)$')
+    if not used then return counters[c] end
+    unwritten[counters[c]] = {stamp, used, top, history}
+  end
+end
+
+-- A row together with what has not been written of it.
+local function with_unwritten(row, counter, key, bucket)
+  local stamp, used, top, history = unpack(unwritten[counter])
+  local of_day = string.sub(key, -8, -7) == 'd:'
+  local ending = of_day and 'd:' .. string.sub(stamp, 1, 6) or 'h:' .. string.sub(stamp, 1, 8)
+  local own = of_day and string.sub(stamp, 7, 8) or string.sub(stamp, 9, 10)
+  if history == '-' or string.sub(key, -#ending) ~= ending or own ~= bucket then return row end
+  local hour_from, day_from = string.match(history, '^(-?%d+):(-?%d+)$')
+  if hour_from then
+    return digits((row or 0) + used - (of_day and day_from or hour_from))
+  end
+  local peak, day_peak, opening, day_opening =
+    string.match(history, '^(%d+):(%d+):(%d+):(%d+)$')
+  if of_day then peak, opening = day_peak, day_opening end
+  local before, before_peak = string.match(row or '', '^(%d+) (%d+) %d+$')
+  peak = math.max(peak, top, before_peak or 0)
+  return (before or opening) .. ' ' .. digits(peak) .. ' ' .. used
+end
+
 -- Fields of buckets are `HH/` or `DD/` and the counter. Here is how history is written, and this
 -- is the only place that reads it.
 local buckets = {}
@@ -24,12 +57,18 @@ for ask = 1, asks do
   local counters = {unpack(ARGV, at + 2, last)}
   local from, till = last + 2, last + 1
   if what ~= 'held' then till = last + 1 + 3 * ARGV[last + 1] end
+  local damaged = counters[1] and read_books(counters)
+  if damaged then return {'damaged', damaged} end
   for c = 1, #counters do
     local fields, sum = {}, 0
     for n = 0, 31 do fields[n + 1] = buckets[n] .. counters[c] end
     for stretch = from, till, 3 do
       local key, first, final = KEYS[1 + ARGV[stretch]], ARGV[stretch + 1] + 1, ARGV[stretch + 2] + 1
       local rows = redis.call('HMGET', key, unpack(fields, first, final))
+      for r = 1, #rows do
+        local bucket = string.sub(fields[first + r - 1], 1, 2)
+        rows[r] = with_unwritten(rows[r], counters[c], key, bucket)
+      end
       if what == 'rows' then
         out[#out + 1] = rows
       else
@@ -47,11 +86,7 @@ for ask = 1, asks do
   at = till + 1
   if what == 'held' then
     at = last + 1
-    local got = redis.call('HMGET', books, unpack(counters))
-    for c = 1, #counters do
-      out[c] = string.match(got[c] or '0 0 0 0', '^(%d+) %d+ %d+ %d+$')
-      if not out[c] then return {'damaged', counters[c]} end
-    end
+    for c = 1, #counters do out[c] = unwritten[counters[c]][2] end
   end
   reply[ask + 1] = out
 end

@@ -36,9 +36,9 @@ if not ends then return {'damaged', 'lease ' .. id} end
 redis.call('ZCARD', forget)
 local set = {'now', digits(now)}
 for n = 2, #names do
-  local head, reserved = string.match(got[n] or '', '^(%d+ %d+ %d+ )(%d+)$')
+  local head, reserved, tail = string.match(got[n] or '', '^(%d+ )(%d+)( %d+ %w+ .+)$')
   if not head or reserved - gives[n] < 0 then return {'damaged', names[n]} end
-  set[2 * n - 1], set[2 * n] = names[n], head .. digits(reserved - gives[n])
+  set[2 * n - 1], set[2 * n] = names[n], head .. digits(reserved - gives[n]) .. tail
 end
 local until_ms = now + keep_ms
 state = 'R'

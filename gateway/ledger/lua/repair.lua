@@ -78,6 +78,16 @@ for _, key in ipairs({leases, forget}) do
   end
 end
 
+-- When to look for leases that are due: not after the first one, nor as a clock that was ahead said.
+local due, ends = redis.call('HGET', books, 'due'), now + 1000
+for _, score in pairs_of(redis.call('ZRANGE', leases, '0', '0', 'WITHSCORES')) do
+  ends = math.min(ends, score)
+end
+if due and (not tonumber(due) or tonumber(due) > ends) then
+  changed('due', due, digits(ends))
+  redis.call('HSET', books, 'due', digits(ends))
+end
+
 -- Counters: reserved is what the open reservations hold. Where `used` cannot be read it becomes
 -- what the assets were charged.
 for asset, row in pairs_of(redis.call('HGETALL', assets)) do
@@ -97,13 +107,16 @@ for name, value in pairs_of(redis.call('HGETALL', books)) do
   if string.find(name, '/', 1, true) then
     known[name] = true
     list(name)
-    local used, since, peak = string.match(value, '^(%d+) (%d+) (%d+) [^ ]+$')
-    if not used or not (is_amount(used) and is_amount(since) and is_amount(peak)) then
+    local used, top, stamp, since, peak, history =
+      string.match(value, '^(%d+) %S+ (%d+) (%w+) (%d+) (%d+) ([%d:-]+)$')
+    local readable = used and is_amount(used) and is_amount(top) and is_amount(peak)
+    if not readable or not is_amount(since) then
       used = digits(charged[name] or 0)
-      since, peak = '0', used
+      top, stamp, since, peak, history = used, '0', '0', used, '-'
     end
     if tonumber(since) > now then since = digits(now) end
-    local fixed = used .. ' ' .. since .. ' ' .. peak .. ' ' .. digits(sums[name] or 0)
+    local fixed = used .. ' ' .. digits(sums[name] or 0) .. ' ' .. top .. ' ' .. stamp .. ' '
+      .. since .. ' ' .. peak .. ' ' .. history
     if fixed ~= value then
       changed(name, value, fixed)
       redis.call('HSET', books, name, fixed)
@@ -116,8 +129,9 @@ end
 for name, sum in pairs(sums) do
   if not known[name] then
     list(name)
-    changed(name, '', '0 0 0 ' .. digits(sum))
-    redis.call('HSET', books, name, '0 0 0 ' .. digits(sum))
+    local made = '0 ' .. digits(sum) .. ' 0 0 0 0 -'
+    changed(name, '', made)
+    redis.call('HSET', books, name, made)
   end
 end
 return reply

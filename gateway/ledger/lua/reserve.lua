@@ -1,9 +1,9 @@
 --[[
   Purpose: set lines aside under one id, all of them on all their counters, or none.
   KEYS: books reservations leases forget subjects
-  ARGV: given from till id fingerprint lease_ms keep_ms note remember interval_us burst_us count
-    then the names of all counters, rate
-    then for each line: least most count, then for each of its counters: floor limit
+  ARGV: from till stamp lease_ms keep_ms remember interval_us burst_us shape floors lines count
+    then the names of all counters, rate, the limits of all counters
+    then: given id fingerprint note, then for each line: amount, or least-most
   Reply: granted state replayed left reset retry, what each line got, the counters
     | denied replayed left reset retry counter requested limit used peak reserved
     | limited left reset retry | mismatch state | clock now | again | lost | invalid amount
@@ -11,24 +11,27 @@
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local subjects = KEYS[5]
-local given, from, till, id, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local lease_ms, keep_ms, note, remember = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local interval_us, burst_us, count = ARGV[10], ARGV[11], ARGV[12]
-local first, after = 13, 13 + ARGV[12]
-local rate, lines = ARGV[after], after + 1
+local from, till, stamp, lease_ms, keep_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local remember, interval_us, burst_us, shape = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local floors, lines, count = ARGV[10], ARGV[11], ARGV[12]
+local first, after, asked = 13, 13 + count, #ARGV - lines + 1
+local rate, limits = ARGV[after], after + 1
+local given, id, fingerprint, note = unpack(ARGV, asked - 4, asked - 1)
 -- include: time
 -- include: sweep
+-- include: counts
+-- include: denial
 -- include: lines
 -- include: rate
 -- include: index
 
-local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after))
+local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after))
 if not got[1] then return {'lost'} end
 local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
-if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
-local refused = read_rate(got[after - 11], now)
+if now - from < 0 or now - till >= 0 then return {'clock', now} end
+local refused = read_rate(got[3 + count], now)
 if refused then return refused end
 
 -- A known id: the first answer again, or a refusal of other content.
@@ -49,37 +52,44 @@ if record then
   end
   local amounts = {}
   for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do amounts[name] = amount end
-  local reply = with_rate({'granted', state, 1, 0, 0, 0}, 4, now)
-  local at, c = lines, first
-  while ARGV[at] do
+  local reply, c = with_rate({'granted', state, 1, 0, 0, 0}, 4, now), first
+  for line = 1, lines do
     reply[#reply + 1] = amounts[ARGV[c]] or '0'
-    c, at = c + ARGV[at + 2], at + 3 + 2 * ARGV[at + 2]
+    c = c + (spans and spans[line] or 1)
   end
-  for n = 2, count + 1 do reply[#reply + 1] = got[n] or '0 0 0 0' end
+  for n = 3, count + 2 do reply[#reply + 1] = got[n] or '0 0 0 0 0 0 -' end
   return reply
 end
 
 if not count_rate(now) then return with_rate({'limited', 0, 0, 0}, 2, now) end
 
 -- Leases that are due end first, whoever held them: a denial is final only when none is left.
-local text, rounds = digits(now), 0
-local short, asked, floor
+local text, due, swept, rounds = digits(now), tonumber(got[2] or 0) or 0, false, 0
+local short, amount
 repeat
   local ended, wrote = 0, false
-  if count ~= '0' then ended, wrote = sweep(text, '16', true) end
-  if not ended then return {'damaged', wrote} end
-  if wrote then got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after)) end
-  short, asked, floor = place(got, lines, {})
-  if asked and not short then return asked end
+  if now >= due and count ~= '0' then
+    ended, due, wrote = sweep(now, 16, true)
+    if not ended then return {'damaged', due} end
+    if wrote then got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after)) end
+    due, swept = tonumber(due), true
+  end
+  short, amount = place(got)
+  if amount and not short then return amount end
   rounds = rounds + 1
   if rounds > 64 then return {'again'} end
 until not short or ended < 16
 
+-- Of this size from the beginning: a table that grows is moved again and again.
+local set, size = {'now', text, '', '', '', '', '', '', '', '', '', ''}, 2
+if rate ~= '' then set[3], set[4], size = rate, digits(busy_us), 4 end
+if not short and count ~= '0' and now + lease_ms < due then due, swept = now + lease_ms, true end
+if swept then set[size + 1], set[size + 2], size = 'due', digits(due), size + 2 end
+
 if short then
-  local reply = with_rate({'denied', 0, 0, 0, 0, denial(got, short, asked, floor)}, 3, now)
+  local reply = with_rate({'denied', 0, 0, 0, 0, denied(got, short, amount)}, 3, now)
   -- After this point it must succeed.
-  redis.call('HSET', books, 'now', text)
-  if rate ~= '' then redis.call('HSET', books, rate, digits(busy_us)) end
+  redis.call('HSET', books, unpack(set, 1, size))
   if remember == '1' then
     local detail = table.concat(reply, ';', 6)
     record = 'D ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. detail .. ' -'
@@ -89,34 +99,31 @@ if short then
   return reply
 end
 
-local reply = with_rate({'granted', 'O', 0, 0, 0, 0}, 4, now)
-local set, list, at, c = {'now', text}, '', lines, 0
 local newcomer
-while ARGV[at] do
-  local n, last = #reply, c + ARGV[at + 2]
-  local total = totals[n - 5]
-  local amount = ARGV[at + 1]
-  if total - amount ~= 0 then amount = digits(total) end
-  reply[n + 1] = amount
+local reply, list, c = {'granted', 'O', 0, 0, 0, 0, '', '', '', '', '', ''}, '', 0
+with_rate(reply, 4, now)
+for line = 1, lines do
+  local total, word = totals[line], ARGV[asked + line - 1]
+  local last = c + (spans and spans[line] or 1)
+  if total ~= tonumber(word) then word = digits(total) end
+  reply[6 + line] = word
   while c < last do
     local name = ARGV[first + c]
     c = c + 1
-    if not got[c + 1] and string.byte(name) == 115 then newcomer = name end
-    got[c + 1] = heads[c] .. digits(total + reserved[c])
-    set[2 * c + 1], set[2 * c + 2] = name, got[c + 1]
-    list = list .. name .. '=' .. amount .. ','
+    if not got[c + 2] and string.byte(name) == 115 then newcomer = name end
+    local value = heads[c] .. ' ' .. digits(total + reserved[c]) .. tails[c]
+    reply[6 + lines + c], set[size + 1], set[size + 2], size = value, name, value, size + 2
+    list = list .. name .. '=' .. word .. ','
   end
-  at = at + 3 + 2 * ARGV[at + 2]
 end
-if rate ~= '' then set[#set + 1], set[#set + 2] = rate, digits(busy_us) end
+for n = 7 + lines + count, #reply do reply[n] = nil end
 -- After this point it must succeed. The first write is one that a full store refuses: no room for
 -- a record, no reservation.
-redis.call('HSET', books, unpack(set))
+redis.call('HSET', books, unpack(set, 1, size))
 if c > 0 then
   record = 'O ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. note .. ' ' .. list
   redis.call('HSET', reservations, id, record)
   redis.call('ZADD', leases, digits(now + lease_ms), id)
   list_subject(newcomer)
 end
-for n = 2, c + 1 do reply[#reply + 1] = got[n] end
 return reply

@@ -1,7 +1,7 @@
 --[[
   Purpose: set lines aside under many ids: for all of them or none, or for as many as fit, in order.
   KEYS: books reservations leases forget subjects
-  ARGV: given from till fingerprint lease_ms keep_ms note partial interval_us burst_us meters count
+  ARGV: given from till fingerprint lease_ms keep_ms note partial interval_us burst_us meters count stamp
     then the names of all counters, rate
     then for each meter: count, then for each of its counters: floor limit
     then for each item: id lines, then for each of its lines: meter (as counted above) amount
@@ -15,12 +15,12 @@ local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local subjects = KEYS[5]
 local given, from, till, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local lease_ms, keep_ms, note, partial = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local interval_us, burst_us, meters, count = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
-local first, after = 13, 13 + ARGV[12]
+local interval_us, burst_us, meters, count, stamp = ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+local first, after = 14, 14 + count
 local rate = ARGV[after]
 -- include: time
 -- include: sweep
--- include: lines
+-- include: denial
 -- include: rate
 -- include: index
 
@@ -41,13 +41,13 @@ while ARGV[at] do
   at = last + 2
 end
 
-local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after))
+local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after))
 if not got[1] then return {'lost'} end
 local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
 if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
-local refused = read_rate(got[after - 11], now)
+local refused = read_rate(got[count + 3], now)
 if refused then return refused end
 
 -- Known ids: the first answer again, or a refusal of other content. A batch with any was counted.
@@ -70,14 +70,16 @@ if known == 0 and not count_rate(now) then return with_rate({'limited', 0, 0, 0}
 
 -- Gives room to the items that are not known, one after the other. Answers the first that has none,
 -- its counter, what was asked of it and what was reserved then; or nil and a refusal.
-local rooms, fits, touched = {}, {}, {}
+local rooms, heads, reserved, tails, fits, touched = {}, {}, {}, {}, {}, {}
 local function fit()
   for c = 1, count do
-    local head, used, since, held = string.match(got[c + 1] or '0 0 0 0',
-      '^((%d+) (%d+) %d+ )(%d+)$')
-    if not head then return nil, {'damaged', ARGV[first + c - 1]} end
-    if since - ARGV[floors[c]] < 0 then used = 0 end
-    rooms[c], heads[c], reserved[c] = ARGV[floors[c] + 1] - used - held, head, tonumber(held)
+    local used, held, tail, was, since = string.match(got[c + 2] or '0 0 0 0 0 0 -',
+      '^(%d+) (%d+)( %d+ (%w+) (%d+) %d+ [%d:-]+)$')
+    if not used then return nil, {'damaged', ARGV[first + c - 1]} end
+    heads[c], tails[c] = used .. ' ', tail
+    if was ~= stamp and since - ARGV[floors[c]] < 0 then used = 0 end
+    rooms[c] = ARGV[floors[c] + 1] - used - held
+    reserved[c] = tonumber(held)
   end
   fits, touched = {}, {}
   local short, counter, asked, then_held
@@ -106,13 +108,19 @@ end
 
 -- Leases that are due end first, as for one reservation; more at once, since to look for room again
 -- takes longer here.
-local text, rounds = digits(now), 0
+local text, due, swept, rounds = digits(now), tonumber(got[2] or 0) or 0, false, 0
 local short, counter, asked, then_held
 if known < #ids then
   repeat
-    local ended, wrote = sweep(text, '64', true)
-    if not ended then return {'damaged', wrote} end
-    if wrote then got = redis.call('HMGET', books, 'now', unpack(ARGV, first, after)) end
+    local ended, wrote = 0, false
+    if now >= due then
+      ended, due, wrote = sweep(now, 64, true)
+      if not ended then return {'damaged', due} end
+      if wrote then
+        got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after))
+      end
+      due, swept = tonumber(due), true
+    end
     short, counter, asked, then_held = fit()
     if counter and not short then return counter end
     rounds = rounds + 1
@@ -124,11 +132,11 @@ local reply = with_rate({'batch', 0, 0, 0, '', short or 0}, 2, now)
 local set, opened, ends = {'now', text}, {}, {}
 local newcomer
 if short then
-  local before = got[counter + 1]
-  if then_held then got[counter + 1] = heads[counter] .. digits(then_held) end
-  local words = {denial(got, counter, asked, floors[counter])}
+  local value = got[counter + 2]
+  if then_held then value = heads[counter] .. digits(then_held) .. tails[counter] end
+  local floor, limit = ARGV[floors[counter]], ARGV[floors[counter] + 1]
+  local words = {denial(value, ARGV[first + counter - 1], asked, floor, limit)}
   for n = 1, #words do reply[#reply + 1] = words[n] end
-  got[counter + 1] = before
 end
 if short and partial == '0' then fits, touched = {}, {} end
 for i = 1, #ids do
@@ -149,18 +157,19 @@ for i = 1, #ids do
 end
 for c = 1, count do
   if touched[c] then
-    if not got[c + 1] and string.byte(ARGV[first + c - 1]) == 115 then
-      newcomer = ARGV[first + c - 1]
-    end
-    got[c + 1] = heads[c] .. digits(reserved[c])
-    set[#set + 1], set[#set + 2] = ARGV[first + c - 1], got[c + 1]
+    local name = ARGV[first + c - 1]
+    if not got[c + 2] and string.byte(name) == 115 then newcomer = name end
+    got[c + 2] = heads[c] .. digits(reserved[c]) .. tails[c]
+    set[#set + 1], set[#set + 2] = name, got[c + 2]
   end
-  reply[#reply + 1] = got[c + 1] or '0 0 0 0'
+  reply[#reply + 1] = got[c + 2] or '0 0 0 0 0 0 -'
 end
 if rate ~= '' and known == 0 then set[#set + 1], set[#set + 2] = rate, digits(busy_us) end
 reply[5] = table.concat(letters)
 for n = 1, known do reply[#reply + 1] = lists[n] end
 if known == #ids then return reply end
+if opened[1] and now + lease_ms < due then due, swept = now + lease_ms, true end
+if swept then set[#set + 1], set[#set + 2] = 'due', digits(due) end
 -- After this point it must succeed. The first write is one that a full store refuses: no room for
 -- records, no reservations.
 redis.call('HSET', books, unpack(set))

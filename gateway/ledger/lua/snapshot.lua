@@ -11,15 +11,20 @@ local given, from, till = ARGV[1], ARGV[2], ARGV[3]
 -- include: time
 -- include: sweep
 
-local seen = redis.call('HGET', books, 'now')
-if not seen then return {'lost'} end
-if not tonumber(seen) then return {'damaged', 'now'} end
-local now = time(given, tonumber(seen))
+local seen = redis.call('HMGET', books, 'now', 'due')
+if not seen[1] then return {'lost'} end
+if not tonumber(seen[1]) then return {'damaged', 'now'} end
+local now = time(given, tonumber(seen[1]))
+local due = tonumber(seen[2] or 0) or 0
 if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
 local rounds = 0
 repeat
-  local ended, what = sweep(digits(now), '16')
-  if not ended then return {'damaged', what} end
+  local ended = 0
+  if now >= due then
+    ended, due = sweep(now, 16)
+    if not ended then return {'damaged', due} end
+    due = tonumber(due)
+  end
   rounds = rounds + 1
   if rounds > 64 then return {'again'} end
 until ended < 16
@@ -28,8 +33,8 @@ local reply = {'snapshot', now, redis.call('ZCARD', leases), tonumber(ahead[2] o
 for i = 4, #ARGV, 64 do
   local got = redis.call('HMGET', books, unpack(ARGV, i, math.min(i + 63, #ARGV)))
   for n = 1, #got do
-    local value = got[n] or '0 0 0 0'
-    if not string.find(value, '^%d+ %d+ %d+ %d+$') then return {'damaged', ARGV[i + n - 1]} end
+    local value = got[n] or '0 0 0 0 0 0 -'
+    if not string.find(value, '^%d+ %d+ %d+ %w+ %d+ %d+ [%d:-]+$') then return {'damaged', ARGV[i + n - 1]} end
     reply[#reply + 1] = value
   end
 end

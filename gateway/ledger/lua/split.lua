@@ -22,10 +22,11 @@ while ARGV[at] do
   at = last + 2
 end
 
-local seen = redis.call('HGET', books, 'now')
-if not seen then return {'lost'} end
-if not tonumber(seen) then return {'damaged', 'now'} end
-local now = time(given, tonumber(seen))
+local got = redis.call('HMGET', books, 'now', 'due')
+if not got[1] then return {'lost'} end
+if not tonumber(got[1]) then return {'damaged', 'now'} end
+local now = time(given, tonumber(got[1]))
+local due = math.min(tonumber(got[2] or 0) or 0, now + lease_ms)
 
 -- What a record says, its state as of now; without a state it is damaged.
 local function read(name, record)
@@ -93,7 +94,7 @@ local opening = string.match(records[1], '^O %d+ %d+ [^ ]+ [^ ]+ ')
 list = table.concat(names, ',')
 -- After this point it must succeed. The first write is one that a full store refuses: no room for
 -- records, no reservations.
-redis.call('HSET', books, 'now', text)
+redis.call('HSET', books, 'now', text, 'due', digits(due))
 redis.call('HSET', reservations, id, opening .. list, unpack(opened))
 redis.call('ZADD', leases, unpack(ends))
 return {'split', 'O', list, unpack(lists)}

@@ -1,47 +1,62 @@
--- Ends the leases that are due and drops the records that may be forgotten, at most `batch` (text)
--- of each. Reads and checks all that it will touch before its first write. That frees memory, so
--- that a full store lets all the rest pass; a caller that then wants more of it is `asking`, and
--- begins with a write that a full store refuses. Answers how many leases were ended and whether
--- anything was written; or nil and what is damaged. Wants: books reservations leases forget.
-local function sweep(text, batch, asking)
-  local is_due = redis.call('ZCOUNT', leases, '-inf', text) > 0
-  local is_old = redis.call('ZCOUNT', forget, '-inf', text) > 0
-  if not is_due and not is_old then return 0, false end
-  local due, old, ended, kept, set = {}, {}, {}, {}, {'now', text}
-  if is_old then
-    old = redis.call('ZRANGEBYSCORE', forget, '-inf', text, 'LIMIT', '0', batch)
+-- Ends the leases that are due and drops the records that may be forgotten, at most `batch` of each.
+-- Reads and checks all that it will touch before its first write. That frees memory, so that a full
+-- store lets all the rest pass; a caller that then wants more of it is `asking`, and begins with a
+-- write that a full store refuses. Answers how many leases were ended, when to sweep next (`due` in
+-- the books: no lease ends before) and whether anything was written; or nil and what is damaged.
+-- Wants: books reservations leases forget.
+local function sweep(now, batch, asking)
+  local text, ahead = digits(now), now + 1000
+  local open = redis.call('ZRANGE', leases, '0', digits(batch), 'WITHSCORES')
+  local past = redis.call('ZRANGE', forget, '0', digits(batch), 'WITHSCORES')
+  local due, old, ended, kept = {}, {}, {}, {}
+  for i = 1, #open, 2 do
+    local ends = tonumber(open[i + 1])
+    if ends > now or #due == batch then
+      if ends < ahead then ahead = ends end
+      break
+    end
+    due[#due + 1] = open[i]
   end
-  if is_due then
-    due = redis.call('ZRANGEBYSCORE', leases, '-inf', text, 'LIMIT', '0', batch)
+  for i = 1, #past, 2 do
+    if tonumber(past[i + 1]) > now then break end
+    if #old == batch then
+      ahead = math.min(ahead, now)
+      break
+    end
+    old[#old + 1] = past[i]
+  end
+  local set = {'now', text, 'due', digits(ahead)}
+  if not due[1] and not old[1] then return 0, set[4], false end
+  if due[1] then
     local records, names, sums = redis.call('HMGET', reservations, unpack(due)), {}, {}
     for i = 1, #due do
-      local keep, lines = string.match(records[i] or '', '^O %d+ (%d+) [^ ]+ [^ ]+ ([^ ]+)$')
+      local keep, list = string.match(records[i] or '', '^O %d+ (%d+) [^ ]+ [^ ]+ ([^ ]+)$')
       if not keep then return nil, 'reservation ' .. due[i] end
-      for name, held in string.gmatch(lines, '([^,=]+)=(%d+)') do
+      for name, held in string.gmatch(list, '([^,=]+)=(%d+)') do
         if not sums[name] then names[#names + 1] = name end
         sums[name] = (sums[name] or 0) + held
       end
       ended[2 * i - 1], ended[2 * i] = due[i], 'E' .. string.sub(records[i], 2)
-      kept[2 * i - 1], kept[2 * i] = digits(text + math.max(keep, 86400000)), due[i]
+      kept[2 * i - 1], kept[2 * i] = digits(now + math.max(keep, 86400000)), due[i]
     end
     local got = redis.call('HMGET', books, unpack(names))
     for i = 1, #names do
-      local head, reserved = string.match(got[i] or '', '^(%d+ %d+ %d+ )(%d+)$')
+      local head, reserved, tail = string.match(got[i] or '', '^(%d+ )(%d+)( %d+ %w+ .+)$')
       if not head or reserved - sums[names[i]] < 0 then return nil, names[i] end
-      set[2 * i + 1], set[2 * i + 2] = names[i], head .. digits(reserved - sums[names[i]])
+      set[2 * i + 3], set[2 * i + 4] = names[i], head .. digits(reserved - sums[names[i]]) .. tail
     end
   end
   -- After this point it must succeed.
   if asking then redis.call('HSET', books, 'now', text) end
-  if is_due then
+  if due[1] then
     redis.call('ZREM', leases, unpack(due))
     redis.call('HSET', reservations, unpack(ended))
     redis.call('ZADD', forget, unpack(kept))
   end
-  if is_old then
+  if old[1] then
     redis.call('ZREM', forget, unpack(old))
     redis.call('HDEL', reservations, unpack(old))
   end
   redis.call('HSET', books, unpack(set))
-  return #due, true
+  return #due, set[4], true
 end

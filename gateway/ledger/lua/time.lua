@@ -1,5 +1,7 @@
--- The digits of an integer below 2^53; tostring would write 1e+15, %d fail where long has 32 bits.
+-- The digits of an integer below 2^53; tostring would write 1e+15, and %d fail where long has 32
+-- bits. For what these hold it takes half the time.
 local function digits(number)
+  if math.abs(number) < 2147483648 then return string.format('%d', number) end
   return string.format('%.0f', number)
 end
 
