@@ -498,6 +498,19 @@ def test_an_address_in_use_is_a_failure_told_in_one_line(
     assert json.loads(line)["error"]["code"] == "failed"
 
 
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_a_store_that_is_not_there_is_told_once(shell: Shell, workers: str) -> None:
+    listen = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "serve", "--json", "--workers", workers],
+        env={**os.environ, **shell.environment, **listen, "GATEWAY_REDIS_URL": "unix:///no.sock"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 5
+    (line,) = done.stderr.splitlines()
+    assert json.loads(line)["error"]["code"] == "store-unavailable"
+
+
 @pytest.mark.parametrize(
     ("amount", "unit", "said"),
     [(None, "bytes", "∞"), (1_536, "bytes", "1536B"), (90, "seconds", "1m30s"), (7, "count", "7")],

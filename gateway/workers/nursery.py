@@ -48,6 +48,7 @@ class Nursery:
         self._alive: dict[int, Hatched] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._tasks = TaskSet()
+        self._lost = False
         self.on_lost: Callable[[], None] = lambda: None
 
     @classmethod
@@ -76,6 +77,8 @@ class Nursery:
     async def hatch(self, descriptors: Sequence[int]) -> Hatched:
         """A new worker, which has copies of the descriptors. Raises OSError."""
         async with self._hatching:
+            if self._lost:
+                raise ChildProcessError("the nursery has ended")
             self._hatched = asyncio.get_running_loop().create_future()
             socket.send_fds(self._orders, [b"+"], descriptors)
             return await self._hatched
@@ -104,6 +107,7 @@ class Nursery:
                     self._hatched.set_exception(OSError(int(number), os.strerror(int(number))))
                 case ["ended", pid, code]:
                     self._alive.pop(int(pid)).ended.set_result(int(code))
+        self._lost = True
         if self._hatched is not None and not self._hatched.done():
             self._hatched.set_exception(ChildProcessError("the nursery has ended"))
         for hatched in self._alive.values():  # Nobody will tell how they ended.
@@ -122,10 +126,10 @@ class _Forking:
     def run(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # They are meant for the supervisor.
-        self._ended, wake = socket.socketpair()
+        self._ended, self._wake = socket.socketpair()
         self._ended.setblocking(False)
-        wake.setblocking(False)
-        signal.set_wakeup_fd(wake.fileno())
+        self._wake.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno())
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         with selectors.DefaultSelector() as selector:
             selector.register(self._orders, selectors.EVENT_READ)
@@ -164,7 +168,7 @@ class _Forking:
         selector.close()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for end in (self._orders, self._reports, self._ended):
+        for end in (self._orders, self._reports, self._ended, self._wake):
             end.close()
 
     def _tell_ended(self) -> None:

@@ -228,6 +228,22 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
 
 
+async def test_one_worker_is_the_process_itself(tmp_path: Path) -> None:
+    """No supervisor, no other process, and no word of workers in its logs."""
+    async with (
+        ScriptedUpstream() as upstream,
+        deployed(tmp_path, Wishes(upstream.url)) as house,
+    ):
+        (gateway,) = house.gateways
+        acme = await house.customer("acme")
+        assert (await house.kept(gateway, acme).ask("PUT", "/files/a", b"x")).status == 201
+        children = f"/proc/{gateway.pid}/task/{gateway.pid}/children"
+        assert await asyncio.to_thread(Path(children).read_text) == ""
+        assert await gateway.metric("workers") == 1
+        await until(lambda: gateway.lines("access"), "the request is logged")
+        assert not any("worker" in line for line in gateway.events() + gateway.lines("access"))
+
+
 # -- counting -------------------------------------------------------------------------------------
 
 
