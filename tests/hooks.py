@@ -16,7 +16,11 @@ class Hooks:
         self.kinds: list[str] = []
         self.answers: list[int] = []
         self.body = b""
+        self.methods: list[str] = []
+        self.refuses: dict[str, int] = {}
+        """Method → the status that it gets."""
         self.location: str | None = None
+        self.ranges = True
         self._news = asyncio.Condition()
         self._runner: web.AppRunner | None = None
 
@@ -41,8 +45,15 @@ class Hooks:
     async def _take(self, request: web.Request) -> web.Response:
         self.told.append(await request.read())
         self.kinds.append(request.headers.get("Content-Type", ""))
+        self.methods.append(request.method)
         status = self.answers.pop(0) if self.answers else 200
+        status = self.refuses.get(request.method, status)
         headers = {} if self.location is None else {"Location": self.location}
         async with self._news:
             self._news.notify_all()
-        return web.Response(status=status, headers=headers, body=self.body)
+        body = self.body
+        if request.headers.get("Range") == "bytes=0-0" and self.ranges and status == 200:
+            status = 206 if body else 416
+            given = "bytes 0-0" if body else "bytes *"
+            headers["Content-Range"], body = f"{given}/{len(body)}", body[:1]
+        return web.Response(status=status, headers=headers, body=body)

@@ -42,13 +42,14 @@ class Outside:
         *,
         fields: Fields = (),
         body: bytes = b"",
+        whole: bool = True,
     ) -> Told:
-        """Raises UpstreamError; ForbiddenError if nothing was connected to."""
+        """`whole` as in `ask`. Raises UpstreamError; ForbiddenError if nothing was connected to."""
         question = Question(method, there.target, there.authority.encode(), fields, body)
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 connection = await self._connect(there, allowed)
-                return await ask(connection, question, answer_timeout_s=TIMEOUT_S)
+                return await ask(connection, question, answer_timeout_s=TIMEOUT_S, whole=whole)
         except TimeoutError as failure:
             raise UpstreamError(UPSTREAM_TIMEOUT, f"{there.host} took too long") from failure
 

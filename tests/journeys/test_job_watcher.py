@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
 
+import pytest
+
 from gateway.app import Gateway
 from gateway.ledger.store import Store
 from gateway.records.jobs import Jobs, Outcome
@@ -132,9 +134,11 @@ async def test_gateways_share_the_work_and_do_not_double_it(fake: Store, tmp_pat
         for number in range(2):
             (tmp_path / str(number)).mkdir()
             await stack.enter_async_context(another_gateway(house, tmp_path / str(number), wishes))
-        ids = [await house.open(max_bytes=10) for _ in range(60)]
-        for job_id in ids:
-            house.upstream.end(job_id, "Completed", 1)
+        ids = []
+        for _ in range(60):
+            # Ended at once: a job that still runs is asked about again, however slow the rest is.
+            ids.append(await house.open(max_bytes=10))
+            house.upstream.end(ids[-1], "Completed", 1)
         for job_id in ids:
             await ended(house, job_id)
         assert house.upstream.asked("GET") == 60
@@ -200,3 +204,26 @@ async def test_other_places_are_not_asked(fake: Store, tmp_path: Path) -> None:
             async with job_rig(fake, tmp_path, sized(more)) as house:
                 assert await finish_at(house, hooks.url) == (4_000 * (number + 1), 0)
         assert hooks.told == []
+
+
+LISTED = 'size_hosts = ["127.0.0.1"]\nplain_http = true\nprivate_networks = ["127.0.0.0/8"]'
+
+
+@pytest.mark.parametrize("size", [5_000_000, 1, 0])
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("refusal", [403, 405, 501])
+async def test_a_url_that_is_good_for_get_only_is_asked_for_its_first_byte(
+    fake: Store, tmp_path: Path, refusal: int, ranges: bool, size: int
+) -> None:
+    """As presigned URLs are: what they are signed for is one method."""
+    async with Hooks() as hooks, job_rig(fake, tmp_path, sized(LISTED)) as house:
+        hooks.body, hooks.ranges, hooks.refuses = b"y" * size, ranges, {"HEAD": refusal}
+        assert await finish_at(house, hooks.url) == (size, 0)
+        assert hooks.methods == ["HEAD", "GET"]
+
+
+async def test_a_url_that_is_good_for_nothing_says_no_size(fake: Store, tmp_path: Path) -> None:
+    async with Hooks() as hooks, job_rig(fake, tmp_path, sized(LISTED)) as house:
+        hooks.refuses = {"HEAD": 403, "GET": 403}
+        assert await finish_at(house, hooks.url) == (4_000, 0)
+        assert hooks.methods == ["HEAD", "GET"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.admission import completion, json_fields
+from gateway.admission import completion, json_fields, lengths
 from gateway.admission.destinations import destination, is_listed
 from gateway.admission.routing import filled
 from gateway.catalog.jobs import JobRule
@@ -19,6 +19,7 @@ from gateway.proxy.asking import Question, Told, ask_upstream
 from gateway.proxy.live import Live
 from gateway.proxy.outside import Outside
 from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.wire import Fields
 from gateway.records.jobs import Job
 
 QUESTION_S = 10.0
@@ -59,23 +60,30 @@ class JobQuestions:
         except (UpstreamError, TimeoutError) as failure:
             log.info("a size was not told: %s", failure)
             return None
-        if told is None or not 200 <= told.status < 300 or not is_amount(told.length):
-            return None
-        return told.length
+        size = None if told is None else lengths.told(told.status, told.length, told.headers)
+        return size if is_amount(size) else None
 
     async def _head(self, url: str, rule: JobRule) -> Told | None:
-        """None: the URL is neither of an upstream nor of a host that may be asked."""
+        """By HEAD; where that is refused, as by presigned URLs that are good for GET only, by the
+        first byte. None: the URL is neither of an upstream nor of a host that may be asked."""
+        told = await self._ask(url, rule, "HEAD")
+        if told is not None and told.status in lengths.HEAD_REFUSED:
+            return await self._ask(url, rule, "GET", lengths.FIRST_BYTE)
+        return told
+
+    async def _ask(self, url: str, rule: JobRule, method: str, fields: Fields = ()) -> Told | None:
         there = destination(url, plain_http=True)
         if isinstance(there, Refusal):
             return None
         pool = self._upstream_of(url)
         if pool is not None:
-            question = Question("HEAD", there.target, pool.address.authority)
-            return await ask_upstream(pool, question)
+            question = Question(method, there.target, pool.address.authority, fields)
+            return await ask_upstream(pool, question, whole=False)
         if not is_listed(there.host, rule.size_hosts) or not (there.tls or rule.plain_http):
             log.warning("the jobs %s name sizes at %s, which is not asked", rule.name, there.host)
             return None
-        return await self._outside.ask("HEAD", there, rule.private_networks)
+        allowed = rule.private_networks
+        return await self._outside.ask(method, there, allowed, fields=fields, whole=False)
 
     def _upstream_of(self, url: str) -> UpstreamPool | None:
         origin = urlsplit(url)
