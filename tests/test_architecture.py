@@ -29,7 +29,7 @@ PACKAGES = {
     "admin": {"aiohttp", "orjson", "prometheus_client"},
     "embedded": {"aiohttp", "redis", "fakeredis"},
     "app": {"aiohttp", "prometheus_client"},
-    "cli": {"typer", "rich", "orjson", "uvloop", "redis"},
+    "cli": {"typer", "rich", "orjson", "uvloop", "redis", "prometheus_client"},
     "workers": {"prometheus_client", "pydantic", "uvloop"},
     "demo": {"aiohttp", "rich"},
 }  # fmt: skip

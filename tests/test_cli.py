@@ -20,6 +20,7 @@ from gateway.cli.main import app, main
 from gateway.cli.pages import amount_text
 from gateway.cli.session import desk
 from gateway.ledger.outcomes import Line
+from gateway.proxy.journal import Journal, Kind, Settlement
 from gateway.records.jobs import Jobs, Naming, NewJob
 from tests.redis_server import RedisServer
 
@@ -280,6 +281,45 @@ def test_a_job_is_listed_and_settled_on_the_record(shell: Shell) -> None:
     (entry,) = shell.json("ledger", "log")["entries"]
     assert entry["verb"] == "job settle"
     assert entry["facts"] == {"actual": {"storage_bytes": 1_024}, "via": "command line"}
+
+
+def test_what_a_lost_gateway_left_is_replayed_by_hand(shell: Shell, tmp_path: Path) -> None:
+    """failure row 6"""
+    shell.run("account", "create", "acme")
+    shell.run("journal", "list", code=3)
+    reserve(shell, "r-1", 1_000)
+    directory = tmp_path / "brought-here"
+    asyncio.run(_left_behind(directory))
+    where = ("--dir", str(directory))
+    listed = shell.json("journal", "list", *where)["settlements"]
+    assert [(each["kind"], each["id"], each["alive"]) for each in listed] == [
+        ("commit", "r-1", False), ("commit", "r-2", False),
+    ]  # fmt: skip
+    assert re.search(r" is gone +commit +acme +r-1 ", shell.said("journal", "list", *where))
+    why = ("--reason", "its machine burnt", "--wait", "2")
+    told, _ = shell.run("journal", "replay", *where, *why, "--json", code=1)
+    assert json.loads(told) == {"directory": str(directory), "replayed": 1, "left": 1}
+    assert shell.json("usage", "acme")["quotas"][0]["used"] == 700
+    (left,) = shell.json("journal", "list", *where)["settlements"]
+    assert left["id"] == "r-2"
+    shell.run("account", "create", "rival")
+    assert shell.said("journal", "replay", *where, *why) == "replayed 1 settlements\n"
+    assert shell.said("journal", "list", *where) == "nothing waits\n"
+    assert shell.json("usage", "rival")["quotas"][0]["used"] == 50
+    entries = shell.json("ledger", "log")["entries"]
+    assert [entry["verb"] for entry in entries] == ["journal replay"] * 2
+    assert entries[0]["reason"] == "its machine burnt"
+
+
+async def _left_behind(directory: Path) -> None:
+    """As a gateway does that is stopped while its store is away."""
+    journal = Journal(directory)
+    await journal.start()
+    for account, name, amount in (("acme", "r-1", 700), ("rival", "r-2", 50)):
+        await journal.append(
+            Settlement(Kind.COMMIT, account, name, amounts={"storage_bytes": amount})
+        )
+    await journal.close()
 
 
 async def _lost_job(desk: Desk) -> None:

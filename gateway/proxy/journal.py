@@ -1,12 +1,12 @@
 """Journal: settlements the store could not take, kept on disk until it has.
 
 Written and synced before the client is answered, so that a gateway that dies meanwhile loses none:
-the next one that starts with the same directory takes them over and replays them with the same ids,
-which makes a repeat harmless. A file is locked by its process for as long as that lives, and gets
-its name only when it is locked: of any number that start together none takes over what lives, and
-one alone what is left. It is a sequence of JSON lines, each an entry or the mark that an entry is
-done; a last line that was torn by a crash is an entry nobody was promised. It is emptied when
-nothing in it is open.
+any other one on the same directory takes them over, at its start or while it runs, and replays them
+with the same ids, which makes a repeat harmless. A file is locked by its process for as long as
+that lives, and gets its name only when it is locked: of any number that look together none takes
+over what lives, and one alone what is left. It is a sequence of JSON lines, each an entry or the
+mark that an entry is done; a last line that was torn by a crash is an entry nobody was promised. It
+is emptied when nothing in it is open.
 """
 
 import asyncio
@@ -68,10 +68,20 @@ class Journal:
 
     async def start(self) -> list[tuple[int, Settlement]]:
         """Open a file of one's own; return what dead processes left, now in it. Raises OSError."""
-        left = await asyncio.to_thread(self._take_over)
+        await asyncio.to_thread(self._open_own)
+        return await self.take_over()
+
+    async def take_over(self) -> list[tuple[int, Settlement]]:
+        """What processes left that are dead by now; it is in this one's file when this returns.
+        Raises OSError."""
+        left = await asyncio.to_thread(self._left)
         taken = []
-        for settlement in left:
-            taken.append((await self.append(settlement), settlement))
+        try:
+            for settlement in left:
+                taken.append((await self.append(settlement), settlement))
+        except OSError:
+            self._leave_taken()
+            raise
         await asyncio.to_thread(self._forget_taken)
         return taken
 
@@ -119,14 +129,17 @@ class Journal:
             os.ftruncate(self._file, size)  # Half a line would spoil the next one.
             raise
 
-    def _take_over(self) -> list[Settlement]:
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def _left(self) -> list[Settlement]:
         found: list[Settlement] = []
         for path in sorted(self._directory.glob(f"*{SUFFIX}")):
             descriptor = _taken(path)
             if descriptor is not None:
                 found += read(path.read_bytes())
                 self._taken.append((path, descriptor))
+        return found
+
+    def _open_own(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         unnamed = self._path.with_suffix(UNNAMED)
         self._file = os.open(unnamed, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -134,7 +147,12 @@ class Journal:
         directory = os.open(self._directory, os.O_RDONLY)
         os.fsync(directory)
         os.close(directory)
-        return found
+
+    def _leave_taken(self) -> None:
+        """To whoever has room for it; what of it is in our file already is harmless there."""
+        for _, descriptor in self._taken:
+            os.close(descriptor)
+        self._taken = []
 
     def _forget_taken(self) -> None:
         """Only now, when all they held is in our file."""
@@ -142,6 +160,31 @@ class Journal:
             path.unlink(missing_ok=True)
             os.close(descriptor)
         self._taken = []
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A file as it is: whether its process lives, and what is not done in it, in its order."""
+
+    path: Path
+    alive: bool
+    settlements: tuple[Settlement, ...]
+
+
+def look(directory: Path) -> list[Left]:
+    """Every file in a directory; nothing is changed. Raises OSError."""
+    found = []
+    for path in sorted(directory.glob(f"*{SUFFIX}")):
+        descriptor = _taken(path)
+        try:
+            settlements = tuple(read(path.read_bytes()))
+        except FileNotFoundError:  # It was done with meanwhile.
+            continue
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        found.append(Left(path, descriptor is None, settlements))
+    return found
 
 
 def _taken(path: Path) -> int | None:

@@ -9,7 +9,7 @@ settlement never waits behind admission: the ledger gives it its own connection.
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import STORE_FULL, STORE_LOST, UNKNOWN_RESERVATION, StoreError
@@ -23,6 +23,8 @@ from gateway.telemetry.metrics import Metrics
 
 RETRY_FIRST_S = 0.1
 RETRY_MOST_S = 5.0
+TAKE_OVER_S = 10.0
+"""How often it is looked for what processes have left that died."""
 RESERVE_UNDER_WAY_S = 1.0
 """Longer than a reserve that nobody waits for any more takes to be carried out, if it is."""
 
@@ -63,6 +65,7 @@ class Settler:
         self._draining: set[str] = set()
         self._abandoned = 0
         self._tasks = TaskSet()
+        self._watching = TaskSet()
 
     @property
     def pending(self) -> int:
@@ -74,16 +77,34 @@ class Settler:
 
     async def start(self) -> None:
         """Open the journal and replay what is in it. Raises OSError."""
-        for number, settlement in await self._journal.start():
-            self._enqueue(_Pending(settlement, None, number))
+        self._replay(await self._journal.start())
+        self._watching.start(self._take_over(), name="take journals over")
 
     async def close(self, timeout_s: float) -> int:
         """Wait for what is pending; return how many settlements are left in the journal."""
+        await self._watching.stop()
         await self._tasks.join(timeout_s)
         await self._tasks.stop()
         left = sum(map(len, self._queues.values()))
         await self._journal.close()
         return left
+
+    def _replay(self, left: Sequence[tuple[int, Settlement]]) -> None:
+        for number, settlement in left:
+            self._enqueue(_Pending(settlement, None, number))
+
+    async def _take_over(self) -> None:
+        """Others on the same directory may have died since this one began."""
+        while True:
+            await asyncio.sleep(TAKE_OVER_S)
+            try:
+                left = await self._journal.take_over()
+            except OSError as failure:
+                log.warning("journals could not be looked at: %s", failure)
+                continue
+            if left:
+                log.warning("%d settlements of a gateway that died are taken over", len(left))
+            self._replay(left)
 
     # -- verbs ------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.journal import UNNAMED, Journal, Kind, Settlement, read
+from gateway.proxy.journal import UNNAMED, Journal, Kind, Settlement, look, read
 
 COMMIT = Settlement(Kind.COMMIT, "acme", "r-1", amounts={"storage_bytes": 60}, asset="files/a")
 RELEASE = Settlement(Kind.RELEASE, "acme", "r-2", reason="cut")
@@ -147,3 +147,52 @@ async def test_a_full_disk_leaves_whole_lines_only(
     again, left = await opened(tmp_path)
     assert left == [COMMIT, OTHER]
     await again.close()
+
+
+async def test_a_living_process_takes_over_from_one_that_dies_later(tmp_path: Path) -> None:
+    """failure row 6"""
+    doomed, _ = await opened(tmp_path)
+    other, _ = await opened(tmp_path)
+    await doomed.append(COMMIT)
+    assert await other.take_over() == []
+    die(doomed)
+    ((number, taken),) = await other.take_over()
+    assert taken == COMMIT
+    assert await other.take_over() == []
+    assert len(files(tmp_path)) == 1
+    await other.done(number)
+    await other.close()
+    assert files(tmp_path) == []
+
+
+async def test_what_could_not_be_taken_over_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed, _ = await opened(tmp_path)
+    await doomed.append(COMMIT)
+    other, _ = await opened(tmp_path)
+    die(doomed)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="no space"):
+            await other.take_over()
+    assert [settlement for _, settlement in await other.take_over()] == [COMMIT]
+    await other.close()
+
+
+async def test_looking_changes_nothing(tmp_path: Path) -> None:
+    living, _ = await opened(tmp_path)
+    await living.append(RELEASE)
+    doomed, _ = await opened(tmp_path)
+    number = await doomed.append(OTHER)
+    await doomed.append(COMMIT)
+    await doomed.done(number)
+    die(doomed)
+    for _ in range(2):
+        found = {left.alive: left.settlements for left in look(tmp_path)}
+        assert found == {True: (RELEASE,), False: (COMMIT,)}
+    await living.close()

@@ -157,6 +157,26 @@ async def test_what_is_pending_at_the_end_is_replayed_at_the_next_start(
     assert await house.standing() == (60, 0)
 
 
+async def test_a_running_gateway_settles_what_another_has_left(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 6 (and no gateway starts)"""
+    monkeypatch.setattr(settler, "TAKE_OVER_S", 0.02)
+    other = Settler(
+        house.ledger, house.owners, Metrics(CollectorRegistry()), Journal(tmp_path), terms_of
+    )
+    await other.start()
+    await house.reserve("r", 100)
+    house.cable.cut = True
+    await house.settler.commit(TERMS, "r", {"storage_bytes": 60})
+    assert await house.settler.close(0.05) == 1
+    house.cable.cut = False
+    async with asyncio.timeout(5):
+        while await house.standing() != (60, 0):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert await other.close(1.0) == 0
+
+
 async def test_settlements_of_an_account_keep_their_order(house: House) -> None:
     """A delete and an upload of the same name, both while the store is away."""
     await house.reserve("one", 100)
