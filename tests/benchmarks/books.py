@@ -13,6 +13,7 @@ from gateway.admin.command import Desk
 from gateway.catalog.catalog import Catalog
 from gateway.cli.session import desk
 from gateway.ledger.frame import Terms
+from gateway.ledger.outcomes import Line
 from gateway.ledger.quota import Quota, Snapshot
 from tests.benchmarks.peers.gateway import PLAN
 
@@ -47,13 +48,26 @@ class Books:
         self._runner = runner
         self._desk = opened
 
-    def customers(self, count: int) -> tuple[Customer, ...]:
+    def customers(self, count: int, name: str = "bench") -> tuple[Customer, ...]:
         """New accounts, each with a key."""
 
         async def work() -> tuple[Customer, ...]:
-            return tuple([await _customer(self._desk, f"bench-{n}") for n in range(count)])
+            return tuple([await _customer(self._desk, f"{name}-{n}") for n in range(count)])
 
         return self._runner.run(work())
+
+    def upload_once(self, customers: Sequence[Customer], size: int) -> None:
+        """As if each had uploaded something of that size."""
+        amounts = {"storage_bytes": size, "ingress_bytes": size, "uploads": 1}
+        lines = [Line(meter, amount, amount) for meter, amount in amounts.items()]
+
+        async def work() -> None:
+            for customer in customers:
+                name = f"once-{customer.account}"
+                await self._desk.ledger.reserve(customer.terms, name, lines, lease_ms=10_000)
+                await self._desk.ledger.commit(customer.terms, name, amounts)
+
+        self._runner.run(work())
 
     def standing(self, customers: Sequence[Customer]) -> Standing:
         snapshots = self._snapshots(customers)

@@ -18,7 +18,7 @@ COLOURS = {
     "envoy": "#b083f0",
 }
 TITLES = {"gateway": "gateway", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy"}
-LEFT, RIGHT, TOP, ROW, WIDTH = 250, 30, 64, 26, 860
+LEFT, RIGHT, TOP, ROW, WIDTH = 300, 30, 64, 26, 900
 LEAST, MOST = 0.125, 8.0
 TICKS = (0.125, 0.25, 0.5, 1, 2, 4, 8)
 

@@ -40,7 +40,7 @@ def teach(
         for customer in customers:
             said = upload(gateway_port, customer.key, 1)  # the identity is remembered from now on
             calls = {
-                size: _overheard(gateway_port, monitor, client, customer, size) for size in sizes
+                size: overheard(gateway_port, monitor, client, customer, size) for size in sizes
             }
             entries.append(words_of(customer.key, customer.account, customer.shown, calls))
     (directory / "words.lua").write_text(words_file(entries, _fields(books, customers[0])))
@@ -77,7 +77,7 @@ def upload(port: int, key: str, size: int) -> dict[str, str]:
             connection.close()
 
 
-def _overheard(
+def overheard(
     port: int, monitor: Monitor, client: "redis.Redis", customer: Customer, size: int
 ) -> Overheard:
     calls: list[list[Call]] = []

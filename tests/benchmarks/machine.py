@@ -87,13 +87,14 @@ def version_of(binary: str) -> str:
 
 def described() -> dict[str, str]:
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "kernel": platform.release(),
         "benchmark": python_said(sys.executable),
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Its name."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

@@ -67,7 +67,7 @@ class Pinned:
     @property
     def used_ns(self) -> int:
         """Processor time so far, to the nanosecond."""
-        return sum(_used_ns(pid) for pid in family(self._process.pid))
+        return sum(used_ns(pid) for pid in family(self._process.pid))
 
     @property
     def pss_bytes(self) -> int:
@@ -123,7 +123,8 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _used_ns(pid: int) -> int:
+def used_ns(pid: int) -> int:
+    """Processor time of one process so far."""
     schedstats = [_text(task / "schedstat") for task in _entries(Path(f"/proc/{pid}/task"))]
     return sum(int(text.split()[0]) for text in schedstats if text)
 

@@ -14,6 +14,8 @@ class Site:
     port: int
     upstream_port: int
     redis_port: int
+    store_url: str = ""
+    """Of the gateway's store, if it is not that Redis."""
     words: Path | None = None
     python: str = ""
     settings: tuple[str, ...] = field(default=())

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks import chart, publish, report, results
+from tests.benchmarks import chart, publish, report, results, sizing
 from tests.benchmarks.bars import BARS
 from tests.benchmarks.made import BULK, SMALL
 from tests.benchmarks.made import results as made
@@ -73,15 +73,17 @@ def test_the_readme_is_told_ratios_alone() -> None:
 
 def test_the_readme_tells_what_is_kept() -> None:
     kept = results.read(publish.FOUND)
-    assert publish.told(publish.README.read_text(), report.markdown(kept)) == (
+    assert publish.BENCHMARK.told(publish.README.read_text(), report.markdown(kept)) == (
         publish.README.read_text()
     )
     assert publish.CHART.read_text() == chart.drawn(kept)
+    sizes = sizing.table(sizing.read(publish.SIZES))
+    assert publish.SIZING.told(publish.README.read_text(), sizes) == publish.README.read_text()
 
 
 def test_a_readme_without_a_place_for_it_is_left_alone() -> None:
     with pytest.raises(ValueError, match="no place"):
-        publish.told("# gateway\n", "| |\n")
+        publish.BENCHMARK.told("# gateway\n", "| |\n")
 
 
 def test_a_chart_has_a_row_for_each_case_and_a_mark_for_each_peer() -> None:

@@ -20,7 +20,7 @@ listen = "127.0.0.1:{port}"
 admin_listen = "127.0.0.1:{admin_port}"
 admin_token = "an-admin-token-for-benchmarks"
 state_dir = "{directory}/state"
-redis = "redis://127.0.0.1:{redis_port}"
+redis = "{store_url}"
 store_timeout = "5s" # a busy machine is no fault of the store
 {settings}
 
@@ -78,7 +78,7 @@ def config(site: Site, *, quota: bool = True) -> str:
         port=site.port,
         admin_port=free_ports(1)[0],
         directory=site.directory,
-        redis_port=site.redis_port,
+        store_url=site.store_url or f"redis://127.0.0.1:{site.redis_port}",
         settings="\n".join(site.settings),
         plan=PLAN,
         storage=STORAGE,
