@@ -30,6 +30,7 @@ from gateway.ledger.history import History
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.reaper import Reaper
 from gateway.ledger.store import Store
+from gateway.ledger.subjects import Subjects
 from gateway.ledger.watch import StoreWatch
 from gateway.proxy import tls, wire
 from gateway.proxy.call import Books
@@ -40,6 +41,7 @@ from gateway.proxy.handler import Handler, HandlerSettings
 from gateway.proxy.idempotency import Names
 from gateway.proxy.jobs.work import JobWork
 from gateway.proxy.journal import Journal
+from gateway.proxy.learning import Learning
 from gateway.proxy.limits import connection_limits, head_limits
 from gateway.proxy.listener import Listener, Shared, Spoken, listen
 from gateway.proxy.live import Live, build
@@ -56,6 +58,7 @@ from gateway.records.assets import Owners
 from gateway.records.idempotency import Idempotency
 from gateway.records.identities import Identities, Identity
 from gateway.records.invalidation import Changed
+from gateway.records.subjects import SubjectFacts
 from gateway.settings import Configuration
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.joining import Exposition
@@ -108,7 +111,13 @@ class Gateway:
         accounts = Accounts(store.client)
         self._billing = BillingPeriods(lambda: self.handler.live.catalog.billing, accounts)
         history = History(store.client, self._clock.now_ms)
-        self._sources = Sources(self.ledger, history, self._billing)
+        self._sources = Sources(
+            self.ledger,
+            history,
+            Subjects(store.client),
+            SubjectFacts(store.client),
+            self._billing,
+        )
         self._watch = StoreWatch(store.client, self._clock)
         self._reaper = Reaper(
             self.ledger,
@@ -152,6 +161,7 @@ class Gateway:
             self.metrics,
             lambda: self.handler.live,
         )
+        self.learning = Learning(store.client, self.metrics)
         books = Books(
             self.ledger,
             self._settler,
@@ -159,6 +169,7 @@ class Gateway:
             self._doubts,
             self._clock,
             self.metrics,
+            self.learning,
         )
         self.jobs = JobWork(books, store.client, self.recall, lambda: self.handler.live)
         self.uploads = UploadWork(books, store.client, self.recall, lambda: self.handler.live)
@@ -256,6 +267,7 @@ class Gateway:
         await self._reaper.stop()
         await self._doubts.stop()
         await self._names.stop()
+        await self.learning.stop()
         await self.jobs.stop()
         await self.uploads.stop()
         await self._identities.stop()

@@ -19,7 +19,7 @@ from gateway.catalog.job_tables import BATCH
 from gateway.catalog.jobs import Batch, JobRule
 from gateway.catalog.problems import Place, Problems, written
 from gateway.catalog.route_rules import Finding
-from gateway.catalog.routes import Policy, Probe, Route, S3Credentials, SubjectSource
+from gateway.catalog.routes import Learn, Policy, Probe, Route, S3Credentials, SubjectSource
 
 _NEUTRAL = Route("", frozenset(), "/", "", Policy.PASS)
 """Stands in for required fields that could not be read; no rule looks at those."""
@@ -114,6 +114,9 @@ def _route(values: Mapping[str, Any], at: Place, meters: Meters, problems: Probl
     subject = fields.pop("subject", {})
     if tables.SUBJECT.complete(subject):
         fields["subject"] = SubjectSource(**subject)
+    learn = fields.pop("learn", {})
+    if tables.LEARN.complete(learn):
+        fields["learn"] = Learn(**learn)
     batch = fields.pop("batch", {})
     if BATCH.complete(batch):
         fields["batch"] = Batch(**batch)

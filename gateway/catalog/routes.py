@@ -157,6 +157,17 @@ class SubjectSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Learn:
+    """What JSON answers tell of subjects of a `kind`: the member `id` names one, `facts` is fact →
+    the member that says it. With `listed` that is a list of subjects, each with these members."""
+
+    kind: str
+    id: str
+    facts: Mapping[str, str]
+    listed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class S3Credentials:
     """What the gateway signs questions of its own by (AWS Signature Version 4)."""
 
@@ -194,6 +205,7 @@ class Route:
     asset_from: str | None = None
     """The member of the upstream's JSON answer that names what was stored: `{id}` in `asset`."""
     subject: SubjectSource | None = None
+    learn: Learn | None = None
     length_required: bool = False
     size_from: str | None = None
     capped: Mapping[Cap, str] = field(default_factory=dict)

@@ -146,6 +146,15 @@ SUBJECT = Table((
     Key("id_max", Whole(1, 256), "how many characters an id may have"),
 ))  # fmt: skip
 
+LEARN = Table((
+    Key("kind", METER, "the kind of subjects that answers tell of", required=True),
+    Key("id", MEMBER, "the member that names the subject", required=True),
+    Key("list", MEMBER, "the member with a list of subjects; id and facts are then members of "
+        "each of them", into="listed"),
+    Key("facts", MapOf(METER, MEMBER, "a table of facts and the members that say them"),
+        "fact = the member that says it, such as name or archived", required=True),
+))  # fmt: skip
+
 PROBE = Table((
     Key("path", PROBE_PATH, "a path of the upstream, a template over the parameters of the path",
         required=True),
@@ -192,6 +201,8 @@ ROUTES = Table((
     Key("asset_from", MEMBER, "the member of the upstream's JSON answer that names what was "
         "stored; it fills {id} in asset"),
     Key("subject", SUBJECT, "the part of the account that usage is attributed to"),
+    Key("learn", LEARN, "what the upstream's JSON answers tell of subjects: their names, types and "
+        "the like"),
     Key("length_required", Flag(), "refuse bodies of unknown length with 411"),
     Key("size_from", Text('a member of a JSON answer, such as "size"', r"^[^\s]{1,128}$"),
         "the member of the upstream's JSON answer that says how many bytes were stored"),

@@ -10,6 +10,7 @@ from gateway.proxy.connection import Arrival
 from gateway.proxy.doubts import DoubtDesk
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.gate import Entered
+from gateway.proxy.learning import Learning
 from gateway.proxy.live import Live
 from gateway.proxy.settler import Settler
 from gateway.proxy.wire import Sender
@@ -26,6 +27,7 @@ class Books:
     doubts: DoubtDesk
     clock: StoreClock
     metrics: Metrics
+    learning: Learning
 
 
 @dataclass(frozen=True, slots=True)

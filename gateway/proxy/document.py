@@ -20,6 +20,7 @@ from gateway.proxy.doubts import Unanswered
 from gateway.proxy.endings import RefusedError, kind_of, passed
 from gateway.proxy.gate import Admitted, Gate, Lasting
 from gateway.proxy.guard import Guard
+from gateway.proxy.listening import listening
 from gateway.proxy.transfer import REPORT_BYTES_MAX, Transfer
 from gateway.records.idempotency import Charge
 
@@ -87,7 +88,9 @@ class _Errand:
         answer: AnswerHead | None = None
         settled = False
         try:
-            request_head = heads.request_head(self._call, length=len(self._asked.body))
+            fields = None if self._route.learn is None else heads.readable(self._call)
+            length = len(self._asked.body)
+            request_head = heads.request_head(self._call, headers=fields, length=length)
             answer = await transfer.request(request_head, None, body=self._asked.body)
             await self._name(answer)
             await transfer.hear(answer)
@@ -171,5 +174,6 @@ class _Errand:
             rate=None if granted is None else granted.rate,
             keep=keep,
         )
-        await self._transfer.relay(head, answer, None)
+        with listening(self._books, call, self._transfer, answer):
+            await self._transfer.relay(head, answer, None)
         return keep

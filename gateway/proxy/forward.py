@@ -24,6 +24,7 @@ from gateway.proxy.gate import Admitted, Gate
 from gateway.proxy.guard import Guard
 from gateway.proxy.hold import Hold
 from gateway.proxy.inquiry import can_ask
+from gateway.proxy.listening import listening
 from gateway.proxy.transfer import REPORT_BYTES_MAX, Transfer
 from gateway.proxy.upgrade import Tunnel
 from gateway.records.doubts import DoubtKind
@@ -83,9 +84,9 @@ class Forwarder:
 
     async def _carry(self) -> bool:
         try:
-            answer = await self._transfer.request(
-                heads.request_head(self._call), self._hold.body_cover
-            )
+            fields = None if self._route.learn is None else heads.readable(self._call)
+            request_head = heads.request_head(self._call, headers=fields)
+            answer = await self._transfer.request(request_head, self._hold.body_cover)
             self._answer = answer
             if self._asset_of is not None:
                 self._asset = self._asset_of(answer)
@@ -111,7 +112,8 @@ class Forwarder:
             # A repeat charges again, but does not give back again: that comes first.
             await self._transfer.remember(answer, self._charge_of(answer, reported))
         quotas = await self._settle(None, reported)
-        return await self._relay(answer, quotas, charged=False)
+        with listening(self._books, self._call, self._transfer, answer):
+            return await self._relay(answer, quotas, charged=False)
 
     async def _report(self, answer: AnswerHead) -> int | None:
         """What the upstream's JSON says of what it stored: its name, and how large it is."""

@@ -10,6 +10,14 @@ from gateway.proxy import wire
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Call
 
+_UNREADABLE = frozenset({b"accept-encoding", b"range", b"if-range"})
+
+
+def readable(call: Call) -> wire.Fields:
+    """The client's headers but those that would keep the gateway from reading the answer."""
+    fields = call.entered.head.headers
+    return tuple(field for field in fields if field[0].lower() not in _UNREADABLE)
+
 
 def request_head(
     call: Call, *, headers: wire.Fields | None = None, length: int | None = None

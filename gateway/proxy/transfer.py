@@ -24,6 +24,8 @@ from gateway.tasks import Interrupt, StoppedError
 
 REPORT_BYTES_MAX = 64 * 1024
 """The most of an upstream's answer that is looked at for the size it stored."""
+OVERHEARD_MAX = BULK_BYTES_MIN
+"""The most of an answer that is looked at for what it tells of subjects; more passes by unread."""
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods that may be sent again when a kept connection turns out to be closed (RFC 9110 9.2.2)."""
 
@@ -46,6 +48,8 @@ class Transfer:
         self._heard: bytes | None = None
         self.on_interim = self.inform
         """Hears of every 1xx answer but 100 and 101; passes it on, unless another is put here."""
+        self.overheard: bytearray | None = None
+        """What of the answer's body has passed, for who put something here to hear a short one."""
         self.connection: UpstreamConnection | None = None
         self.sent_all = False
         self.repeated = False
@@ -175,6 +179,8 @@ class Transfer:
         arrival, exchange = self._arrival, self._exchange
         arrival.write(wire.chunk(data) if chunked else data)
         exchange.answer_bytes += len(data)
+        if self.overheard is not None and exchange.answer_bytes <= OVERHEARD_MAX:
+            self.overheard += data
         if arrival.congested:
             exchange.stalls(monotonic_s(), arrival.unsent)
             await arrival.drain()

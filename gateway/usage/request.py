@@ -7,8 +7,10 @@ from gateway.dialects.protocol import Answer, Dialect
 from gateway.ledger.frame import Terms
 from gateway.ledger.history import History
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.subjects import Subjects
 from gateway.records.accounts import Account
 from gateway.records.api_keys import ApiKey
+from gateway.records.subjects import SubjectFacts
 from gateway.usage.billing import BillingPeriods
 
 
@@ -37,6 +39,8 @@ class Sources:
 
     ledger: Ledger
     history: History
+    subjects: Subjects
+    facts: SubjectFacts
     billing: BillingPeriods
 
 

@@ -18,9 +18,11 @@ from gateway.ledger.history import History
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Line
 from gateway.ledger.store import Store
+from gateway.ledger.subjects import Subjects
 from gateway.records.accounts import Account, Accounts, AccountStatus
 from gateway.records.api_keys import ApiKey
 from gateway.records.key_text import KeyKind
+from gateway.records.subjects import SubjectFacts
 from gateway.usage.billing import BillingPeriods
 from gateway.usage.endpoints import PAGES as SERVED
 from gateway.usage.endpoints import answer
@@ -51,7 +53,9 @@ def sources(ledger: Ledger) -> Sources:
     """Pages of our own ask the ledger only."""
     client = Store.fake().client
     billing = BillingPeriods(lambda: None, Accounts(client))
-    return Sources(ledger, History(client, lambda: 0), billing)
+    return Sources(
+        ledger, History(client, lambda: 0), Subjects(client), SubjectFacts(client), billing
+    )
 
 
 @pytest.fixture

@@ -26,13 +26,19 @@ local function read_books(counters)
   end
 end
 
--- A row together with what has not been written of it.
-local function with_unwritten(row, counter, key, bucket)
-  local stamp, used, top, history = unpack(unwritten[counter])
+-- The bucket of a hash that a counter has not written all of: its number, and whether it is a day.
+local function own_bucket(counter, key)
+  local stamp, history = unwritten[counter][1], unwritten[counter][4]
+  if history == '-' then return end
   local of_day = string.sub(key, -8, -7) == 'd:'
   local ending = of_day and 'd:' .. string.sub(stamp, 1, 6) or 'h:' .. string.sub(stamp, 1, 8)
-  local own = of_day and string.sub(stamp, 7, 8) or string.sub(stamp, 9, 10)
-  if history == '-' or string.sub(key, -#ending) ~= ending or own ~= bucket then return row end
+  if string.sub(key, -#ending) ~= ending then return end
+  return tonumber(of_day and string.sub(stamp, 7, 8) or string.sub(stamp, 9, 10)), of_day
+end
+
+-- The row of that bucket together with what has not been written of it.
+local function with_unwritten(row, counter, of_day)
+  local _, used, top, history = unpack(unwritten[counter])
   local hour_from, day_from = string.match(history, '^(-?%d+):(-?%d+)$')
   if hour_from then
     return digits((row or 0) + used - (of_day and day_from or hour_from))
@@ -65,9 +71,9 @@ for ask = 1, asks do
     for stretch = from, till, 3 do
       local key, first, final = KEYS[1 + ARGV[stretch]], ARGV[stretch + 1] + 1, ARGV[stretch + 2] + 1
       local rows = redis.call('HMGET', key, unpack(fields, first, final))
-      for r = 1, #rows do
-        local bucket = string.sub(fields[first + r - 1], 1, 2)
-        rows[r] = with_unwritten(rows[r], counters[c], key, bucket)
+      local own, of_day = own_bucket(counters[c], key)
+      if own and own + 1 >= first and own < final then
+        rows[own + 2 - first] = with_unwritten(rows[own + 2 - first], counters[c], of_day)
       end
       if what == 'rows' then
         out[#out + 1] = rows
