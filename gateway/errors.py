@@ -31,6 +31,7 @@ OTHER_ACCOUNT = Error("other-account", 404, "There is no such account for this A
 DURATION_TOO_LONG = Error("duration-too-long", 403, "The plan allows no such duration")
 RESOLUTION_TOO_HIGH = Error("resolution-too-high", 403, "The plan allows no such resolution")
 NO_ROUTE = Error("no-route", 404, "Nothing is served at this path")
+UNKNOWN_SUBJECT = Error("unknown-subject", 404, "The account has nothing of this kind and id")
 UNKNOWN_UPLOAD = Error("unknown-upload", 404, "There is no such upload")
 METHOD_NOT_ALLOWED = Error("method-not-allowed", 405, "The path does not take this method")
 REQUEST_TIMEOUT = Error("request-timeout", 408, "The request took too long to arrive")

@@ -3,7 +3,8 @@
 Three forms are taken: `2022-04-07`, `2022-04-07 15:00:00` (the blank may have come as `+`), and
 ISO 8601; `from` may be `last_bill_date`. What names no offset is in the zone of the account's plan.
 History is kept by hours, so minutes round up to the hour. Without either the range is that of the
-billing period up to the end of today; of one alone it lies 90 days from or before it.
+billing period, its first hour included, up to the end of today; of one alone it lies 90 days from
+or before it.
 """
 
 import re
@@ -57,7 +58,7 @@ def range_of(
     assert not isinstance(until_ms, Refusal)
     if from_ms is None and until_ms is None:
         until_ms = _up(_shifted(_midnight(now.at_ms, zone), 1, zone))
-        from_ms = max(_up(now.billing.start_ms), _up(_shifted(until_ms, -DAYS, zone)))
+        from_ms = max(_down(now.billing.start_ms), _up(_shifted(until_ms, -DAYS, zone)))
     elif until_ms is None:
         assert from_ms is not None
         until_ms = _up(_shifted(from_ms, DAYS, zone))
@@ -75,7 +76,7 @@ def _start(since: str | None, now: Now, zone: ZoneInfo) -> int | Refusal | None:
     if since is None:
         return None
     if since == LAST_BILL_DATE:
-        return _up(now.billing.start_ms)
+        return _down(now.billing.start_ms)
     return _instant(since, "from", zone)
 
 
@@ -116,6 +117,11 @@ def _offset(found: re.Match[str]) -> timedelta | None:
         raise ValueError
     size = timedelta(hours=hours, minutes=minutes)
     return -size if found[6] == "-" else size
+
+
+def _down(at_ms: int) -> int:
+    """Of a billing period all is told, its first hour as a whole."""
+    return at_ms // HOUR_MS * HOUR_MS
 
 
 def _up(at_ms: int) -> int:

@@ -25,6 +25,18 @@ PAGES: Mapping[str, Mapping[str, PageKind]] = {
         "storage-usage": PageKind(("storage_seconds", "videos")),
         "commands-quota": PageKind(("commands",)),
     },
+    "wowza": {
+        "accounts": PageKind(("viewing_seconds", "viewing_bytes", "views")),
+        "stream-targets": PageKind(("viewing_seconds", "viewing_bytes", "views")),
+        "stream-target": PageKind(("viewing_seconds", "viewing_bytes", "views")),
+        "real-time-streams": PageKind(("bytes_in", "bytes_out")),
+        "transcoders": PageKind(("egress_bytes", "egress_seconds")),
+        "transcoder": PageKind(("egress_bytes", "egress_seconds")),
+        "storage-peak": PageKind(("storage_bytes",)),
+        "vod-streams": PageKind(("viewing_seconds", "viewing_bytes", "views")),
+        "vod-stream": PageKind(("viewing_seconds", "viewing_bytes", "views")),
+        "vod-summary": PageKind(("vod_viewing_seconds", "vod_viewing_bytes", "vod_views")),
+    },
 }
 """Dialect → the usage pages that it has."""
 
@@ -44,6 +56,11 @@ class CommandsQuota(StrEnum):
     TOTAL = "total"
 
 
+class AccountsMember(StrEnum):
+    ACCOUNTS = "accounts"
+    ACCOUNT = "account"
+
+
 OPTIONS: Mapping[str, Table] = {
     "tornado": Table((
         Key("billing_dates", Choice(BillingDates), "how the dates of a billing period are said: as "
@@ -56,6 +73,10 @@ OPTIONS: Mapping[str, Table] = {
     "cloudflare": Table((
         Key("commands_quota", Choice(CommandsQuota), "what the quota of commands says: what "
             "remains of it, or the total"),
+    )),
+    "wowza": Table((
+        Key("accounts", Choice(AccountsMember), "the member that the account's usage stands under: "
+            "accounts as in the vendor's guide, account as in its specification"),
     )),
 }  # fmt: skip
 """Dialect → what `[dialects.NAME]` may say, of those that leave anything open."""

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.catalog.catalog import Catalog
-from gateway.catalog.dialects import BillingDates, CommandsQuota, StorageFull
+from gateway.catalog.dialects import AccountsMember, BillingDates, CommandsQuota, StorageFull
 from gateway.catalog.routes import Protocol, Route
 from gateway.dialects.cloudflare import Cloudflare
 from gateway.dialects.native import Native
@@ -15,6 +15,7 @@ from gateway.dialects.s3 import S3
 from gateway.dialects.stashfyle import StashFyle
 from gateway.dialects.tornado import Tornado
 from gateway.dialects.tus import Tus
+from gateway.dialects.wowza import Wowza
 
 NATIVE = Native()
 
@@ -33,12 +34,17 @@ def _cloudflare(options: Options) -> Dialect:
     return Cloudflare(total_quota=options.get("commands_quota") is CommandsQuota.TOTAL)
 
 
+def _wowza(options: Options) -> Dialect:
+    return Wowza(options.get("accounts", AccountsMember.ACCOUNTS).value)
+
+
 DIALECTS: Mapping[str, Callable[[Options], Dialect]] = MappingProxyType(
     {
         "native": lambda options: NATIVE,
         "tornado": _tornado,
         "stashfyle": _stashfyle,
         "cloudflare": _cloudflare,
+        "wowza": _wowza,
     }
 )
 """How each is made, from what the configuration says of it."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from gateway.dialects.protocol import Answer
 from gateway.errors import METHOD_NOT_ALLOWED, Refusal
-from gateway.usage import cloudflare, native, stashfyle, tornado
+from gateway.usage import cloudflare, native, stashfyle, tornado, wowza
 from gateway.usage.request import Page, Sources, UsageRequest
 
 METHODS = ("GET", "HEAD")
@@ -18,6 +18,7 @@ PAGES: Mapping[str, Mapping[str, Page]] = {
     "tornado": tornado.PAGES,
     "stashfyle": stashfyle.PAGES,
     "cloudflare": cloudflare.PAGES,
+    "wowza": wowza.PAGES,
 }
 """Dialect → page → what answers it; the catalog knows the same names."""
 

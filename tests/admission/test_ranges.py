@@ -99,7 +99,7 @@ LATE = "'from' and 'to' are more than 90 days apart"
         (now_at("2024-02-29T12:00:00Z", anchor="2024-01-31T07:00:00Z"), None, None,
          "2024-02-29T07 2024-03-01T00"),
         (now_at("2023-03-01T06:00:00Z", anchor="2023-01-31T07:30:00Z"), None, None,
-         "2023-02-28T08 2023-03-02T00"),
+         "2023-02-28T07 2023-03-02T00"),
         (now_at("2022-12-31T12:00:00Z", anchor="2022-01-15T00:00:00Z"), None, None,
          "2022-12-15T00 2023-01-01T00"),
         # A meter without periods: no longer than a range may be.

@@ -69,6 +69,29 @@ async def test_an_upload_from_its_url_to_its_deletion(store: Store, tmp_path: Pa
         assert set(api.asked) == {ALIAS}, "the gateway asks by the account's name in the path"
 
 
+async def test_what_each_creator_stores(store: Store, tmp_path: Path) -> None:
+    async with (
+        StreamApi() as api,
+        running(store, tmp_path, "cloudflare-stream", api.url, SMALL) as rig,
+    ):
+        for creator, seconds in (("ann", 120), ("ann", 60), ("b c", 180), (None, 60)):
+            more = {} if creator is None else {"creator": creator}
+            _, answer = await direct_upload(rig, seconds, **more)
+            video = api.videos[answer["result"]["uid"]]
+            video.state, video.duration_s = "ready", seconds
+            await rig.ask("GET", f"{PATH}/{video.uid}", bearer(rig))
+        for creator, minutes, videos in (("ann", 3, 2), ("b c", 3, 1), ("nobody", 0, 0)):
+            page = await usage(rig, creator)
+            assert (page.creator, page.total_storage_minutes) == (creator, minutes)
+            assert (page.video_count, page.total_storage_minutes_limit) == (videos, 10)
+        page = await usage(rig)
+        assert (page.creator, page.total_storage_minutes, page.video_count) == (None, 7, 4)
+        status, refused = await rig.ask(
+            "GET", f"{PATH}/storage-usage?creator={'x' * 65}", bearer(rig)
+        )
+        assert (status, refused["success"]) == (400, False)
+
+
 async def test_a_video_that_nobody_asks_about_is_charged_by_the_gateways_own_question(
     store: Store, tmp_path: Path
 ) -> None:

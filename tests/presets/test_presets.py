@@ -10,9 +10,7 @@ from gateway.catalog.presets import Preset
 from gateway.errors import ConfigError
 from gateway.settings import Configuration, read
 
-each_preset = pytest.mark.parametrize(
-    "preset", [one for one in Preset if (files.PRESETS / f"{one}.toml").exists()]
-)
+each_preset = pytest.mark.parametrize("preset", list(Preset))
 URL = '[upstreams.api]\nurl = "http://127.0.0.1:9000"\n'
 
 
@@ -20,6 +18,10 @@ def configured(directory: Path, text: str) -> Configuration:
     path = directory / "gateway.toml"
     path.write_text(text)
     return read(path)
+
+
+def test_every_preset_is_there() -> None:
+    assert {path.stem for path in files.PRESETS.glob("*.toml")} == {one.value for one in Preset}
 
 
 @each_preset
