@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 
 from tests.benchmarks import backend as backends
@@ -92,11 +93,34 @@ class House:
         self._taught_until_ms = (self.books.now_ms() // HOUR_MS + 1) * HOUR_MS
         return True
 
-    def examine(self, port: int) -> None:
-        """Whether nginx with Lua answers as the gateway does. Raises UnequalWorkError."""
-        answer = learning.upload(port, self.customers[0].key, self.wishes.sizes[0])
-        if wrong := learning.differences(self._taught, answer):
+    def examine(self, site: Site) -> None:
+        """Whether nginx with Lua answers as the gateway does, and knows how the account stands.
+        Raises UnequalWorkError."""
+        customer = self.customers[0]
+        try:
+            answer = learning.upload(site.port, customer.key, self.wishes.sizes[0])
+        except (HTTPException, RuntimeError) as failure:
+            said = (site.directory / "error.log").read_text(errors="replace")[-2_000:]
+            raise UnequalWorkError(f"nginx with Lua fails: {failure}\n{said}") from failure
+        wrong = learning.differences(self._taught, answer)
+        left = self.settled_left(customer)
+        if f'"storage_bytes";r={left},' not in answer.get("ratelimit", ""):
+            wrong.append(f"storage_bytes, of which {left} are left")
+        if wrong:
             raise UnequalWorkError(f"nginx with Lua answers unlike the gateway: {wrong}, {answer}")
+
+    def settled(self) -> Standing:
+        """How all accounts stand when nothing is open any more, or after some time."""
+        deadline = time.monotonic() + SETTLED_WITHIN_S
+        while True:
+            found = self.books.standing(self.customers)
+            if not found.open_reservations or time.monotonic() > deadline:
+                return found
+            time.sleep(0.02)
+
+    def settled_left(self, customer: Customer) -> int | None:
+        self.settled()
+        return self.books.quotas(customer)["storage_bytes"].remaining
 
 
 @contextmanager
@@ -140,7 +164,7 @@ class Stage:
         self._targets[peer.name] = Target(process, site.port, site.core)
         process.wait_listening(site.port)
         if peer is NGINX_LUA:
-            self._house.examine(site.port)
+            self._house.examine(site)
 
     def process(self, name: str) -> Pinned:
         return self._targets[name].process
@@ -159,7 +183,7 @@ class Stage:
         if peer is NGINX_LUA and house.teach():
             target.process.signal(signal.SIGHUP)
             time.sleep(1)  # nothing tells when the old worker takes no more connections
-        before = self._settled() if peer.ledger else None
+        before = house.settled() if peer.ledger else None
         run, result = measure.run(house.backend, target, case.errand, house.keys)
         if result.errors > result.requests * ERRORS_MOST:
             raise UnequalWorkError(
@@ -184,20 +208,11 @@ class Stage:
             stored=before.stored + (run.bytes if up else 0),
             delivered=before.delivered + (0 if up else run.bytes),
         )
-        if (found := self._settled()) != wanted:
+        if (found := self._house.settled()) != wanted:
             raise UnequalWorkError(
                 f"after {run.requests} requests through {name}, and {run.errors} in vain, the"
                 f" books say {found} and not {wanted}"
             )
-
-    def _settled(self) -> Standing:
-        """How all accounts stand when nothing is open any more, or after some time."""
-        books, deadline = self._house.books, time.monotonic() + SETTLED_WITHIN_S
-        while True:
-            found = books.standing(self._house.customers)
-            if not found.open_reservations or time.monotonic() > deadline:
-                return found
-            time.sleep(0.02)
 
 
 @contextmanager

@@ -67,12 +67,12 @@ function M.reserve()
   context.calls, context.id, context.reply = calls, id, reply
 end
 
--- How the account stands, out of the reply: its counters are `used since peak reserved`.
+-- How the account stands, out of the reply: its counters are `used reserved top stamp …`.
 local function standing(reply)
   local counters, said = {}, {}
   for _, value in ipairs(reply) do
     if type(value) == "string" then
-      local used, reserved = string.match(value, "^(%d+) %d+ %d+ (%d+)$")
+      local used, reserved = string.match(value, "^(%d+) (%d+) %d+ %w+ ")
       if used then counters[#counters + 1] = used + reserved end
     end
   end
