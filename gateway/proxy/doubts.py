@@ -23,7 +23,7 @@ from gateway.admission.settle import Reason
 from gateway.catalog.routes import OnExpiry, Policy, Protocol, Route
 from gateway.clock import ALONE, Turns
 from gateway.dialects.protocol import Dialect
-from gateway.errors import ANSWER_LOST, Refusal, StoreError
+from gateway.errors import ANSWER_LOST, GatewayError, Refusal, StoreError
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Granted, Refused, Settled
@@ -44,6 +44,7 @@ LOOK_AFTER_MS = 2_000
 LOOK_AGAIN_MS = 5_000
 CLAIM_MS = 15_000
 CLAIMS_MAX = 16
+"""Looked at abreast: an upstream that hangs holds up nobody else."""
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +117,15 @@ class DoubtDesk:
     async def look(self) -> int:
         """One round; returns how many doubts were settled. Raises StoreError."""
         now_ms, due = await self._rows.claim(CLAIMS_MAX, claim_ms=CLAIM_MS)
+        looks = (self._resolve(doubt, now_ms) for doubt in due)
         settled = 0
-        for doubt in due:
-            settled += await self._resolve(doubt, now_ms)
+        for outcome in await asyncio.gather(*looks, return_exceptions=True):
+            if isinstance(outcome, GatewayError):
+                log.warning("a doubt could not be looked at: %s", outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                settled += outcome
         return settled
 
     async def look_at(self, account: str, reservation: str) -> bool:
@@ -224,7 +231,8 @@ class DoubtDesk:
         while True:
             await asyncio.sleep(turns.wait_s(ROUND_S))
             try:
-                await self.look()
+                while await self.look() == CLAIMS_MAX:
+                    pass
             except StoreError as failure:
                 log.warning("doubts could not be looked at: %s", failure)
 

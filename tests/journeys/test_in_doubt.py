@@ -179,3 +179,23 @@ async def test_a_gateway_that_is_gone_leaves_its_doubts_to_others(
     async with running(fake, tmp_path, wishes=long) as rig:
         await resolved(rig)
         assert await rig.standing() == (100, 0)
+
+
+async def test_an_upstream_that_hangs_holds_up_no_other_doubt(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are asked about abreast, not one after the other."""
+    monkeypatch.setattr(doubts, "LOOK_AFTER_MS", 0)
+    monkeypatch.setattr(doubts, "LOOK_AGAIN_MS", 60_000)
+    count = 8
+    scripts = [[Request(), Hang()]] * (2 * count)
+    slow = Wishes(upload=PROBED, answer_timeout="1s")
+    async with running(fake, tmp_path, *scripts, wishes=slow, audited=False) as rig:
+        await rig.gateway._doubts.stop()
+        puts = [rig.put(f"{number}", b"x" * 100) for number in range(count)]
+        assert {status for status, _ in await asyncio.gather(*puts)} == {504}
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await rig.gateway._doubts.look() == 0
+        assert sum(one.method == b"HEAD" for one in rig.upstream.requests) == count
+        assert loop.time() - began < count / 2
