@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.admin.reading import Fields, UnfitError
-from gateway.admission.subjects import Subject
+from gateway.admission.subjects import ID_MAX, Subject, is_kind, is_subject_id
 from gateway.admission.terms import TermsMemory
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.routes import CredentialKind
@@ -115,6 +115,8 @@ def _subject(fields: Fields | None) -> Subject | None:
     fields.end()
     if not kind or not name:
         raise UnfitError("subject needs kind and id")
+    if not (is_kind(kind) and is_subject_id(name)):
+        raise UnfitError(f"subject: kind is a word, id printable text of up to {ID_MAX} characters")
     return kind, name
 
 

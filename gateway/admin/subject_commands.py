@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from gateway.admin.command import CommandError, Desk, ExitCode, misused
 from gateway.admin.views import QuotaView, quota_view
-from gateway.admission.subjects import ID_MAX, is_subject_id
+from gateway.admission.subjects import ID_MAX, is_kind, is_subject_id
 from gateway.admission.terms import terms_of
 from gateway.catalog.sizes import shown
 from gateway.ledger.subjects import PAGE_MAX, Subjects
-from gateway.records.subjects import FACTS_MAX, NAME, TEXT_MAX, Fact, SubjectFacts, is_fact
+from gateway.records.subjects import FACTS_MAX, TEXT_MAX, Fact, SubjectFacts, is_fact
 
 _FLAGS = {"true": True, "false": False}
 
@@ -119,7 +119,7 @@ async def delete(desk: Desk, account_id: str, kind: str, subject_id: str) -> Sub
 
 async def _known(desk: Desk, account_id: str, kind: str, subject_id: str | None) -> None:
     """An account there is, a kind and an id that could be."""
-    if NAME.fullmatch(kind) is None:
+    if not is_kind(kind):
         raise misused(f"{shown(kind)} is no kind of subjects, such as creator")
     if subject_id is not None and not is_subject_id(subject_id):
         raise misused(f"an id is printable text of 1 to {ID_MAX} characters")

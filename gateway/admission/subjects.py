@@ -5,6 +5,7 @@ account's alone; what names somebody in a way that cannot be kept is refused, so
 past a limit by an odd spelling.
 """
 
+import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,6 +18,13 @@ ID_MAX = 256
 """Characters of an id; a route may allow fewer."""
 
 Subject = tuple[str, str]
+
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,47}", re.ASCII)
+
+
+def is_kind(candidate: str) -> bool:
+    """What configurations call kinds of subjects."""
+    return _KIND.fullmatch(candidate) is not None
 
 
 def is_subject_id(candidate: object, most: int = ID_MAX) -> bool:

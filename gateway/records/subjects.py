@@ -19,7 +19,7 @@ Facts = Mapping[str, Fact]
 
 FACTS_MAX = 16
 TEXT_MAX = 256
-NAME = re.compile(r"[a-z][a-z0-9_]{0,47}", re.ASCII)
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}", re.ASCII)
 
 _SET = "set"
 _TOLD = "told"
@@ -97,7 +97,7 @@ class SubjectFacts:
 
 def is_fact(name: str, fact: object) -> bool:
     """Names are words, values short printable texts, true or false; None takes one back."""
-    if not NAME.fullmatch(name):
+    if not _NAME.fullmatch(name):
         return False
     if isinstance(fact, str):
         return len(fact) <= TEXT_MAX and fact.isprintable()

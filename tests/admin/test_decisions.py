@@ -375,6 +375,13 @@ async def test_the_least_and_the_most_amount_are_amounts(amount: int, caller: Ca
         ({"account": "acme", "lines": {}, "id": "x" * 256}, "bad-request"),
         ({"account": "acme", "lines": {}, "subject": {"kind": "creator"}}, "bad-request"),
         ({"account": "acme", "lines": {}, "subject": "ann"}, "bad-request"),
+        *(
+            ({"account": "acme", "lines": {}, "subject": {"kind": kind, "id": name}}, "bad-request")
+            for kind, name in (
+                *(("Creator", "a"), ("a:b", "a"), ("creator", "a" * 257)),
+                *(("creator", "a\n"), ("creator", "\u202e")),
+            )
+        ),
         ([], "bad-request"),
     ],
     ids=str,

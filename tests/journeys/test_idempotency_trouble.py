@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,6 +78,33 @@ async def test_what_a_repeat_charges_is_charged_to_the_key_that_reserved_it(
         await pending_gone(one)
         assert (await named(two, "two", path="b", key=first))[0] == 403
         assert (await named(two, "three", path="b", key=second))[0] == 201
+
+
+async def test_what_a_repeat_charges_is_charged_to_the_subject_of_the_first(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure row 7"""
+    wishes = Wishes(upload='subject = { kind = "creator", header = "Upload-Creator" }')
+    script = [Request(), TOLD]
+    async with two_gateways(fake, tmp_path, script, wishes=wishes) as (one, settlement, two):
+        settlement.cut = True
+        for rig, creator in ((one, "ann"), (two, "bob")):
+            headers = rig.headers | {"Idempotency-Key": "one", "Upload-Creator": creator}
+            async with rig.session.put(
+                f"{rig.url}/files/a", data=b"x" * 100, headers=headers
+            ) as answer:
+                assert answer.status == 201
+        for creator, used in (("ann", 100), ("bob", 0)):
+            terms = replace(two.terms, subject=("creator", creator))
+            snapshot = await two.gateway.ledger.snapshot(terms)
+            found = {
+                quota.scope: (quota.used, quota.reserved)
+                for quota in snapshot.quotas
+                if quota.meter.name == "storage_bytes"
+            }
+            assert found == {"a": (100, 0), f"s:creator:{creator}": (used, 0)}
+        settlement.cut = False
+        await pending_gone(one)
 
 
 async def test_what_a_repeat_charges_has_an_owner(fake: Store, tmp_path: Path) -> None:

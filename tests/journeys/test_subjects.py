@@ -8,19 +8,25 @@ import pytest
 
 from gateway.ledger.store import Store
 from gateway.ledger.subjects import Subjects
+from gateway.records.accounts import Accounts
+from gateway.records.api_keys import ApiKeys, KeyPolicy
+from gateway.records.subjects import SubjectFacts
 from tests.journeys.job_rig import JobWishes, job_rig
 from tests.journeys.rig import Rig, Wishes, running
 from tests.journeys.tus_client import ROUTES, TusClient
 from tests.tus_upstream import TusServer
+from tests.upstreams import Answer, Request
 
 LIMITED = "subject_limits = { creator = { storage_bytes = 500 } }"
 BY_HEADER = 'subject = { kind = "creator", header = "Upload-Creator", id_max = 64 }'
 BY_JSON = 'subject = { kind = "creator", json = "creator", id_max = 64 }'
 
 
-async def of_subject(rig: Any, name: str, meter: str = "storage_bytes") -> tuple[int, int]:
+async def of_subject(
+    rig: Rig, name: str, meter: str = "storage_bytes", account: str = ""
+) -> tuple[int, int]:
     """(used, reserved) of a creator."""
-    terms = replace(rig.terms, subject=("creator", name))
+    terms = replace(rig.terms, account=account or rig.account.id, subject=("creator", name))
     snapshot = await rig.gateway.ledger.snapshot(terms)
     return next(
         (quota.used, quota.reserved)
@@ -116,6 +122,39 @@ async def test_json_attributes_a_job_to_its_end(store: Store, tmp_path: Path) ->
         await house.ask("DELETE", f"/jobs/{other}")
         assert await of_subject(house.rig, "ann") == (300, 0)
         assert await listed(house.rig) == ("ann",)
+
+
+async def test_one_account_never_touches_anothers_subject_of_the_same_name(
+    store: Store, tmp_path: Path
+) -> None:
+    """By header, by path, by facts, by deletes and by looking."""
+    learn = 'learn = { kind = "creator", id = "id", facts = { name = "name" } }'
+    told = Answer(201, body=b'{"id": "ann", "name": "another Ann"}')
+    script = [Request(), told] * 2 + [Request(), Answer(204)]
+    wishes = Wishes(plan=LIMITED, upload=f"{BY_HEADER}\n{learn}")
+    async with running(store, tmp_path, script, wishes=wishes) as rig:
+        await Accounts(rig.store.client).create(rig.new_account("other"))
+        await rig.gateway.ledger.open_books("other")
+        _, key = await ApiKeys(rig.store.client).create("other", KeyPolicy())
+        facts, subjects = SubjectFacts(rig.store.client), Subjects(rig.store.client)
+        ann = {"Upload-Creator": "ann"}
+        assert await put(rig, "a", 400, **ann) == 201
+        await rig.settled()
+        await rig.gateway.learning.written()
+        await facts.set(rig.account.id, "creator", "ann", {"name": "Ann"})
+        assert not await subjects.exists("other", "creator", "ann")
+        assert await of_subject(rig, "ann", account="other") == (0, 0)
+        assert not await subjects.exists("other", "creator", "ann")
+        theirs = {"X-API-Key": key, **ann}
+        assert await put(rig, "a", 500, **theirs) == 201
+        await rig.gateway.learning.written()
+        async with rig.session.delete(f"{rig.url}/files/a", headers={"X-API-Key": key}) as answer:
+            assert answer.status == 204
+        assert await of_subject(rig, "ann") == (400, 0)
+        assert await of_subject(rig, "ann", account="other") == (0, 0)
+        assert await facts.read(rig.account.id, "creator", ["ann"]) == ({"name": "Ann"},)
+        await facts.forget("other", "creator", "ann")
+        assert await facts.read(rig.account.id, "creator", ["ann"]) == ({"name": "Ann"},)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The ledger's books on a Redis Cluster: told, audited, repaired and read back as on one server."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from gateway.ledger.history import History
 from gateway.ledger.keys import keys_of
 from gateway.ledger.spans import Grain, Span
 from gateway.ledger.store import Store, connect
+from gateway.ledger.subjects import Subjects
+from gateway.records.subjects import SubjectFacts
 from tests.ledger.simulation import Simulation
 from tests.ledger.stage import NOON_MS, Stage
 from tests.redis_cluster import running_cluster
@@ -57,6 +60,18 @@ granted H 45+51/100 denied 9 of 45+50/100 left G
     span = Span(NOON_MS, NOON_MS + 3_600_000)
     assert await history.peak("acme", "a/storage", span) == 45
     assert (await history.levels("acme", "a/storage", span, Grain.HOUR))[0].closing == 45
+    stage.terms = replace(stage.terms, subject=("creator", "ann"))
+    await stage.do("adjust J egress=5")
+    assert await history.totals("acme", ["s:creator:ann/egress"], span) == {
+        "s:creator:ann/egress": 5
+    }
+    subjects = Subjects(redis)
+    assert (await subjects.page("acme", "creator")).ids == ("ann",)
+    assert await subjects.exists("acme", "creator", "ann")
+    assert not await subjects.drop("acme", "creator", "ann", stage.terms.meters)
+    facts = SubjectFacts(redis)
+    await facts.learn("acme", "creator", {"ann": {"name": "Ann"}})
+    assert await facts.read("acme", "creator", ["ann"]) == ({"name": "Ann"},)
 
 
 async def test_lives_on_a_cluster(store: Store) -> None:

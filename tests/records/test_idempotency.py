@@ -16,7 +16,7 @@ ANSWER = StoredAnswer(
     201,
     (("Content-Type", "application/json"),),
     b'{"a":\n1}\xff',
-    Charge("r-1", {"bytes": 5}, "files/a", "k1"),
+    Charge("r-1", {"bytes": 5}, "files/a", "k1", ("creator", "a:b")),
 )
 
 
