@@ -57,6 +57,7 @@ class EmbeddedRedis:
     def __init__(self, home: Home) -> None:
         self.home = home
         self.name = ""
+        self._process: int | None = None
         self._users = Lock(home.users)
         self._server = Lock(home.server)
         self._tasks = TaskSet()
@@ -148,6 +149,8 @@ class EmbeddedRedis:
         product = "Valkey" if "valkey_version" in facts else "Redis"
         version = facts.get("valkey_version", facts["redis_version"])
         self.name = f"{product} {version}"
+        with contextlib.suppress(OSError):
+            self._process = await self._pid()
         self.home.written_by(version)
 
     # -- staying ----------------------------------------------------------------------------------
@@ -155,7 +158,7 @@ class EmbeddedRedis:
     async def _keep_running(self) -> None:
         pause_s = PAUSE_FIRST_S
         while True:
-            began_s = monotonic_s()
+            began_s, process = monotonic_s(), self._process
             await self._hung_up()
             if monotonic_s() - began_s > CALM_S:
                 pause_s = PAUSE_FIRST_S
@@ -163,6 +166,7 @@ class EmbeddedRedis:
                 log.error("the Redis server in %s has ended; starting it again", self._place)
                 await self._again()
             await asyncio.sleep(pause_s)
+            _bury(process)
             pause_s = min(pause_s * 2, PAUSE_MAX_S)
 
     async def _hung_up(self) -> None:
@@ -279,3 +283,10 @@ class EmbeddedRedis:
     def _unavailable(self, what: str) -> StoreError:
         text = f"the Redis server in {self._place} {what}"
         return StoreError(STORE_UNAVAILABLE, text, transient=False)
+
+
+def _bury(pid: int | None) -> None:
+    """Process 1 of a container is the parent of all orphans, a daemon that died among them."""
+    if pid is not None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)

@@ -1,6 +1,7 @@
 """The gateway's own Redis: shared, kept through deaths, stopped by the last who leaves."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -264,6 +265,31 @@ async def test_it_is_started_again_when_it_dies(
     assert await ask(home, "PING")
     await second.leave()
     assert not runs(home)
+
+
+@pytest.fixture
+def as_process_1() -> Iterator[None]:
+    """The parent of all orphans among its descendants, as process 1 of a container is."""
+    prctl = ctypes.CDLL(None).prctl
+    set_child_subreaper = 36
+    assert prctl(set_child_subreaper, 1, 0, 0, 0) == 0
+    yield
+    prctl(set_child_subreaper, 0, 0, 0, 0)
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+
+
+@pytest.mark.usefixtures("path_has_newest", "as_process_1")
+async def test_one_that_died_is_no_zombie_in_a_container(home: Home, newest: Binary) -> None:
+    server = await start(home, newest)
+    before = pid(home)
+    os.kill(before, signal.SIGKILL)
+    assert await in_the_end(home, "PING")
+    async with asyncio.timeout(10):
+        while await asyncio.to_thread(Path(f"/proc/{before}").exists):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await server.leave()
 
 
 async def test_where_it_cannot_be_started_again_that_is_logged_and_tried_again(
