@@ -323,7 +323,7 @@ def _quotas(frame: Frame, meters: Iterable[str], values: Iterable[bytes]) -> tup
 
 
 def _standing(counter: Counter, value: bytes) -> Quota:
-    """`value` is as `charge.lua` tells; what belongs to an earlier period is over."""
+    """`value` is as `move.lua` tells; what belongs to an earlier period is over."""
     words = value.split()
     used, reserved, since = int(words[0]), int(words[1]), int(words[4])
     peak = max(int(words[2]), int(words[5]))

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-_INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^ *-- include: (\w+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,9 +24,13 @@ class Script:
 
 def load(name: str) -> Script:
     """The script of `lua/<name>.lua` with its includes put in."""
-    source = _INCLUDE.sub(lambda line: text(line[1]).rstrip("\n"), text(name)).encode()
+    source = _whole(name).encode()
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
     return Script(name, source, sha)
+
+
+def _whole(name: str) -> str:
+    return _INCLUDE.sub(lambda line: _whole(line[1]).rstrip("\n"), text(name))
 
 
 def text(name: str) -> str:

@@ -14,9 +14,9 @@ local lines, count = ARGV[6], ARGV[7]
 local first, fixed, deltas = 8, 3, #ARGV - lines + 1
 local given, id, fingerprint, keep_ms, reason = unpack(ARGV, deltas - 5, deltas - 1)
 -- include: time
--- include: counts
--- include: charge
--- include: index
+local set, size = {'now', nil, nil, nil, nil, nil, nil, nil}, 2
+local starts, past, newcomer, charged_to
+local stale = {'stale'}
 
 local record = redis.call('HGET', reservations, id)
 local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, first + count - 1))
@@ -37,8 +37,8 @@ for line = 1, lines do
   if not is_amount(string.match(delta, '^%-?(.*)$')) then return {'invalid', delta} end
   while c < last do
     c = c + 1
-    local value, refused = move(ARGV[first + c - 1], got[c + 1], c, delta)
-    if not value then return refused end
+    local name, value, at, amount, give = ARGV[first + c - 1], got[c + 1], c, delta, nil
+    -- include: move
   end
 end
 if stale[2] then return stale end
@@ -46,9 +46,10 @@ redis.call('ZCARD', forget)
 record = 'A ' .. digits(now) .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. reason .. ' -'
 -- After this point it must succeed. HDEL goes first: then a full store lets the rest pass, too.
 redis.call('HDEL', reservations, id)
-write(now)
+set[2] = digits(now)
+redis.call('HSET', books, unpack(set, 1, size))
 redis.call('HSET', reservations, id, record)
 redis.call('ZADD', forget, digits(now + keep_ms), id)
-list_subject(newcomer)
-write_history()
+-- include: index
+-- include: buckets
 return {'adjusted', 0}

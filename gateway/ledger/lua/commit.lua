@@ -15,9 +15,9 @@ local shape, floors, lines, count = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local first, limits, charges, fixed = 9, 9 + count, #ARGV - lines + 1, 5
 local given, id, fingerprint, asset = unpack(ARGV, charges - 4, charges - 1)
 -- include: time
--- include: counts
--- include: charge
--- include: index
+local set, size = {'now', nil, nil, nil, nil, nil, nil, nil}, 2
+local starts, past, newcomer, charged_to
+local stale = {'stale'}
 
 local record = redis.call('HGET', reservations, id)
 local state, opened, print, detail, list
@@ -60,30 +60,30 @@ if asset ~= '' then
   for name, amount in string.gmatch(before, '([^,=]+)=(%d+)') do charged[name] = amount end
   starts = listed(floors)
 end
-local reply, overage = {'settled', late, 0, '', '', '', '', ''}, ''
+local reply, overage = {'settled', late, 0, '', nil, nil, nil, nil}, ''
 local spans, c = shape ~= '' and listed(shape), 0
 for line = 1, lines do
   local amount, last = ARGV[charges + line - 1], c + (spans and spans[line] or 1)
   if not is_amount(amount) then return {'invalid', amount} end
   while c < last do
-    local name, limit, more = ARGV[first + c], ARGV[limits + c], amount
     c = c + 1
-    if asset ~= '' and string.byte(starts[c]) == 45 then
+    local name, limit, value, at = ARGV[first + c - 1], ARGV[limits + c - 1], got[c + 2], c
+    local amount, give = amount, held[name]
+    if asset ~= '' and string.byte(starts[at]) == 45 then
       row = row .. name .. '=' .. amount .. ','
-      if charged[name] then more, charged[name] = digits(amount - charged[name]), nil end
+      if charged[name] then amount, charged[name] = digits(amount - charged[name]), nil end
     end
-    local value, used = move(name, got[c + 2], c, more, held[name])
-    if not value then return used end
+    -- include: move
     held[name] = nil
-    if used - limit > 0 then overage = overage .. name .. '=' .. digits(used - limit) .. ',' end
-    reply[c + 4] = value
+    if charged_to - limit > 0 then
+      overage = overage .. name .. '=' .. digits(charged_to - limit) .. ','
+    end
+    reply[c + 4] = set[size]
   end
 end
-for n = count + 5, #reply do reply[n] = nil end
 if row == '' then charged = {} end
 if next(held) or next(charged) then
-  local refused = give_back(held, charged, periods)
-  if refused then return refused end
+  -- include: give_back
 end
 if stale[2] then return stale end
 reply[4] = overage
@@ -91,12 +91,13 @@ redis.call('ZCARD', forget)
 -- The first write is a ZREM: then a full store lets the rest pass, too.
 if redis.call('ZREM', leases, id) == 0 and state == 'O' then return {'damaged', 'lease ' .. id} end
 -- After this point it must succeed.
-write(now)
+set[2] = digits(now)
+redis.call('HSET', books, unpack(set, 1, size))
 if row ~= '' then redis.call('HSET', assets, asset, row) end
 record = 'C ' .. opened .. ' ' .. print .. ' ' .. fingerprint .. ';' .. late .. ';' .. overage
   .. ' ' .. list
 redis.call('HSET', reservations, id, record)
 redis.call('ZADD', forget, digits(now + string.match(opened, '%d+$')), id)
-list_subject(newcomer)
-write_history()
+-- include: index
+-- include: buckets
 return reply

@@ -14,11 +14,6 @@ local lines, count = ARGV[6], ARGV[7]
 local first, limits, asked = 8, 8 + count, #ARGV - lines + 1
 local given, id = ARGV[asked - 2], ARGV[asked - 1]
 -- include: time
--- include: sweep
--- include: counts
--- include: denial
--- include: lines
--- include: index
 
 local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, limits - 1))
 if not got[1] then return {'lost'} end
@@ -34,17 +29,14 @@ if state ~= 'O' then return {'settled_as', state} end
 local ends = redis.call('ZSCORE', leases, id)
 if not ends then return {'damaged', 'lease ' .. id} end
 if tonumber(ends) <= now then return {'settled_as', 'E'} end
-local held, order = {}, {}
-for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do
-  held[name] = tonumber(amount)
-  order[#order + 1] = name
-end
 
-local due, rounds = tonumber(got[2] or 0) or 0, 0
-local short, amount
+local spans = shape ~= '' and listed(shape)
+local due, rounds, words, reply, set, size = tonumber(got[2] or 0) or 0, 0, 1
+local held, order, short, lacking, starts, newcomer
 repeat
   local ended, wrote = 0, false
   if now >= due then
+    -- include: sweep
     ended, due, wrote = sweep(now, 16, true)
     if not ended then return {'damaged', due} end
     if wrote then
@@ -52,37 +44,27 @@ repeat
     end
     due = tonumber(due)
   end
-  short, amount = place(got, held)
-  if amount and not short then return amount end
+  held, order = {}, {}
+  for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do
+    held[name] = tonumber(amount)
+    order[#order + 1] = name
+  end
+  reply, set, size, short = {'granted'}, {'now', digits(now)}, 2, nil
+  -- include: lines
   rounds = rounds + 1
   if rounds > 64 then return {'again'} end
 until not short or ended < 16
-if short then return {'denied', denied(got, short, amount)} end
-
-local newcomer
-local reply, set, c = {'granted'}, {'now', digits(now)}, 0
-for line = 1, lines do
-  local total, last = totals[line], c + (spans and spans[line] or 1)
-  local grows = total > (held[ARGV[first + c]] or -1)
-  reply[1 + line] = digits(total)
-  while c < last do
-    c = c + 1
-    local name, value = ARGV[first + c - 1], got[c + 2] or '0 0 0 0 0 0 -'
-    if grows then
-      if not got[c + 2] and string.byte(name) == 115 then newcomer = name end
-      if not held[name] then order[#order + 1] = name end
-      value = heads[c] .. ' ' .. digits(reserved[c] + total - (held[name] or 0)) .. tails[c]
-      held[name] = total
-      set[#set + 1], set[#set + 2] = name, value
-    end
-    reply[1 + lines + c] = value
-  end
+if short then
+  -- include: denial
+  return {'denied', denial(got[short + 2], ARGV[first + short - 1], lacking, listed(floors)[short],
+    ARGV[limits + short - 1])}
 end
+
 for i = 1, #order do order[i] = order[i] .. '=' .. digits(held[order[i]]) end
 -- After this point it must succeed.
-if #set > 2 then
-  redis.call('HSET', books, unpack(set))
+if size > 2 then
+  redis.call('HSET', books, unpack(set, 1, size))
   redis.call('HSET', reservations, id, state .. before .. table.concat(order, ','))
-  list_subject(newcomer)
+  -- include: index
 end
 return reply

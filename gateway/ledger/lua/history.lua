@@ -13,7 +13,7 @@ local asks = ARGV[1]
 -- include: time
 
 -- What counters have not written yet of the hour that they moved in last, and of its day: counter ->
--- stamp, used, top, history; `charge` says how. A row of that bucket may be there already, when the
+-- stamp, used, top, history; `move` says how. A row of that bucket may be there already, when the
 -- books were ahead of time and were set back.
 local unwritten = {}
 local function read_books(counters)

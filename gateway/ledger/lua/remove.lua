@@ -10,8 +10,9 @@ local from, till, stamp, periods = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local given, asset = ARGV[5], ARGV[6]
 local floors, fixed = '', 2
 -- include: time
--- include: counts
--- include: charge
+local set, size = {'now', nil, nil, nil, nil, nil, nil, nil}, 2
+local starts, past, newcomer, charged_to
+local stale = {'stale'}
 
 local row = redis.call('HGET', assets, asset)
 local seen = redis.call('HGET', books, 'now')
@@ -22,11 +23,12 @@ if now - from < 0 or now - till >= 0 then return {'clock', now} end
 if not row then return {'none'} end
 local charged = {}
 for name, amount in string.gmatch(row, '([^,=]+)=(%d+)') do charged[name] = amount end
-local refused = give_back({}, charged, periods)
-if refused then return refused end
+local held = {}
+-- include: give_back
 if stale[2] then return stale end
 -- After this point it must succeed. HDEL goes first: then a full store lets the rest pass, too.
 redis.call('HDEL', assets, asset)
-write(now)
-write_history()
+set[2] = digits(now)
+redis.call('HSET', books, unpack(set, 1, size))
+-- include: buckets
 return {'removed', row}

@@ -18,12 +18,6 @@ local first, after, asked = 13, 13 + count, #ARGV - lines + 1
 local rate, limits = ARGV[after], after + 1
 local given, id, fingerprint, note = unpack(ARGV, asked - 4, asked - 1)
 -- include: time
--- include: sweep
--- include: counts
--- include: denial
--- include: lines
--- include: rate
--- include: index
 
 local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after))
 if not got[1] then return {'lost'} end
@@ -31,8 +25,9 @@ local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
 if now - from < 0 or now - till >= 0 then return {'clock', now} end
-local refused = read_rate(got[3 + count], now)
-if refused then return refused end
+local spans = shape ~= '' and listed(shape)
+local kept = got[3 + count]
+-- include: rate
 
 -- A known id: the first answer again, or a refusal of other content.
 local record = count ~= '0' and redis.call('HGET', reservations, id)
@@ -42,7 +37,7 @@ if record then
   if not state then return {'damaged', 'reservation ' .. id} end
   if print ~= fingerprint then return {'mismatch', state} end
   if state == 'D' then
-    local reply = with_rate({'denied', 1, 0, 0, 0}, 3, now)
+    local reply = with_rate({'denied', 1, 0, 0, 0}, 3)
     for word in string.gmatch(detail, '[^;]+') do reply[#reply + 1] = word end
     return reply
   end
@@ -52,7 +47,7 @@ if record then
   end
   local amounts = {}
   for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do amounts[name] = amount end
-  local reply, c = with_rate({'granted', state, 1, 0, 0, 0}, 4, now), first
+  local reply, c = with_rate({'granted', state, 1, 0, 0, 0}, 4), first
   for line = 1, lines do
     reply[#reply + 1] = amounts[ARGV[c]] or '0'
     c = c + (spans and spans[line] or 1)
@@ -61,33 +56,40 @@ if record then
   return reply
 end
 
-if not count_rate(now) then return with_rate({'limited', 0, 0, 0}, 2, now) end
+if limited then return with_rate({'limited', 0, 0, 0}, 2) end
+busy_us = counted_us
 
 -- Leases that are due end first, whoever held them: a denial is final only when none is left.
+-- Tables are of their size from the beginning: one that grows is moved again and again.
 local text, due, swept, rounds = digits(now), tonumber(got[2] or 0) or 0, false, 0
-local short, amount
+local ends = now + lease_ms
+local held, words, reply, set, size, list, short, lacking, starts, newcomer, order = false, 6
 repeat
   local ended, wrote = 0, false
   if now >= due and count ~= '0' then
+    -- include: sweep
     ended, due, wrote = sweep(now, 16, true)
     if not ended then return {'damaged', due} end
     if wrote then got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after)) end
     due, swept = tonumber(due), true
   end
-  short, amount = place(got)
-  if amount and not short then return amount end
+  reply = {'granted', 'O', 0, 0, 0, 0, nil, nil, nil, nil, nil, nil}
+  set = {'now', text, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
+  size, list, short = 2, '', nil
+  -- include: lines
   rounds = rounds + 1
   if rounds > 64 then return {'again'} end
 until not short or ended < 16
 
--- Of this size from the beginning: a table that grows is moved again and again.
-local set, size = {'now', text, '', '', '', '', '', '', '', '', '', ''}, 2
-if rate ~= '' then set[3], set[4], size = rate, digits(busy_us), 4 end
-if not short and count ~= '0' and now + lease_ms < due then due, swept = now + lease_ms, true end
+if short then size = 2 end
+if rate ~= '' then set[size + 1], set[size + 2], size = rate, digits(busy_us), size + 2 end
+if not short and count ~= '0' and ends < due then due, swept = ends, true end
 if swept then set[size + 1], set[size + 2], size = 'due', digits(due), size + 2 end
 
 if short then
-  local reply = with_rate({'denied', 0, 0, 0, 0, denied(got, short, amount)}, 3, now)
+  -- include: denial
+  reply = with_rate({'denied', 0, 0, 0, 0, denial(got[short + 2], ARGV[first + short - 1], lacking, listed(floors)[short],
+    ARGV[limits + short - 1])}, 3)
   -- After this point it must succeed.
   redis.call('HSET', books, unpack(set, 1, size))
   if remember == '1' then
@@ -99,31 +101,14 @@ if short then
   return reply
 end
 
-local newcomer
-local reply, list, c = {'granted', 'O', 0, 0, 0, 0, '', '', '', '', '', ''}, '', 0
-with_rate(reply, 4, now)
-for line = 1, lines do
-  local total, word = totals[line], ARGV[asked + line - 1]
-  local last = c + (spans and spans[line] or 1)
-  if total ~= tonumber(word) then word = digits(total) end
-  reply[6 + line] = word
-  while c < last do
-    local name = ARGV[first + c]
-    c = c + 1
-    if not got[c + 2] and string.byte(name) == 115 then newcomer = name end
-    local value = heads[c] .. ' ' .. digits(total + reserved[c]) .. tails[c]
-    reply[6 + lines + c], set[size + 1], set[size + 2], size = value, name, value, size + 2
-    list = list .. name .. '=' .. word .. ','
-  end
-end
-for n = 7 + lines + count, #reply do reply[n] = nil end
+with_rate(reply, 4)
 -- After this point it must succeed. The first write is one that a full store refuses: no room for
 -- a record, no reservation.
 redis.call('HSET', books, unpack(set, 1, size))
-if c > 0 then
+if count ~= '0' then
   record = 'O ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. note .. ' ' .. list
   redis.call('HSET', reservations, id, record)
-  redis.call('ZADD', leases, digits(now + lease_ms), id)
-  list_subject(newcomer)
+  redis.call('ZADD', leases, digits(ends), id)
+  -- include: index
 end
 return reply

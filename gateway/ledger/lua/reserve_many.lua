@@ -21,8 +21,6 @@ local rate = ARGV[after]
 -- include: time
 -- include: sweep
 -- include: denial
--- include: rate
--- include: index
 
 -- The counters of each meter, and where ARGV says their floors; then the items.
 local spans, floors, at = {}, {}, after + 1
@@ -47,8 +45,8 @@ local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
 if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
-local refused = read_rate(got[count + 3], now)
-if refused then return refused end
+local kept = got[count + 3]
+-- include: rate
 
 -- Known ids: the first answer again, or a refusal of other content. A batch with any was counted.
 local records, known = redis.call('HMGET', reservations, unpack(ids)), 0
@@ -66,7 +64,8 @@ for i = 1, #ids do
     letters[i], lists[known] = state, list
   end
 end
-if known == 0 and not count_rate(now) then return with_rate({'limited', 0, 0, 0}, 2, now) end
+if known == 0 and limited then return with_rate({'limited', 0, 0, 0}, 2) end
+if known == 0 then busy_us = counted_us end
 
 -- Gives room to the items that are not known, one after the other. Answers the first that has none,
 -- its counter, what was asked of it and what was reserved then; or nil and a refusal.
@@ -128,7 +127,7 @@ if known < #ids then
   until not short or ended < 64
 end
 
-local reply = with_rate({'batch', 0, 0, 0, '', short or 0}, 2, now)
+local reply = with_rate({'batch', 0, 0, 0, '', short or 0}, 2)
 local set, opened, ends = {'now', text}, {}, {}
 local newcomer
 if short then
@@ -176,6 +175,6 @@ redis.call('HSET', books, unpack(set))
 if opened[1] then
   redis.call('HSET', reservations, unpack(opened))
   redis.call('ZADD', leases, unpack(ends))
-  list_subject(newcomer)
+  -- include: index
 end
 return reply
