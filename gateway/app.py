@@ -36,11 +36,13 @@ from gateway.proxy import tls, wire
 from gateway.proxy.call import Books
 from gateway.proxy.connection import PublicServer
 from gateway.proxy.doubts import DoubtDesk
+from gateway.proxy.fast import FastPath
 from gateway.proxy.gate import Gate
 from gateway.proxy.handler import Handler, HandlerSettings
 from gateway.proxy.idempotency import Names
 from gateway.proxy.jobs.work import JobWork
 from gateway.proxy.journal import Journal
+from gateway.proxy.lane import FastServer, is_understood
 from gateway.proxy.learning import Learning
 from gateway.proxy.limits import connection_limits, head_limits
 from gateway.proxy.listener import Listener, Shared, Spoken, listen
@@ -49,6 +51,7 @@ from gateway.proxy.protocols import protocols
 from gateway.proxy.recall import Recall
 from gateway.proxy.senders import Senders
 from gateway.proxy.settler import Settler
+from gateway.proxy.small import Means
 from gateway.proxy.uploads.work import UploadWork
 from gateway.proxy.vessels import Vessels
 from gateway.proxy.watchdog import Watchdog
@@ -100,6 +103,7 @@ class Gateway:
         settings = configuration.settings
         self._settings = settings
         self._place = place or Place()
+        self._access = access
         self._store = store
         self.metrics = Metrics(CollectorRegistry(), version=version("quota-gateway"))
         self._clock = StoreClock()
@@ -132,9 +136,9 @@ class Gateway:
             interval_s=settings.heartbeat_s,
             note=self._reaper.note,
         )
-        self._identities = Identities(store.client, self._clock)
+        self.identities = Identities(store.client, self._clock)
         owners = Owners(store.client)
-        self.recall = Recall(self._identities, ApiKeys(store.client), lambda: self.handler.live)
+        self.recall = Recall(self.identities, ApiKeys(store.client), lambda: self.handler.live)
         self._settler = Settler(
             self.ledger,
             owners,
@@ -145,10 +149,11 @@ class Gateway:
         self._watchdog = Watchdog()
         self._lag = LoopLag(self.metrics.loop_lag)
         self._request_ids = RequestIds()
-        gate = Gate(
+        self._senders = Senders(settings.trusted_proxies)
+        self._gate = gate = Gate(
             self.ledger,
             self._settler,
-            self._identities,
+            self.identities,
             owners,
             self.metrics,
             lambda: self._watch.error,
@@ -162,7 +167,7 @@ class Gateway:
             lambda: self.handler.live,
         )
         self.learning = Learning(store.client, self.metrics)
-        books = Books(
+        self._books = books = Books(
             self.ledger,
             self._settler,
             self._heartbeat,
@@ -182,7 +187,7 @@ class Gateway:
             protocols=protocols(gate, books, store.client, self.recall, self.jobs, self.uploads),
             clock=self._clock,
             usage=self._usage,
-            senders=Senders(settings.trusted_proxies),
+            senders=self._senders,
             watchdog=self._watchdog,
             metrics=self.metrics,
             access=access,
@@ -190,6 +195,7 @@ class Gateway:
         self._tls: ssl.SSLContext | None = None
         self._public: Listener | None = None
         self._server: PublicServer | None = None
+        self.fast: FastPath | None = None
         self._admin: web.AppRunner | None = None
         self._admin_listener: Listener | None = None
         self.public_address = ""
@@ -201,9 +207,9 @@ class Gateway:
         self.metrics.in_flight.read_from(lambda: len(self._watchdog))
         self.metrics.pending_settlements.read_from(lambda: self._settler.pending)
         self.metrics.open_leases.read_from(lambda: len(self._heartbeat))
-        self._identities.on_cut = self._cut
+        self.identities.on_cut = self._cut
         await self._watch.start()
-        await self._identities.start()
+        await self.identities.start()
         await self._billing.start()
         await self._settler.start()
         self._heartbeat.start()
@@ -216,12 +222,7 @@ class Gateway:
         self._lag.start()
         if settings.tls_cert is not None and settings.tls_key is not None:
             self._tls = tls.server_context(settings.tls_cert, settings.tls_key)
-        self._server = PublicServer(
-            self.handler,
-            connection_limits(settings),
-            _refused,
-            Vessels(splice=settings.splice),
-        )
+        self._server = self._public_server()
         spoken = Spoken(self._server, self._tls, settings.header_timeout_s)
         self._public = await listen(spoken, settings.listen, self._place.public)
         self.public_address = self._public.address
@@ -268,9 +269,11 @@ class Gateway:
         await self._doubts.stop()
         await self._names.stop()
         await self.learning.stop()
+        if self.fast is not None:
+            await self.fast.stop()
         await self.jobs.stop()
         await self.uploads.stop()
-        await self._identities.stop()
+        await self.identities.stop()
         await self._billing.stop()
         await self._watch.stop()
         if self._admin_listener is not None:
@@ -328,6 +331,28 @@ class Gateway:
         client, catalog = self._store.client, self.handler.live.catalog
         return Desk(Accounts(client), ApiKeys(client), self.ledger, catalog, self._clock)
 
+    def _public_server(self) -> PublicServer:
+        settings = self._settings
+        limits, vessels = connection_limits(settings), Vessels(splice=settings.splice)
+        known = is_understood()
+        if settings.fast_path and not known:
+            log.warning("this version of aiohttp is not known: there is no fast path")
+        if not (settings.fast_path and known):
+            return PublicServer(self.handler, limits, _refused, vessels)
+        server = FastServer(self.handler, limits, _refused, vessels)
+        means = Means(
+            self.handler,
+            self._gate,
+            self._books,
+            self._senders,
+            self._watchdog,
+            self._access,
+            head_limits(settings),
+            _ms(settings.lease_s),
+        )
+        server.lane = self.fast = FastPath(means)
+        return server
+
     async def _start_admin(self) -> str:
         settings = self._settings
         token = settings.admin_token
@@ -335,7 +360,7 @@ class Gateway:
             decisions=DecisionDeps(
                 ledger=self.ledger,
                 keys=ApiKeys(self._store.client),
-                identities=self._identities,
+                identities=self.identities,
                 catalog=lambda: self.handler.live.catalog,
                 metrics=self.metrics,
                 clock=self._clock,

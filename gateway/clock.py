@@ -15,9 +15,8 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def monotonic_s() -> float:
-    """Seconds on a clock that never steps, for durations and deadlines."""
-    return time.monotonic()
+monotonic_s = time.monotonic
+"""Seconds on a clock that never steps, for durations and deadlines."""
 
 
 class StoreClock:

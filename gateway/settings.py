@@ -181,6 +181,11 @@ class Settings(BaseSettings):
     )
     access_log: OnOff = _setting("ACCESS_LOG", True, "log a line for each request")
 
+    # -- how it works
+    fast_path: OnOff = _setting(
+        "FAST_PATH", True, "carry small plain requests past aiohttp's machinery"
+    )
+
     # -- how long things may take
     header_timeout_s: Seconds = _setting(
         "HEADER_TIMEOUT", 10.0, "the longest a request's head may take to arrive"

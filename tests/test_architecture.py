@@ -24,7 +24,8 @@ PACKAGES = {
     "records": {"redis", "orjson"},
     "dialects": {"orjson"},
     "telemetry": {"prometheus_client", "orjson"},
-    "proxy": {"aiohttp", "httptools", "orjson"},
+    # yarl and multidict are what a request of aiohttp is made of.
+    "proxy": {"aiohttp", "httptools", "multidict", "orjson", "yarl"},
     "usage": {"aiohttp", "orjson"},
     "admin": {"aiohttp", "orjson", "prometheus_client"},
     "embedded": {"aiohttp", "redis", "fakeredis"},

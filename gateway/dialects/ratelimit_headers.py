@@ -6,13 +6,16 @@ Other counts and seconds have no registered unit and are left to the problem and
 unlimited quota has no policy. Partition keys are not sent: they would name accounts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.periods import PeriodKind
+from gateway.catalog.plans import RateLimit
+from gateway.ledger.frame import Counter
 from gateway.ledger.outcomes import RateState
 from gateway.ledger.quota import Quota
+from gateway.ledger.replies import RESERVED, SINCE, USED
 
 SF_INTEGER_MAX = 999_999_999_999_999
 """The largest Integer of a structured field (RFC 9651, 3.3.1): larger amounts are capped."""
@@ -55,6 +58,47 @@ def rate_limit_fields(
     if not policies:
         return {}
     return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(limits)}
+
+
+class Fields:
+    """`rate_limit_fields` of the same counters again and again, as lines of a head."""
+
+    __slots__ = ("_policies", "_rate", "_said")
+
+    def __init__(self, counters: Sequence[Counter], rate: RateLimit | None) -> None:
+        quotas = [Quota(c.meter, c.scope, c.limit, 0, 0, None, c.rule, c.period.end_ms)
+                  for c in counters]  # fmt: skip
+        said = rate_limit_fields(quotas, None if rate is None else RateState(rate, 0, 0), 0)
+        self._policies = said.get("RateLimit-Policy", "").encode()
+        self._rate = None if rate is None else f"{_quoted(RATE_POLICY)};r=".encode()
+        self._said = tuple(
+            (at, quota.limit, counter.period.start_ms, room_back_ms(quota),
+             f"{_quoted(policy_name(quota))};r=".encode())
+            for at, (quota, counter) in enumerate(zip(quotas, counters, strict=True))
+            if _unit(quota) is not None and quota.limit is not None
+        )  # fmt: skip
+
+    def lines(self, values: Sequence[bytes], rate: tuple[int, int, int], now_ms: int) -> bytes:
+        """`values` of the counters are as the scripts tell them; `rate`: what is left of it, until
+        it is full again, and until it lets through (ms)."""
+        if not self._policies:
+            return b""
+        limits = []
+        for at, limit, start_ms, back_ms, name in self._said:
+            words = values[at].split()
+            current = back_ms is None or int(words[SINCE]) >= start_ms
+            left = limit - (int(words[USED]) if current else 0) - int(words[RESERVED])
+            left = 0 if left < 0 else min(left, SF_INTEGER_MAX)
+            if back_ms is None:
+                limits.append(b"%b%d" % (name, left))
+            else:
+                limits.append(b"%b%d;t=%d" % (name, left, max(0, -(-(back_ms - now_ms) // 1_000))))
+        if self._rate is not None:
+            left, reset_ms, retry_ms = rate
+            wait_ms = retry_ms if retry_ms > 0 else reset_ms
+            limits.append(b"%b%d;t=%d" % (self._rate, left, -(-wait_ms // 1_000)))
+        said = b", ".join(limits)
+        return b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (self._policies, said)
 
 
 def retry_after_s(rate: RateState) -> int:

@@ -14,6 +14,7 @@ from hiredis import ProtocolError, Reader
 
 from gateway.errors import StoreError
 from gateway.ledger.resp import unavailable
+from gateway.ledger.transport import Then
 
 FLUSH_AT = 16
 """Commands written together at most: Redis works on one batch while the next one is made."""
@@ -23,7 +24,7 @@ GRACE_S = 0.01
 
 
 class Connection(asyncio.Protocol):
-    """`call` is the fast path: an idle connection writes at once, a busy one at the turn's end."""
+    """An idle connection writes a call at once, a busy one at the turn's end."""
 
     __slots__ = (
         "_doomed",
@@ -56,11 +57,11 @@ class Connection(asyncio.Protocol):
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._reader = Reader()
-        self._pending: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._pending: deque[tuple[asyncio.Future[Any] | Then, float]] = deque()
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._watchdog: asyncio.TimerHandle | None = None
-        self._doomed: asyncio.Future[Any] | None = None
+        self._doomed: asyncio.Future[Any] | Then | None = None
         self._retired = False
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._gone = asyncio.Event()
@@ -68,24 +69,31 @@ class Connection(asyncio.Protocol):
     def call(self, packed: bytes) -> asyncio.Future[Any]:
         """The reply (an error reply is a value, `hiredis.ReplyError`), or `StoreError` for none."""
         future = self._loop.create_future()
+        self._ask(packed, future)
+        return future
+
+    def call_back(self, packed: bytes, then: Then) -> None:
+        """As `call`, but `then` is told within the turn in which the reply comes."""
+        self._ask(packed, then)
+
+    def _ask(self, packed: bytes, who: asyncio.Future[Any] | Then) -> None:
         transport = self._transport
         if transport is None:
-            _fail(future, unavailable(f"{self.place}: connection lost"))
-            return future
+            _tell(who, unavailable(f"{self.place}: connection lost"))
+            return
         pending = self._pending
-        pending.append((future, self._loop.time()))
+        pending.append((who, self._loop.time()))
         if len(pending) == 1:
             transport.write(packed)
             if self._watchdog is None:
                 self._watchdog = self._loop.call_later(self._timeout_s, self._watch)
-            return future
+            return
         out = self._out
         out.append(packed)
         if len(out) == 1:
             self._loop.call_soon(self._flush)
         elif len(out) >= FLUSH_AT:
             self._flush()
-        return future
 
     @property
     def full(self) -> bool:
@@ -118,9 +126,8 @@ class Connection(asyncio.Protocol):
         written = len(self._pending) - len(self._out)
         self._out.clear()
         pending, self._pending = self._pending, deque()
-        for number, (future, _) in enumerate(pending):
-            if not future.done():
-                _fail(future, unavailable(f"{self.place}: {why}", indeterminate=number < written))
+        for number, (who, _) in enumerate(pending):
+            _tell(who, unavailable(f"{self.place}: {why}", indeterminate=number < written))
         self._let_in(len(self._waiters))
         self._on_lost(self)
 
@@ -136,9 +143,11 @@ class Connection(asyncio.Protocol):
                 if not pending:
                     self.drop("a reply that nobody asked for")
                     return
-                future, _ = pending.popleft()
-                if not future.done():
-                    future.set_result(reply)
+                who, _ = pending.popleft()
+                if not isinstance(who, asyncio.Future):
+                    who(reply)
+                elif not who.done():
+                    who.set_result(reply)
         except ProtocolError as error:
             self.drop(f"not the protocol of Redis ({error})")
             return
@@ -185,6 +194,9 @@ class Connection(asyncio.Protocol):
         self._watchdog = self._loop.call_later(left_s, self._watch)
 
 
-def _fail(future: asyncio.Future[Any], error: StoreError) -> None:
-    future.set_exception(error)
-    future.exception()  # Counts as seen: a caller that is cancelled just now will not look.
+def _tell(who: asyncio.Future[Any] | Then, error: StoreError) -> None:
+    if not isinstance(who, asyncio.Future):
+        who(error)
+    elif not who.done():
+        who.set_exception(error)
+        who.exception()  # Counts as seen: a caller that is cancelled just now will not look.

@@ -65,7 +65,8 @@ from gateway.ledger.outcomes import (
 )
 from gateway.ledger.quota import OpenReservation, Snapshot
 from gateway.ledger.runner import Arguments, Runner
-from gateway.ledger.transport import Transport
+from gateway.ledger.template import Call
+from gateway.ledger.transport import Then, Transport
 
 RESERVE_PATIENCE_S = 0.3
 """In which a reserve is answered or given up, its repeat included."""
@@ -99,6 +100,13 @@ class Ledger:
         self._now = self._scripts.now
         self.on_extended: Callable[[str], None] | None = None
         """Told of the account whenever leases were extended: they may outlive who did it."""
+
+    def begin_reserve(self, call: Call, then: Then) -> None:
+        """A reserve that was prepared, once; `then` gets the reply, or what there was instead."""
+        self._scripts.send(call, then, admission=True)
+
+    def begin_commit(self, call: Call, then: Then) -> None:
+        self._scripts.send(call, then, admission=False)
 
     # -- verbs on one reservation ----------------------------------------------------------------
 

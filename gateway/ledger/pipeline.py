@@ -27,6 +27,7 @@ from gateway.ledger.resp import (
     unavailable,
 )
 from gateway.ledger.scripts import Script
+from gateway.ledger.transport import Then
 from gateway.tasks import TaskSet
 
 Locate = Callable[[], Awaitable[Address]]
@@ -118,6 +119,14 @@ class PipelinedTransport:
         elif self._limits.replicas:
             await self._acknowledged(connection)
         return reply
+
+    def send(self, script: Script, packed: bytes, then: Then) -> bool:
+        """Without replicas to wait for. Error replies are the caller's to see."""
+        connection = self._connection
+        if connection is None or connection.full or self._limits.replicas:
+            return False
+        connection.call_back(packed, then)
+        return True
 
     async def command(self, *words: bytes) -> Any:
         """One command that is no script, for discovery and administration."""

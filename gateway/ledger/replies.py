@@ -40,6 +40,8 @@ from gateway.ledger.reservation import State
 Reply = list[Any]
 
 _DENIAL_WORDS = 6
+USED, RESERVED, SINCE = 0, 1, 4
+"""Where these stand in the text of a counter; it was used since the period that began then."""
 
 _STATE_WORDS = {
     State.OPEN: "is open",
@@ -325,7 +327,7 @@ def _quotas(frame: Frame, meters: Iterable[str], values: Iterable[bytes]) -> tup
 def _standing(counter: Counter, value: bytes) -> Quota:
     """`value` is as `move.lua` tells; what belongs to an earlier period is over."""
     words = value.split()
-    used, reserved, since = int(words[0]), int(words[1]), int(words[4])
+    used, reserved, since = int(words[USED]), int(words[RESERVED]), int(words[SINCE])
     peak = max(int(words[2]), int(words[5]))
     if since < counter.period.start_ms:
         if counter.meter.kind is MeterKind.CUMULATIVE:

@@ -14,7 +14,9 @@ from gateway.ledger.frame import Frame, Terms, frame_at
 from gateway.ledger.keys import bucket_keys
 from gateway.ledger.replies import Reply
 from gateway.ledger.scripts import Script
-from gateway.ledger.transport import Transport
+from gateway.ledger.template import Call
+from gateway.ledger.transport import Prompt, Then, Transport
+from gateway.tasks import TaskSet
 
 FRAMES_MAX = 8_192
 REFRAMES_MAX = 4
@@ -37,6 +39,9 @@ class Runner:
         self._clock = clock
         self._now_ms = now_ms
         self._frames: dict[Terms, Frame] = {}
+        self._prompt_admission = admission if isinstance(admission, Prompt) else None
+        self._prompt_settlement = settlement if isinstance(settlement, Prompt) else None
+        self._tasks = TaskSet()
 
     def now(self) -> bytes:
         return b"%d" % self._now_ms()
@@ -82,6 +87,15 @@ class Runner:
                 del self._frames[next(iter(self._frames))]
         return frame
 
+    def send(self, call: Call, then: Then, *, admission: bool) -> None:
+        """Run what was prepared and call `then` with the reply, or with what there was instead: an
+        error reply, or a StoreError. Nothing is repeated."""
+        prompt = self._prompt_admission if admission else self._prompt_settlement
+        script = call.template.script
+        if prompt is None or not prompt.send(script, call.template.packed(call.values), then):
+            transport = self._admission if admission else self._settlement
+            self._tasks.start(_run_and_tell(transport, call, then), name=script.name)
+
     async def ask(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Reply:
         """As an admission that may take its time."""
         reply: Reply = await self._run(self._admission, script, keys, args)
@@ -119,3 +133,11 @@ class Runner:
             raise StoreError(
                 STORE_UNAVAILABLE, "the store is slow", transient=True, indeterminate=True
             ) from failure
+
+
+async def _run_and_tell(transport: Transport, call: Call, then: Then) -> None:
+    try:
+        reply = await transport.run(call.template.script, *call.template.words(call.values))
+    except StoreError as failure:
+        reply = failure
+    then(reply)

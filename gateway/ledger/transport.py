@@ -1,7 +1,7 @@
 """The transport: the one thing the ledger asks of Redis, to run a script in one atomic step."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from gateway.ledger.scripts import Script
 
@@ -19,3 +19,17 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+Then = Callable[[Any], None]
+"""Takes a reply, or what there was instead: a StoreError, or an error reply as hiredis has it. It
+must not raise."""
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """A transport that can also be asked without a coroutine."""
+
+    def send(self, script: Script, packed: bytes, then: Then) -> bool:
+        """Write a packed EVALSHA; False if that cannot be done just now, and nothing was."""
+        ...

@@ -8,12 +8,17 @@ section 6.3).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import httptools
 
 HEAD_BYTES_MAX = 64 * 1024
 """The most bytes the head (with all interim heads before it) may take."""
+
+REMEMBERED_MAX = 256
+"""Heads of answers that are known by their bytes, of those below REMEMBERED_BYTES_MAX."""
+REMEMBERED_BYTES_MAX = 2_048
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -44,6 +49,8 @@ class AnswerHead:
     chunked: bool = False
     upgrade: bool = False
     bodyless: bool = False
+    relayed: dict[bool, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was made of it before; for who makes it."""
 
 
 @dataclass(slots=True)
@@ -52,6 +59,34 @@ class _Framing:
     chunked: bool = False
     close: bool = False
     keep: bool = False
+
+
+class _Heads:
+    """Answers that came in one piece, by the bytes of their head: what llhttp read once it would
+    read again. A head of the same bytes says the same, so only its body has to be counted."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, AnswerHead] = {}
+
+    def find(self, data: bytes, method: bytes) -> tuple[AnswerHead, int] | None:
+        """The head of a whole answer, and where its body begins."""
+        begin = data.find(b"\r\n\r\n", 0, REMEMBERED_BYTES_MAX) + 4
+        head = self._known.get(data[:begin])
+        if head is None or method == b"HEAD" or len(data) - begin != head.length:
+            return None
+        return head, begin
+
+    def learn(self, data: bytes, head: AnswerHead) -> None:
+        """`head` was read from `data`, which is a whole answer."""
+        begin = data.find(b"\r\n\r\n", 0, REMEMBERED_BYTES_MAX) + 4
+        interim = not data.startswith(b"HTTP/1.1 %d" % head.status)
+        if interim or head.bodyless or begin < 4 or len(data) - begin != head.length:
+            return
+        if len(self._known) >= REMEMBERED_MAX:
+            del self._known[next(iter(self._known))]
+        self._known[data[:begin]] = head
 
 
 class AnswerReader:
@@ -114,7 +149,7 @@ class AnswerReader:
             self.extra = True
         elif self._direct:
             self._feed_direct(data)
-        else:
+        elif self._fed or self.head is not None or not self._recall(data):
             self._feed_parser(data)
 
     def eof(self) -> None:
@@ -146,13 +181,26 @@ class AnswerReader:
 
     # -- bytes ------------------------------------------------------------------------------------
 
+    def _recall(self, data: bytes) -> bool:
+        """Whether this is a whole answer with a head that is known."""
+        found = _heads.find(data, self._method)
+        if found is None:
+            return False
+        self.head, begin = found
+        self.ended = self.keep_alive = True
+        self._keep(data[begin:])
+        return True
+
     def _feed_parser(self, data: bytes) -> None:
         if self.head is None:
             if self._fed == 0 and data[0] != 0x48:
                 # llhttp would take RTSP, ICE and any number of empty lines.
                 raise MalformedAnswerError("the answer does not start with HTTP/")
             self._fed += len(data)
+        begins = self.head is None and self._fed == len(data)
         self._parse(data)
+        if begins and self.ended and self.keep_alive and not self.extra and self.head is not None:
+            _heads.learn(data, self.head)
         if self.head is None:
             if self._fed > HEAD_BYTES_MAX:
                 raise MalformedAnswerError("the answer's head is too large")
@@ -285,6 +333,9 @@ class AnswerReader:
             upgrade=upgrade,
             bodyless=bodyless,
         )
+
+
+_heads = _Heads()
 
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> _Framing:

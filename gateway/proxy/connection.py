@@ -335,6 +335,9 @@ class PublicServer(web.Server):
         self.open_connections = 0
 
     def __call__(self) -> web.RequestHandler:
+        return self._connection()
+
+    def _connection(self) -> Connection:
         return Connection(self, self._event_loop, self._limits, self._refuse)
 
     def pre_shutdown(self) -> None:

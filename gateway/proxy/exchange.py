@@ -7,12 +7,15 @@ from collections.abc import Callable
 
 from gateway.dialects.protocol import Dialect
 from gateway.dialects.registry import NATIVE
-from gateway.errors import REQUEST_TIMEOUT, Error
+from gateway.errors import REQUEST_TIMEOUT, Error, StoreError
+from gateway.ledger.outcomes import Denied, Granted, RateLimited, Refused
 from gateway.proxy.named import Named
 from gateway.tasks import Interrupt
 
 KEEP_MS = 120_000
 """A reservation that is over with its request is remembered for repeats within seconds."""
+Tried = Granted | Denied | RateLimited | Refused | StoreError
+
 CLIENT_GONE = "client-gone"
 """What a request is stopped with when nobody waits for its answer any more. Else it is an Error."""
 
@@ -22,7 +25,8 @@ class Exchange:
 
     `answering`: the head of an answer has been written, so no other can be. `lease_ms`: how long
     its reservation lives without a sign of life; `keep_ms`: how long its record outlives it.
-    `dialect`: how the client is told what is wrong. `named`: its client gave it a name.
+    `dialect`: how the client is told what is wrong. `named`: its client gave it a name. `tried`:
+    what came of a reserve that was made before the request took the way that leads to it.
     """
 
     __slots__ = (
@@ -55,6 +59,7 @@ class Exchange:
         "status",
         "stop",
         "target",
+        "tried",
         "upgraded_bytes",
         "upstream",
         "waiting_s",
@@ -66,6 +71,7 @@ class Exchange:
         self.lease_ms = lease_ms
         self.keep_ms = KEEP_MS
         self.named: Named | None = None
+        self.tried: Tried | None = None
         self.peer = peer
         self.method = ""
         self.target = ""

@@ -27,6 +27,7 @@ from gateway.proxy.inquiry import can_ask
 from gateway.proxy.listening import listening
 from gateway.proxy.transfer import REPORT_BYTES_MAX, Transfer
 from gateway.proxy.upgrade import Tunnel
+from gateway.proxy.upstream import UpstreamConnection
 from gateway.records.doubts import DoubtKind
 from gateway.records.idempotency import Charge
 
@@ -70,6 +71,10 @@ class Forwarder:
         count = BodyCount.for_head(self._head, self._route)
         self._hold = Hold(books.ledger, admitted, call.exchange, count)
         self._transfer = Transfer(call.arrival, call.exchange, self._head, self._pool, count)
+
+    def go_on(self, body: bytes, sent_on: UpstreamConnection | None) -> None:
+        """Before `forward`: this much was done by others."""
+        self._transfer.go_on(body, sent_on)
 
     async def forward(self) -> bool:
         granted, terms = self._admitted.granted, self._admitted.terms

@@ -183,6 +183,21 @@ class Gate:
             return unauthenticated(auth, "the API key is not valid")
         return identity
 
+    def at_hand(self, name: str, peer: str) -> Identity | None:
+        """Who that is, where nobody has to be asked and nothing stands in the way."""
+        if self._store_error() is not None or self._throttle.wait_s(peer, monotonic_s()) > 0:
+            return None
+        return self._identities.at_hand(name)
+
+    def abandon(self, exchange: Exchange) -> None:
+        """What was reserved for a request that ends before it is admitted."""
+        exchange.tried = None
+        self._settler.abandon(exchange.account, exchange.reservation_id)
+
+    def answered(self, account: str) -> None:
+        """The store has answered for the account, others than this gate."""
+        self._allowance.restore(account)
+
     async def _terms(
         self, head: Head, match: Match, exchange: Exchange, live: Live
     ) -> Terms | Refusal:
@@ -242,8 +257,11 @@ class Gate:
         if lost is not None:
             return unavailable(lost)
         reservation_id = exchange.reservation_id
+        tried, exchange.tried = exchange.tried, None
         try:
-            outcome = await self._ledger.reserve(
+            if isinstance(tried, StoreError):
+                raise tried
+            outcome = tried or await self._ledger.reserve(
                 terms,
                 reservation_id,
                 sized.lines,

@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 
@@ -29,10 +30,10 @@ from gateway.errors import (
     UpstreamError,
 )
 from gateway.ledger.frame import Terms
-from gateway.ledger.outcomes import Denied
+from gateway.ledger.outcomes import Denied, Granted
 from gateway.proxy import wire
 from gateway.proxy.call import Call, Server
-from gateway.proxy.connection import CLOSE, KEEP, Arrival
+from gateway.proxy.connection import CLOSE, KEEP, Arrival, Connection
 from gateway.proxy.endings import (
     AnsweredError,
     CutError,
@@ -97,23 +98,53 @@ class Handler:
         self._watchdog = watchdog
         self._metrics = metrics
         self._access = access
-        self._request_ids = RequestIds()
+        self.returned: Callable[[Connection], Exchange | None] = _nothing_returned
+        """What is known of a request that comes from the fast path."""
+        self.request_ids = RequestIds()
         self._gateway_id = secrets.token_hex(6)
         self._sequence = itertools.count(1)
 
     async def __call__(self, arrival: Arrival) -> web.StreamResponse:
-        peer = self._senders.address(arrival)
-        exchange = Exchange(peer, monotonic_s(), self._settings.lease_ms)
-        exchange.reservation_id = f"{self._gateway_id}-{next(self._sequence):x}"
-        self._watchdog.enter(exchange)
+        exchange = self.returned(arrival.connection)
+        if exchange is None:
+            peer = self._senders.address(arrival)
+            exchange = Exchange(peer, monotonic_s(), self._settings.lease_ms)
+            exchange.reservation_id = self.next_id()
+            self._watchdog.enter(exchange)
         try:
             keep = await self._serve(arrival, exchange)
         finally:
-            self._watchdog.leave(exchange)
-            self._report(exchange)
+            self.over(exchange)
         if keep and not self.draining:
             return KEEP
         return CLOSE
+
+    def next_id(self) -> str:
+        """The id of a reservation."""
+        return f"{self._gateway_id}-{next(self._sequence):x}"
+
+    def over(self, exchange: Exchange) -> None:
+        """A request has ended."""
+        if isinstance(exchange.tried, Granted):
+            # It was reserved, and then refused for another reason.
+            self._gate.abandon(exchange)
+        self._watchdog.leave(exchange)
+        self._report(exchange)
+
+    async def carry_on(
+        self,
+        arrival: Arrival,
+        exchange: Exchange,
+        head: Head,
+        work: Callable[[], Awaitable[bool]],
+    ) -> bool:
+        """The rest of a request that others have begun; say whether the connection can stay."""
+        CURRENT.set(exchange.request_id)
+        try:
+            keep = await self._guarded(arrival, exchange, head, work)
+        finally:
+            self.over(exchange)
+        return keep and not self.draining
 
     async def _serve(self, arrival: Arrival, exchange: Exchange) -> bool:
         """Answer the request; say whether the connection can stay."""
@@ -125,14 +156,25 @@ class Handler:
             self._settings.head,
         )
         inbound = None if isinstance(head, Refusal) else head.get(b"x-request-id")
-        exchange.request_id = self._request_ids.of(inbound)
+        exchange.request_id = exchange.request_id or self.request_ids.of(inbound)
         exchange.method, exchange.target = arrival.method, arrival.raw_target
         CURRENT.set(exchange.request_id)
         if isinstance(head, Refusal):
             return self._say(arrival, exchange, None, self._refusal(exchange, head))
+        return await self._guarded(
+            arrival, exchange, head, partial(self._answer, arrival, exchange, head)
+        )
+
+    async def _guarded(
+        self,
+        arrival: Arrival,
+        exchange: Exchange,
+        head: Head,
+        work: Callable[[], Awaitable[bool]],
+    ) -> bool:
         try:
             async with exchange.stop:
-                return await self._answer(arrival, exchange, head)
+                return await work()
         except ClientGoneError as failure:
             exchange.outcome = "client-gone"
             await self._tell(exchange, failure, None)
@@ -163,7 +205,7 @@ class Handler:
         entered = await self._gate.enter(head, exchange, live)
         if isinstance(entered, Refusal):
             raise RefusedError(entered)
-        call = Call(arrival, exchange, entered, live, self._senders.of(arrival))
+        call = Call(arrival, exchange, entered, live, self._senders.of(arrival.connection))
         server = self._protocols[entered.match.route.protocol]
         keep = await self._names.serve(call, server)
         exchange.outcome = "relayed"
@@ -310,6 +352,10 @@ class Handler:
             peer=exchange.peer,
             detail=exchange.detail,
         )
+
+
+def _nothing_returned(connection: Connection) -> None:
+    """Without a fast path nothing comes back from it."""
 
 
 def _draining() -> Refusal:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+from gateway.admission.head import RawHeaders
 from gateway.admission.peers import client_address
-from gateway.proxy.connection import Arrival
+from gateway.proxy.connection import Arrival, Connection
 from gateway.proxy.wire import Sender
 
 UNIX = "unknown"
+KNOWN_MAX = 4_096
 
 
 class Senders:
@@ -15,21 +17,31 @@ class Senders:
 
     def __init__(self, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
         self._trusted = tuple(trusted)
+        self._known: dict[tuple[str, bool, int | None], Sender] = {}
 
     def address(self, arrival: Arrival) -> str:
         """The client's address, for logs and for slowing down guesses."""
-        peer = arrival.connection.peer
+        return self.address_of(arrival.connection.peer, arrival.raw_headers)
+
+    def address_of(self, peer: str, headers: RawHeaders) -> str:
         if peer and not self._trusted:
             return peer
-        return client_address(peer, arrival.raw_headers, self._trusted) or UNIX
+        return client_address(peer, headers, self._trusted) or UNIX
 
-    def of(self, arrival: Arrival) -> Sender:
+    def of(self, connection: Connection) -> Sender:
         """The neighbour, as it is told to the upstream."""
-        connection = arrival.connection
-        peer = connection.peer
+        name = (connection.peer, connection.encrypted, connection.port)
+        sender = self._known.get(name)
+        if sender is None:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            sender = self._known[name] = self._sender(*name)
+        return sender
+
+    def _sender(self, peer: str, encrypted: bool, port: int | None) -> Sender:
         return Sender(
             address=(peer or UNIX).encode(),
-            scheme=b"https" if connection.encrypted else b"http",
-            port=connection.port,
+            scheme=b"https" if encrypted else b"http",
+            port=port,
             trusted=not peer or any(ip_address(peer) in network for network in self._trusted),
         )

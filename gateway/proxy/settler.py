@@ -75,6 +75,10 @@ class Settler:
     def pending_of(self, account: str) -> int:
         return len(self._queues.get(account, ()))
 
+    def is_behind(self, account: str) -> bool:
+        """Whether a settlement of the account would have to queue."""
+        return account in self._queues
+
     async def start(self) -> None:
         """Open the journal and replay what is in it. Raises OSError."""
         self._replay(await self._journal.start())

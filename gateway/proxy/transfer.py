@@ -46,6 +46,8 @@ class Transfer:
         self._began = False
         self._ahead = b""
         self._heard: bytes | None = None
+        self._in_hand: bytes | None = None
+        self._sent_on: UpstreamConnection | None = None
         self.on_interim = self.inform
         """Hears of every 1xx answer but 100 and 101; passes it on, unless another is put here."""
         self.overheard: bytearray | None = None
@@ -54,6 +56,13 @@ class Transfer:
         self.sent_all = False
         self.repeated = False
         """The whole request went out before, on a connection that ended without a word."""
+
+    def go_on(self, body: bytes, sent_on: UpstreamConnection | None) -> None:
+        """The whole body has been taken; and `sent_on` a connection the whole request, too."""
+        self._count.feed(body)
+        self._exchange.body_bytes = len(body)
+        self._in_hand = body or None
+        self._sent_on = sent_on
 
     async def take_body(self, most: int) -> bytes | None:
         """All of the request's body, to be judged before anything is sent; None if it is longer
@@ -82,6 +91,8 @@ class Transfer:
         closed is sent again on another.
         """
         named = self._exchange.named
+        if body is None:
+            body = self._in_hand
         try:
             answer = await self._request(request_head, cover, body)
         except BaseException:
@@ -96,21 +107,41 @@ class Transfer:
         self, request_head: bytes, cover: Cover | None, body: bytes | None
     ) -> AnswerHead:
         while True:
-            connection = await self._pool.connect()
+            connection = self._sent_on or await self._pool.connect()
             self.connection = connection
             try:
-                connection.begin(self._head.method.encode(), upgrade=self._head.upgrade is not None)
-                connection.on_informational = self.on_interim
-                if body is None:
-                    await self._send(connection, request_head, cover)
+                if self._sent_on is not None:
+                    await self._resume(connection)
                 else:
-                    await self._send_taken(connection, request_head + body)
+                    await self._begin(connection, request_head, cover, body)
                 return await connection.head(self._pool.upstream.answer_timeout_s)
             except UpstreamError as failure:
                 self.abandon()
                 if not (failure.before_bytes and connection.reused and self._repeatable):
                     raise
                 self.repeated = self.sent_all
+
+    async def _resume(self, connection: UpstreamConnection) -> None:
+        """The request has been sent by others."""
+        self._sent_on = None
+        self._began = self._in_hand is not None
+        self.sent_all = True
+        connection.on_informational = self.on_interim
+        await connection.drain(self._pool.upstream.idle_timeout_s)
+
+    async def _begin(
+        self,
+        connection: UpstreamConnection,
+        request_head: bytes,
+        cover: Cover | None,
+        body: bytes | None,
+    ) -> None:
+        connection.begin(self._head.method.encode(), upgrade=self._head.upgrade is not None)
+        connection.on_informational = self.on_interim
+        if body is None:
+            await self._send(connection, request_head, cover)
+        else:
+            await self._send_taken(connection, request_head + body)
 
     async def hear(self, answer: AnswerHead) -> None:
         """Read what is kept of the answer for repeats of a named request, before it is relayed."""

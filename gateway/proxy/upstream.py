@@ -147,6 +147,22 @@ class UpstreamConnection(asyncio.Protocol):
             await self._arrival(timeout_s, "the upstream does not answer")
         return head
 
+    def tell(self, then: Callable[[], None], timeout_s: float) -> None:
+        """Call `then` once there is something to be had of the answer, or no more will come."""
+
+        def woken(late: bool) -> None:
+            if late:
+                self._fail(UPSTREAM_TIMEOUT, "the upstream does not answer")
+            then()
+
+        self._incoming.tell(woken, timeout_s)
+
+    @property
+    def whole(self) -> AnswerReader | None:
+        """An answer that has come, all of it and nothing else; None: it has not, or is broken."""
+        reader = self._reader
+        return reader if reader.ended and not reader.extra and self._failure is None else None
+
     async def read(self, timeout_s: float | None) -> bytes:
         """The next piece of the body, b"" at its proper end; raises UpstreamError when the answer
         breaks off. After 101: the bytes of the other protocol, b"" when the upstream is done."""

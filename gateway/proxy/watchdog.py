@@ -18,8 +18,8 @@ class Watchdog:
     def __init__(self) -> None:
         self._exchanges: set[Exchange] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._idle: asyncio.Event = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None
+        """There while somebody waits for it."""
 
     def __len__(self) -> int:
         return len(self._exchanges)
@@ -34,11 +34,10 @@ class Watchdog:
 
     def enter(self, exchange: Exchange) -> None:
         self._exchanges.add(exchange)
-        self._idle.clear()
 
     def leave(self, exchange: Exchange) -> None:
         self._exchanges.discard(exchange)
-        if not self._exchanges:
+        if self._idle is not None and not self._exchanges:
             self._idle.set()
 
     def stop_all(self, reason: object) -> None:
@@ -53,11 +52,16 @@ class Watchdog:
 
     async def idle(self, timeout_s: float) -> bool:
         """Wait until nothing is in flight, at most `timeout_s`; say whether that came true."""
+        if not self._exchanges:
+            return True
+        self._idle = asyncio.Event()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
             return False
+        finally:
+            self._idle = None
         return True
 
     def _tick(self) -> None:

@@ -69,7 +69,7 @@ class ForwardRules:
     """Lower-case names of fields that stay here."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sender:
     """The other end of a client connection: its address as text (b"unknown" on a unix socket), the
     scheme and port it reached us by, and whether it is a proxy whose word on these is taken."""

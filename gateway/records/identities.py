@@ -66,7 +66,7 @@ class Identities:
 
     async def find(self, kind: CredentialKind, secret: str) -> Identity | None:
         """Whose key that is; None for unknown, revoked and ended keys. Raises StoreError."""
-        key_kind = KeyKind.S3 if kind is CredentialKind.S3 else KeyKind.SECRET
+        key_kind = _key_kind(kind)
         name, age_max_s = digest(key_kind, secret), self._age_max_s()
         known = self._by_digest.remembered(name, age_max_s)
         if known is not None:
@@ -75,6 +75,14 @@ class Identities:
             found = await self._by_digest.get(name, age_max_s)
         else:
             return None
+        if found is None or found.key is None or not found.key.valid(self._clock.now_ms()):
+            return None
+        return found
+
+    def at_hand(self, name: str) -> Identity | None:
+        """The same by the `name_of` a key, where it is remembered; None: ask for it."""
+        known = self._by_digest.remembered(name, self._age_max_s())
+        found = None if known is None else known.value
         if found is None or found.key is None or not found.key.valid(self._clock.now_ms()):
             return None
         return found
@@ -105,3 +113,12 @@ class Identities:
             self._by_id.forget_account(changed.account)
         if changed.cut and self.on_cut is not None:
             self.on_cut(changed)
+
+
+def name_of(kind: CredentialKind, secret: str) -> str:
+    """What a key is known by here: not its secret."""
+    return digest(_key_kind(kind), secret)
+
+
+def _key_kind(kind: CredentialKind) -> KeyKind:
+    return KeyKind.S3 if kind is CredentialKind.S3 else KeyKind.SECRET

@@ -62,6 +62,41 @@ class AccessLog:
             line = (head, self._json_head, json_line(fields)[1:])
             self._writer.write(b'{"at":"%s",%s,%s\n' % line)
 
+    def part(self, fields: AccessFields) -> bytes:
+        """Fields that many lines have in common, for `write_plain`."""
+        if path := fields.get("path"):
+            fields["path"] = self._redactor.path(path.partition("?")[0])
+        return json_line(fields)[1:-1]
+
+    def write_plain(self, line: "PlainLine") -> None:
+        """As `write`, for a request that was relayed."""
+        if self._writer is None:
+            return
+        way, whose, request_id, status, seconds, reservation, sizes, peer = line
+        if not self._console:
+            self._writer.write(
+                b'{"at":"%b","kind":"access","request_id":"%b",%b,"status":%d,"outcome":"relayed",'
+                b'"duration_ms":%.3f,%b,"reservation":"%b","body_bytes":%d,"answer_bytes":%d,'
+                b'"peer":"%b","detail":""}\n'
+                % (stamp(wall_ms()), request_id, way, status, seconds * 1_000, whose, reservation,
+                   *sizes, peer)
+            )  # fmt: skip
+            return
+        fields: AccessFields = orjson.loads(b"{%b,%b}" % (way, whose))
+        fields["request_id"] = request_id.decode()
+        fields["status"] = status
+        fields["outcome"] = "relayed"
+        fields["duration_ms"] = round(seconds * 1_000, 3)
+        fields["reservation"] = reservation.decode()
+        fields["body_bytes"], fields["answer_bytes"] = sizes
+        fields["peer"] = peer.decode()
+        self.write(**fields)
+
+
+PlainLine = tuple[bytes, bytes, bytes, int, float, bytes, tuple[int, int], bytes]
+"""The parts about the way and whose it is, request id, status, seconds, reservation, bytes of body
+and answer, peer."""
+
 
 def stamp(instant_ms: int) -> bytes:
     """RFC 3339 in UTC with milliseconds."""

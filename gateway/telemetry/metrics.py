@@ -18,6 +18,7 @@ from gateway.ledger.quota import Quota
 from gateway.ledger.reservation import State
 from gateway.telemetry.instruments import Count, Family, Joined, Level, Name, Spread
 from gateway.telemetry.joining import Exposition, Tally, exposition, tally
+from gateway.telemetry.plain import Plain
 
 PREFIX = "quota_gateway_"
 OTHER = "other"
@@ -258,6 +259,18 @@ class Metrics:
         self._requests.of(route, outcome, _status_class(status)).value += 1
         self._request_seconds.of(route).observe(seconds)
 
+    def plain(self, route: str) -> Plain:
+        """Where requests are counted that go as they should; keep it, it does not change."""
+        route = self._one("route", route)
+        return Plain(
+            self._reservations.of("reserve", "granted"),
+            self._settlements.of(STATES[State.COMMITTED], "answered", "false"),
+            self._requests.of(route, "relayed", "2xx"),
+            self._request_seconds.of(route),
+            self._body_bytes.of(route),
+            self._answer_bytes.of(route),
+        )
+
     def moved(self, route: str, body_bytes: int, answer_bytes: int) -> None:
         route = self._one("route", route)
         self._body_bytes.of(route).value += body_bytes
@@ -327,7 +340,11 @@ class Metrics:
     # -- the store, upstreams and the process -----------------------------------------------------
 
     def ledger_call(self, verb: str, seconds: float) -> None:
-        self._ledger_seconds.of(verb if verb in VERBS else OTHER).observe(seconds)
+        self.ledger_seconds(verb).observe(seconds)
+
+    def ledger_seconds(self, verb: str) -> Spread:
+        """Where `ledger_call` counts; keep it, it does not change."""
+        return self._ledger_seconds.of(verb if verb in VERBS else OTHER)
 
     def ledger_failed(self, verb: str, error: Error) -> None:
         self._ledger_failures.of(verb if verb in VERBS else OTHER, _code(error)).value += 1

@@ -6,18 +6,21 @@ from typing import Any
 from gateway.clock import monotonic_s
 from gateway.errors import STORE_LOST, StoreError
 from gateway.ledger.scripts import Script
-from gateway.ledger.transport import Transport
+from gateway.ledger.transport import Prompt, Then, Transport
+from gateway.telemetry.instruments import Spread
 from gateway.telemetry.metrics import Metrics
 
 
 class WatchedTransport:
     """Implements Transport around another one. The ledger itself knows nothing of metrics."""
 
-    __slots__ = ("_inner", "_metrics")
+    __slots__ = ("_inner", "_metrics", "_prompt", "_took")
 
     def __init__(self, inner: Transport, metrics: Metrics) -> None:
         self._inner = inner
         self._metrics = metrics
+        self._took: dict[Script, Spread] = {}
+        self._prompt = inner if isinstance(inner, Prompt) else None
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
         began_s = monotonic_s()
@@ -31,6 +34,25 @@ class WatchedTransport:
         self._metrics.ledger_call(script.name, monotonic_s() - began_s)
         self._metrics.store_up.set(1)
         return reply
+
+    def send(self, script: Script, packed: bytes, then: Then) -> bool:
+        if self._prompt is None:
+            return False
+        began_s = monotonic_s()
+        took = self._took.get(script)
+        if took is None:
+            took = self._took[script] = self._metrics.ledger_seconds(script.name)
+
+        def watched(reply: Any) -> None:
+            if type(reply) is list:
+                took.observe(monotonic_s() - began_s)
+                self._metrics.store_up.value = 1
+            elif isinstance(reply, StoreError):
+                self._metrics.ledger_failed(script.name, reply.error)
+                self._metrics.store_up.set(0)
+            then(reply)
+
+        return self._prompt.send(script, packed, watched)
 
     async def close(self) -> None:
         await self._inner.close()

@@ -8,18 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.catalog.meters import AMOUNT_END
-from gateway.catalog.periods import PeriodKind, PeriodRule
+from gateway.catalog.periods import Period, PeriodKind, PeriodRule
 from gateway.catalog.plans import RateLimit
 from gateway.dialects.ratelimit_headers import (
     SF_INTEGER_MAX,
+    Fields,
     policy_name,
     rate_limit_fields,
     retry_after_s,
     sf_integer,
     sf_string,
 )
+from gateway.ledger.frame import Counter
 from gateway.ledger.outcomes import RateState
 from gateway.ledger.quota import Quota
+from gateway.ledger.replies import _standing
 from tests.dialects.cases import EGRESS, FULL, NOW_MS, STORAGE, UNLIMITED, UPLOADS
 
 ITEM = re.compile(
@@ -138,3 +141,36 @@ def test_a_policy_is_named_by_meter_and_kind_of_scope(scope: str, name: str) -> 
 def test_a_client_is_never_told_to_come_back_in_no_time() -> None:
     assert retry_after_s(RateState(RateLimit(10, 1), 0, 100, 1)) == 1
     assert retry_after_s(RateState(RateLimit(10, 1), 0, 2_000, 1_001)) == 2
+
+
+COUNTERS = tuple(
+    Counter(f"{scope}/{meter.name}", scope, meter, limit, rule, Period(1_000, end_ms))
+    for meter, scope, limit, rule, end_ms in (
+        (STORAGE, "a", 500, PeriodRule(PeriodKind.MONTH), NOW_MS + 7_000),
+        (EGRESS, "a", 1 << 52, PeriodRule(PeriodKind.DAY), NOW_MS + 1_500),
+        (EGRESS, "k:one", 9, PeriodRule(PeriodKind.HOUR), NOW_MS + 999),
+        (UPLOADS, "a", 10, PeriodRule(PeriodKind.NONE), None),
+        (STORAGE, "s:creator:ann", None, PeriodRule(PeriodKind.NONE), None),
+    )
+)
+standings = st.tuples(amounts, amounts, st.integers(0, 2_000), amounts)
+rates = st.none() | st.tuples(amounts, st.integers(0, 10**7), st.integers(0, 10**7))
+
+
+@given(st.lists(standings, min_size=5, max_size=5), rates, st.integers(-20_000, 20_000))
+def test_lines_made_of_replies_are_those_made_of_quotas(
+    replies_of: list[tuple[int, int, int, int]],
+    rate: tuple[int, int, int] | None,
+    later_ms: int,
+) -> None:
+    limit = None if rate is None else RateLimit(100, 60)
+    values = [b"%d %d 0 0 %d %d" % standing for standing in replies_of]
+    state = None if rate is None or limit is None else RateState(limit, *rate)
+    quotas = tuple(map(_standing, COUNTERS, values))
+    said = rate_limit_fields(quotas, state, NOW_MS + later_ms)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in said.items()).encode()
+    assert Fields(COUNTERS, limit).lines(values, rate or (0, 0, 0), NOW_MS + later_ms) == lines
+
+
+def test_without_anything_to_say_there_are_no_lines() -> None:
+    assert Fields(COUNTERS[3:], None).lines([b"1 0 0 0 0 0"] * 2, (0, 0, 0), NOW_MS) == b""

@@ -1,16 +1,43 @@
 """Fixtures of the journeys: a gateway in front of the usual upstream, on every store."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.ledger.store import Store
-from tests.journeys.rig import Rig, running
+from tests.journeys import rig
+from tests.journeys.rig import Rig, Way, running
+
+BOTH_WAYS = {
+    "test_access",
+    "test_deletes",
+    "test_hostile_clients",
+    "test_in_doubt",
+    "test_interruptions",
+    "test_limits",
+    "test_passing",
+    "test_store_trouble",
+    "test_upload_trouble",
+    "test_uploads",
+}
+"""Journeys of plain uploads: each is made on the fast path and on the ordinary one."""
 
 
-@pytest.fixture
-async def rig(store: Store, tmp_path: Path) -> AsyncIterator[Rig]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.module.__name__.rpartition(".")[2] in BOTH_WAYS:
+        metafunc.parametrize("way", Way, ids=str, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    rig.way = getattr(request, "param", Way.ORDINARY)
+    yield
+    rig.way = Way.ORDINARY
+
+
+@pytest.fixture(name="rig")
+async def rig_fixture(store: Store, tmp_path: Path) -> AsyncIterator[Rig]:
     async with running(store, tmp_path) as running_rig:
         yield running_rig
 

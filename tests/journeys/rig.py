@@ -8,6 +8,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,31 @@ from typing import Any
 import aiohttp
 
 from gateway.app import Gateway
+from gateway.catalog.routes import CredentialKind
 from gateway.ledger.audit import audit
 from gateway.ledger.frame import Terms
 from gateway.ledger.quota import Quota, Snapshot
 from gateway.ledger.store import Store
 from gateway.records.accounts import Account, Accounts, NewAccount
 from gateway.records.api_keys import ApiKeys, KeyPolicy
+from gateway.records.identities import Identities, name_of
 from gateway.settings import Configuration, read
 from gateway.telemetry.logs import LogForm, Logs
 from tests.upstreams import ScriptedUpstream
 
 TOKEN = "an-admin-token-for-tests"
 ACCOUNT = "acme"
+
+
+class Way(StrEnum):
+    """Which way the requests of a journey take, where both are open to them."""
+
+    ORDINARY = "ordinary"
+    FAST = "fast"
+
+
+way = Way.ORDINARY
+"""Set by the fixture of the same name."""
 
 CATALOG = """
 [server]
@@ -35,6 +49,7 @@ admin_listen = "127.0.0.1:0"
 admin_token = "{token}"
 state_dir = "{state_dir}"
 drain_timeout = "3s"
+fast_path = {fast_path}
 {server}
 
 [meters.storage_bytes]
@@ -197,6 +212,7 @@ def configuration(upstream_url: str, directory: Path, wishes: Wishes) -> Configu
         state_dir=directory,
         token=TOKEN,
         server=wishes.server,
+        fast_path="true" if way is Way.FAST else "false",
         listen=wishes.listen,
         upstream=upstream_url,
         upstream_more=wishes.upstream,
@@ -209,6 +225,15 @@ def configuration(upstream_url: str, directory: Path, wishes: Wishes) -> Configu
     path = directory / "gateway.toml"
     path.write_text(text)
     return read(path)
+
+
+async def _known(identities: Identities, key: str) -> None:
+    """Once changes of keys are heard, that of this key included: it is then forgotten."""
+    name = name_of(CredentialKind.X_API_KEY, key)
+    async with asyncio.timeout(5):
+        while not identities.listening or identities.at_hand(name) is None:
+            await identities.find(CredentialKind.X_API_KEY, key)
+            await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager
@@ -233,6 +258,10 @@ async def running(
             await gateway.ledger.open_books(account.id)
             _, key = await ApiKeys(store.client).create(account.id, KeyPolicy())
             rig = Rig(gateway, store, upstream, session, account, key, logs_to)
+            if gateway.fast is not None:
+                # From the first request on: nothing is left to be met for the first time.
+                gateway.fast.prepares_at_once = True
+                await _known(gateway.identities, key)
             yield rig
             if audited:
                 snapshot = await rig.settled()

@@ -339,3 +339,49 @@ def outcome(reading: Reading, pieces: tuple[bytes, ...]) -> object:
         return type(failure)
     reader = reading.reader
     return reader.head, reader.take(), reader.extra, reader.keep_alive, reading.interim
+
+
+KNOWN = b"HTTP/1.1 200 OK\r\nX-Known: 1\r\nContent-Length: 2\r\n\r\n"
+
+
+def test_an_answer_that_is_known_by_its_bytes_reads_as_at_first() -> None:
+    first = Reading().feed(KNOWN + b"ab")
+    again = Reading().feed(KNOWN + b"cd")
+    assert again.head is first.head
+    for reading, body in ((first, b"ab"), (again, b"cd")):
+        reader = reading.reader
+        assert (reader.ended, reader.keep_alive, reader.extra) == (True, True, False)
+        assert (reader.queued, reader.take()) == (2, body)
+    again.feed(b"x")
+    assert again.reader.extra
+
+
+@pytest.mark.parametrize(
+    "pieces", [(KNOWN, b"ab"), (KNOWN + b"a", b"b"), (KNOWN[:9], KNOWN[9:] + b"ab")]
+)
+def test_a_known_head_that_comes_otherwise_is_parsed(pieces: tuple[bytes, ...]) -> None:
+    Reading().feed(KNOWN + b"ab")
+    reader = Reading().feed(*pieces).reader
+    assert (reader.ended, reader.take()) == (True, b"ab")
+
+
+def test_more_than_a_known_answer_belongs_to_nobody() -> None:
+    Reading().feed(KNOWN + b"ab")
+    reader = Reading().feed(KNOWN + b"abc").reader
+    assert (reader.ended, reader.extra, reader.take()) == (True, True, b"ab")
+
+
+def test_a_known_head_says_otherwise_in_answer_to_a_head_request() -> None:
+    Reading().feed(KNOWN + b"ab")
+    reading = Reading(b"HEAD").feed(KNOWN)
+    assert reading.head.bodyless
+    assert reading.reader.ended
+
+
+def test_an_interim_head_is_never_remembered_for_what_came_behind_it() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"
+    for _ in range(2):
+        reading = Reading().feed(early + final)
+        assert [status for status, _ in reading.interim] == [103]
+        assert reading.reader.take() == b"ab"

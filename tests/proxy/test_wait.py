@@ -83,3 +83,22 @@ def test_a_thousand_waits_cost_one_timer() -> None:
     loop.run_until_complete(play())
     loop.close()
     assert loop.timers == 1
+
+
+async def test_a_callback_is_told_once_within_the_wake() -> None:
+    told: list[bool] = []
+    wait = Wait(asyncio.get_running_loop())
+    wait.tell(told.append, 10.0)
+    wait.wake()
+    wait.wake()
+    assert told == [False]
+    wait.close()
+
+
+async def test_a_callback_is_told_that_it_is_late() -> None:
+    late = asyncio.Event()
+    wait = Wait(asyncio.get_running_loop())
+    wait.tell(lambda is_late: late.set() if is_late else None, 0.02)
+    async with asyncio.timeout(5):
+        await late.wait()
+    wait.close()

@@ -1,0 +1,195 @@
+"""Prepared: the reserve and the commit of requests that differ in nothing but id, size and asset.
+
+The calls are those of the verbs: they are made once with samples and recorded, and become
+templates. A reply that is not the plain yes is for the verbs, too: the same id, asked again by
+them, moves nothing twice.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.catalog.meters import MeterKind
+from gateway.catalog.plans import RateLimit
+from gateway.clock import StoreClock
+from gateway.ledger import replies, scripts
+from gateway.ledger.arguments import print_of_amounts, print_of_lines
+from gateway.ledger.frame import Counter, Terms, frame_at
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Refused, Settled
+from gateway.ledger.scripts import Script
+from gateway.ledger.template import Call, Template, Words
+
+Sizes = Mapping[str, int | None]
+"""Meter → what a request uses of it; None: its size."""
+
+_SAMPLES = ((b"sample-1", b"f1", b"1000000000000001", b"asset-1"),
+            (b"sample-2", b"f2", b"2000000000000002", b"asset-2"))  # fmt: skip
+_PRINTS_MAX = 64
+
+
+class Prepared:
+    """Of one account, API key, route and hour; `until_ms` is when it is to be made anew. `counters`
+    are those a commit answers with, in their order."""
+
+    __slots__ = ("_charged", "_commit", "_frame", "_prints", "_reserve", "_sizes", "_terms",
+                 "_with_asset", "counters", "rate", "until_ms")  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - as a reserve
+        self,
+        terms: Terms,
+        sizes: Sizes,
+        at_ms: int,
+        *,
+        lease_ms: int,
+        keep_ms: int,
+        note: str,
+        with_asset: bool,
+    ) -> None:
+        self._terms = terms
+        self._sizes = sizes
+        self._charged = tuple(
+            meter for meter in sizes if terms.meters[meter].kind is not MeterKind.CONCURRENCY
+        )
+        self._frame = frame_at(terms, at_ms)
+        self._with_asset = with_asset
+        self._prints: dict[int, tuple[bytes, bytes]] = {}
+        self.rate: RateLimit | None = terms.plan.rate
+        self.until_ms = self._frame.until_ms
+        self.counters: tuple[Counter, ...] = tuple(
+            counter for meter in self._charged for counter in self._frame.counters[meter]
+        )
+        recorder = _Recorder()
+        ledger = Ledger(recorder, recorder, _Stopped(at_ms))
+
+        def reserve(values: Sequence[bytes]) -> Words:
+            lines = self.lines(int(values[2]))
+            return recorder.words(
+                ledger.reserve(
+                    terms,
+                    values[0].decode(),
+                    lines,
+                    lease_ms=lease_ms,
+                    rate=self.rate,
+                    note=note,
+                    keep_ms=keep_ms,
+                ),
+                {print_of_lines(terms, lines): values[1]},
+            )
+
+        def commit(values: Sequence[bytes]) -> Words:
+            amounts, asset = self._amounts(int(values[2])), values[3].decode()
+            named = asset if with_asset else None
+            return recorder.words(
+                ledger.commit(terms, values[0].decode(), amounts, asset=named),
+                {print_of_amounts(self._used(amounts), named): values[1]},
+            )
+
+        self._reserve = Template(scripts.RESERVE, reserve, _SAMPLES)
+        self._commit = Template(scripts.COMMIT, commit, _SAMPLES)
+
+    def lines(self, size: int) -> tuple[Line, ...]:
+        return tuple(Line.exact(meter, amount) for meter, amount in self._amounts(size).items())
+
+    def _amounts(self, size: int) -> dict[str, int]:
+        return {meter: size if known is None else known for meter, known in self._sizes.items()}
+
+    def _used(self, amounts: Mapping[str, int]) -> dict[str, int]:
+        return {meter: amounts[meter] for meter in self._charged}
+
+    # -- calls ------------------------------------------------------------------------------------
+
+    def reserve(self, reservation_id: bytes, size: int) -> Call:
+        values = (reservation_id, self._print(size)[0], b"%d" % size, b"")
+        return Call(self._reserve, values)
+
+    def commit(self, reservation_id: bytes, size: int, asset: str | None) -> Call:
+        if asset is None:
+            values = (reservation_id, self._print(size)[1], b"%d" % size, b"")
+        else:
+            fingerprint = print_of_amounts(self._used(self._amounts(size)), asset)
+            values = (reservation_id, fingerprint, b"%d" % size, asset.encode())
+        return Call(self._commit, values)
+
+    def _print(self, size: int) -> tuple[bytes, bytes]:
+        """The fingerprints of a reserve and of a commit without an asset."""
+        prints = self._prints.get(size)
+        if prints is None:
+            if len(self._prints) >= _PRINTS_MAX:
+                self._prints.clear()
+            prints = self._prints[size] = (
+                print_of_lines(self._terms, self.lines(size)),
+                print_of_amounts(self._used(self._amounts(size))),
+            )
+        return prints
+
+    # -- what they are answered -------------------------------------------------------------------
+
+    def reserved(
+        self, reservation_id: str, size: int, reply: Any
+    ) -> Granted | Denied | RateLimited | Refused | None:
+        """The outcome, where a reply tells one; None: it is to be asked for by the verb."""
+        if type(reply) is not list or reply[0] not in _OUTCOMES:
+            return None
+        return replies.reserved(reservation_id, self._frame, self.lines(size), self.rate, reply)
+
+    def committed(self, reservation_id: str, reply: Any) -> Settled:
+        """For a reply that `is_settled`."""
+        outcome = replies.committed(reservation_id, self._frame, self._charged, reply)
+        assert isinstance(outcome, Settled)
+        return outcome
+
+
+_OUTCOMES = frozenset({b"granted", b"denied", b"limited"})
+
+
+def is_granted(reply: Any) -> bool:
+    """A new reservation of all that was asked for; its counters are the last items."""
+    return type(reply) is list and reply[:3] == _GRANTED
+
+
+def is_settled(reply: Any) -> bool:
+    return type(reply) is list and reply[0] == b"settled"
+
+
+_GRANTED = [b"granted", b"O", 0]
+
+
+class _Stopped(StoreClock):
+    """Stands at one instant."""
+
+    __slots__ = ("_at_ms",)
+
+    def __init__(self, at_ms: int) -> None:
+        super().__init__()
+        self._at_ms = at_ms
+
+    def now_ms(self) -> int:
+        return self._at_ms
+
+
+class _SeenError(Exception):
+    """The call was recorded and goes no further."""
+
+
+class _Recorder:
+    """A transport that only listens."""
+
+    def __init__(self) -> None:
+        self._seen: Words = ((), ())
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        self._seen = (keys, args)
+        raise _SeenError
+
+    async def close(self) -> None: ...
+
+    def words(self, verb: Any, names: Mapping[bytes, bytes]) -> Words:
+        """What `verb` would send, with some words replaced."""
+        try:
+            verb.send(None)
+        except _SeenError:
+            pass
+        else:
+            raise AssertionError("the verb was refused, or waits")
+        keys, args = self._seen
+        return keys, [names.get(word, word) for word in args]

@@ -1,0 +1,137 @@
+"""The fast path: small plain requests by callbacks, without a Task, a Future or a timer each.
+
+It takes what arrives between two requests, if it is a whole head whose line and fields are known by
+their bytes, of a caller who is known, for whom all is prepared, and nothing stands in the way. What
+it does not take goes the ordinary way, and is no worse off.
+"""
+
+from gateway.ledger.frame import Terms
+from gateway.ledger.prepared import Prepared
+from gateway.proxy.connection import Connection
+from gateway.proxy.exchange import KEEP_MS, Exchange
+from gateway.proxy.lane import FastConnection
+from gateway.proxy.live import Live
+from gateway.proxy.shapes import Kind, Kinds, Remembered, Shape, Way, shape_of, sized, split, way_of
+from gateway.proxy.small import Charge, Means, Small
+from gateway.proxy.wire import Sender
+from gateway.records.identities import Identity
+
+CHARGES_MAX = 8_192
+
+
+class FastPath:
+    """`prepares_at_once`: also for an account that is met for the first time in an hour, which
+    costs more than it gains unless it comes again. `begun`: requests that were taken."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self.prepares_at_once = False
+        self.begun = 0
+        means.handler.returned = _returned
+        self._renew(means.handler.live)
+
+    async def stop(self) -> None:
+        await self._means.tasks.stop()
+
+    def begin(self, connection: FastConnection, data: bytes) -> bool:
+        """Take a request that begins with `data`; False: it is for aiohttp."""
+        means = self._means
+        handler = means.handler
+        if handler.live is not self._live:
+            self._renew(handler.live)
+        line_end = data.find(b"\r\n")
+        head_end = data.find(b"\r\n\r\n", line_end)
+        if line_end < 0 or head_end < 0 or handler.draining:
+            return False
+        line = data[:line_end]
+        way = self._ways.get(line)
+        if way is None:
+            way = self._ways.keep(line, way_of(line, self._kinds, means.limits))
+        block = data[line_end : head_end + 2]
+        read = sized(block)
+        if not way or read is None:
+            return False
+        length, unsized = read
+        size, begin = length or 0, head_end + 4
+        if len(data) - begin > size:
+            return False
+        name = (way.kind, means.senders.of(connection), unsized)
+        shape = self._shapes.get(name)
+        if shape is None:
+            shape = self._shapes.keep(name, self._shape(block, length, way, connection))
+        if not shape:
+            return False
+        identity = means.gate.at_hand(shape.key, shape.peer)
+        charge = None if identity is None else self._charge(identity, way, shape)
+        if charge is None or not self._may(charge, size):
+            return False
+        errand = Small(means, connection, (way, shape, size), charge)
+        connection.errand_begins(errand)
+        self.begun += 1
+        means.watchdog.enter(errand)
+        errand.start(data, begin)
+        return True
+
+    def _renew(self, live: Live) -> None:
+        """Forget all that was judged by another configuration."""
+        self._live = live
+        self._kinds = Kinds(live, self._means.books.metrics)
+        self._ways: Remembered[bytes, Way] = Remembered()
+        self._shapes: Remembered[tuple[Kind, Sender, bytes], Shape] = Remembered()
+        self._charges: dict[tuple[Terms, Kind], Charge | None] = {}
+
+    def _shape(
+        self, block: bytes, length: int | None, way: Way, connection: Connection
+    ) -> Shape | None:
+        senders = self._means.senders
+        shape = shape_of(block, length, way, senders.of(connection), self._means.limits)
+        if shape is not None:
+            shape.peer = senders.address_of(connection.peer, split(block) or ())
+        return shape
+
+    def _may(self, charge: Charge, size: int) -> bool:
+        """Whether nothing is known that would have it refused, or wait."""
+        cap = charge.terms.plan.caps.file_bytes
+        fits = cap is None or size <= cap
+        return fits and not self._means.books.settler.is_behind(charge.terms.account)
+
+    def _charge(self, identity: Identity, way: Way, shape: Shape) -> Charge | None:
+        """How that is charged, if it is prepared."""
+        now_ms = self._means.books.clock.now_ms()
+        charge: Charge | None = shape.charge
+        if charge is not None and charge.holds(identity, way.match.subject, now_ms):
+            return charge
+        terms = self._live.terms_of(identity, way.match.subject)
+        if terms is None or identity.account.suspended:
+            return None
+        name = (terms, way.kind)
+        charge = self._charges.get(name)
+        if charge is None or now_ms >= charge.prepared.until_ms:
+            if name not in self._charges and not self.prepares_at_once:
+                self._keep(name, None)
+                return None
+            charge = self._keep(name, self._prepare(identity, terms, way.kind, now_ms))
+        shape.charge = charge
+        return charge
+
+    def _prepare(self, identity: Identity, terms: Terms, kind: Kind, now_ms: int) -> Charge:
+        prepared = Prepared(
+            terms,
+            kind.sizes,
+            now_ms,
+            lease_ms=self._means.lease_ms,
+            keep_ms=KEEP_MS,
+            note=kind.route.name,
+            with_asset=kind.route.asset is not None,
+        )
+        return Charge(identity, terms, prepared)
+
+    def _keep(self, name: tuple[Terms, Kind], charge: Charge | None) -> Charge | None:
+        if len(self._charges) >= CHARGES_MAX:
+            del self._charges[next(iter(self._charges))]
+        self._charges[name] = charge
+        return charge
+
+
+def _returned(connection: Connection) -> Exchange | None:
+    return connection.returned() if isinstance(connection, FastConnection) else None

@@ -1,0 +1,173 @@
+"""The lane past aiohttp: how a connection lets a fast path take requests before aiohttp sees them.
+
+This is the one file that leans on what aiohttp does not document: that a handler at rest waits on
+`_waiter`, what it has parsed and not begun stands in `_messages`, and when `_process_keepalive`
+closes. `is_understood` says at start-up whether this aiohttp has all of it; without, there is no
+fast path, and every request goes the ordinary way.
+"""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+from aiohttp import web
+from aiohttp.http import HttpVersion11, RawRequestMessage, StreamWriter
+from aiohttp.streams import EMPTY_PAYLOAD
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from gateway.proxy.connection import Arrival, Connection, ConnectionLimits, PublicServer, Refuse
+from gateway.proxy.exchange import Exchange
+
+_SLOTS = ("_waiter", "_messages", "_upgraded", "_payload_parser", "_close", "_force_close",
+          "_next_keepalive_close_time", "_keepalive_handle")  # fmt: skip
+_METHODS = ("_process_keepalive", "data_received", "force_close", "start")
+
+
+def is_understood(handler: type = web.RequestHandler) -> bool:
+    """Whether this aiohttp is one that the lane can lead past."""
+    slots = {slot for kind in handler.__mro__ for slot in getattr(kind, "__slots__", ())}
+    return slots.issuperset(_SLOTS) and all(hasattr(handler, method) for method in _METHODS)
+
+
+class Errand(Exchange):
+    """A request on the fast path, as its connection sees it."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def more(self, data: bytes) -> None:
+        """Something has come from the client meanwhile."""
+
+    @abstractmethod
+    def bury(self) -> None:
+        """The client has gone before its request was sent on."""
+
+
+class Lane(Protocol):
+    def begin(self, connection: "FastConnection", data: bytes) -> bool:
+        """Take the request that `data` begins; False: it is for aiohttp."""
+        ...
+
+
+class FastConnection(Connection):
+    """`errand`: the request that is on the fast path."""
+
+    def __init__(
+        self,
+        server: PublicServer,
+        loop: asyncio.AbstractEventLoop,
+        limits: ConnectionLimits,
+        refuse: Refuse,
+        lane: Lane,
+    ) -> None:
+        super().__init__(server, loop, limits, refuse)
+        self._lane = lane
+        self._errand: Errand | None = None
+        self._returned: Errand | None = None
+        self._reading_held = False
+
+    @property
+    def idle(self) -> bool:
+        return self._errand is None and super().idle
+
+    def data_received(self, data: bytes) -> None:
+        if self._errand is not None:
+            self._errand.more(data)
+        elif not self._at_rest or not self._lane.begin(self, data):
+            super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if (errand := self.returned()) is not None:
+            errand.bury()
+
+    @property
+    def _at_rest(self) -> bool:
+        """aiohttp waits for a request, and nothing of one has come."""
+        return (
+            self._waiter is not None
+            and not self._messages
+            and not self._head_bytes
+            and not self._upgraded
+            and not self._close
+            and not self._force_close
+            and self._between_requests
+        )
+
+    def _process_keepalive(self) -> None:
+        if self._errand is not None:
+            self._next_keepalive_close_time = self._loop.time() + self._limits.keepalive_s
+        super()._process_keepalive()
+
+    # -- for the fast path ------------------------------------------------------------------------
+
+    def errand_begins(self, errand: Errand) -> None:
+        self._head_arrived()
+        self._stop_expecting_taking()
+        self._errand = errand
+
+    def errand_over(self, held: Sequence[bytes], *, keep: bool) -> None:
+        """The request is answered; `held` is what came behind it."""
+        self._errand = None
+        if self.transport is None:
+            return
+        self._expect_taking()
+        if not keep:
+            self.force_close()
+            return
+        self._next_keepalive_close_time = self._loop.time() + self._limits.keepalive_s
+        if held:
+            self._let_read()
+            self.data_received(b"".join(held))
+
+    def hand_back(self, errand: Errand, data: bytes) -> None:
+        """The request, and what came behind it, go the ordinary way."""
+        self._errand = None
+        self._returned = errand
+        self._let_read()
+        super().data_received(data)
+
+    def returned(self) -> Errand | None:
+        errand, self._returned = self._returned, None
+        return errand
+
+    def hold_reading(self) -> None:
+        """Until the request is answered: too much has come behind it."""
+        if self.transport is not None and not self._reading_held:
+            self._reading_held = True
+            self.transport.pause_reading()
+
+    def _let_read(self) -> None:
+        if self.transport is not None and self._reading_held:
+            self._reading_held = False
+            self.transport.resume_reading()
+
+    def arrival(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]]) -> Arrival:
+        """A request that aiohttp has not seen, with its body taken; for the running task."""
+        message = RawRequestMessage(
+            method,
+            target,
+            HttpVersion11,
+            CIMultiDictProxy(CIMultiDict()),
+            tuple(headers),
+            should_close=False,
+            compression=None,
+            upgrade=False,
+            chunked=False,
+            url=URL(),
+        )
+        task = asyncio.current_task()
+        assert task is not None
+        writer = StreamWriter(self, self._loop)
+        return Arrival(message, EMPTY_PAYLOAD, self, writer, task, self._loop)
+
+
+class FastServer(PublicServer):
+    """Leads small requests past aiohttp."""
+
+    lane: Lane
+
+    def _connection(self) -> Connection:
+        return FastConnection(self, self._event_loop, self._limits, self._refuse, self.lane)

@@ -1,0 +1,85 @@
+"""A contract with aiohttp: what the lane past it leans on is there, and means what it seems to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from gateway.proxy.connection import KEEP, Arrival, ConnectionLimits
+from gateway.proxy.lane import FastConnection, FastServer, is_understood
+from gateway.proxy.vessels import Vessels
+
+ON_EVERY_LOOP = True
+
+REQUEST = b"PUT /slow HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n"
+
+
+class Asked:
+    """A lane that takes nothing, and remembers what it was offered."""
+
+    def __init__(self) -> None:
+        self.offered: list[bytes] = []
+
+    def begin(self, connection: FastConnection, data: bytes) -> bool:
+        self.offered.append(data)
+        return False
+
+
+@asynccontextmanager
+async def served(
+    lane: Asked, go_on: asyncio.Event
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async def handle(arrival: Arrival) -> web.StreamResponse:
+        await go_on.wait()
+        await arrival.content.read()
+        arrival.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        return KEEP
+
+    server = FastServer(
+        handle, ConnectionLimits(), lambda refusal: b"refused", Vessels(splice=False)
+    )
+    server.lane = lane
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(server, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(10):
+            yield reader, writer
+    finally:
+        writer.close()
+        listening.close()
+        await server.shutdown(1.0)
+
+
+def test_this_aiohttp_is_understood_and_another_would_not_be() -> None:
+    class Without(web.RequestHandler):
+        __slots__ = ()
+
+    assert is_understood()
+    assert not is_understood(object)
+    assert is_understood(Without)
+
+
+async def test_the_lane_is_offered_what_comes_between_requests_and_nothing_else() -> None:
+    lane, go_on = Asked(), asyncio.Event()
+    async with served(lane, go_on) as (reader, writer):
+        writer.write(REQUEST + b"bo")
+        async with asyncio.timeout(5):
+            while not lane.offered:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        writer.write(b"dy")
+        await asyncio.sleep(0.02)
+        writer.write(REQUEST + b"next")
+        await asyncio.sleep(0.02)
+        assert lane.offered == [REQUEST + b"bo"]
+        go_on.set()
+        for _ in range(2):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        await asyncio.sleep(0.02)
+        writer.write(REQUEST[:10])
+        await asyncio.sleep(0.02)
+        writer.write(REQUEST[10:] + b"last")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        assert lane.offered == [REQUEST + b"bo", REQUEST[:10]]
