@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+import orjson
+
 from gateway.records.failures import asked
 from gateway.records.rows import RedisClient, Row, text
 
@@ -27,11 +29,11 @@ record of an expired reservation is kept, so that there is never a row without o
 # for it are on their way.
 
 # Counts a part that is about to be sent. KEYS: row. ARGV: part, size, keep_ms.
-# Reply: reservation, key, total; none if there is no such upload, or it is completed; the
+# Reply: reservation, key, total, subject; none if there is no such upload, or it is completed; the
 # reservation alone while it is being completed.
 _CLAIM = """
 local row = redis.call('HMGET', KEYS[1], 'reservation', 'key', 'total', ARGV[1], 'completed',
-  'completing')
+  'completing', 'subject')
 if not row[1] or row[5] then return {} end
 if tonumber(row[6] or 0) > 0 then return {row[1]} end
 local held, stored, flying = string.match(row[4] or '0 0 0', '^(%d+) (%d+) (%d+)$')
@@ -42,7 +44,7 @@ end
 redis.call('HSET', KEYS[1], 'total', total,
   ARGV[1], size .. ' ' .. stored .. ' ' .. string.format('%.0f', flying + 1))
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return {row[1], row[2] or '', total}
+return {row[1], row[2] or '', total, row[7] or ''}
 """
 
 # A request for a part is over. KEYS: row. ARGV: part, size (empty: it was not stored).
@@ -90,13 +92,14 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[1])
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """`key_id` is the API key that opened it, whose counters hold it as well. `completing`: it may
-    be an object by now, for all that is known."""
+    """`key_id` and `subject` are those it was opened by and for, whose counters hold it as well.
+    `completing`: it may be an object by now, for all that is known."""
 
     reservation: str
     key_id: str | None
     completed: bool = False
     completing: bool = False
+    subject: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ class Claim:
     reservation: str
     key_id: str | None
     total: int
+    subject: tuple[str, str] | None = None
 
 
 class Busy(Enum):
@@ -136,13 +140,20 @@ class MultipartUploads:
         self._client = client
 
     async def open(
-        self, name: UploadName, reservation: str, key_id: str | None, *, lease_ms: int
+        self,
+        name: UploadName,
+        reservation: str,
+        key_id: str | None,
+        subject: tuple[str, str] | None = None,
+        *,
+        lease_ms: int,
     ) -> None:
-        fields = ("reservation", reservation, "key", key_id or "", "total", "0")
+        of = "" if subject is None else orjson.dumps(subject).decode()
+        fields = ("reservation", reservation, "key", key_id or "", "total", "0", "subject", of)
         await self._eval(_OPEN, name, str(lease_ms + KEEP_MS), *fields)
 
     async def find(self, name: UploadName) -> Upload | None:
-        fields = ("reservation", "key", "completed", "completing")
+        fields = ("reservation", "key", "completed", "completing", "subject")
         found: Any = await asked(self._client.hmget(name.key, fields))
         row: Row = {
             field: text(value)
@@ -156,6 +167,7 @@ class MultipartUploads:
             row["key"] or None,
             "completed" in row,
             int(row.get("completing", "0")) > 0,
+            _subject(row.get("subject", "")),
         )
 
     async def claim(
@@ -167,8 +179,8 @@ class MultipartUploads:
         reply = await self._eval(_CLAIM, name, *words)
         if len(reply) < 2:
             return Busy.BUSY if reply else None
-        reservation, key_id, total = map(text, reply)
-        return Claim(reservation, key_id or None, int(total))
+        reservation, key_id, total, subject = map(text, reply)
+        return Claim(reservation, key_id or None, int(total), _subject(subject))
 
     async def land(self, name: UploadName, part: int, size: int | None) -> None:
         """A claimed part is stored; None: it is not."""
@@ -196,6 +208,13 @@ class MultipartUploads:
 
     async def _eval(self, script: str, name: UploadName, *words: str) -> Any:
         return await asked(self._client.eval(script, 1, name.key, *words), writes=True)
+
+
+def _subject(written: str) -> tuple[str, str] | None:
+    if not written:
+        return None
+    kind, name = orjson.loads(written)
+    return kind, name
 
 
 def _field(part: int) -> str:

@@ -11,8 +11,9 @@ from gateway.ledger.subjects import Subjects
 from gateway.records.accounts import Accounts
 from gateway.records.api_keys import ApiKeys, KeyPolicy
 from gateway.records.subjects import SubjectFacts
-from tests.journeys.job_rig import JobWishes, job_rig
+from tests.journeys.job_rig import BATCHES, JobWishes, job_rig
 from tests.journeys.rig import Rig, Wishes, running
+from tests.journeys.s3_rig import completed, created, ok, s3_running
 from tests.journeys.tus_client import ROUTES, TusClient
 from tests.tus_upstream import TusServer
 from tests.upstreams import Answer, Request
@@ -122,6 +123,39 @@ async def test_json_attributes_a_job_to_its_end(store: Store, tmp_path: Path) ->
         await house.ask("DELETE", f"/jobs/{other}")
         assert await of_subject(house.rig, "ann") == (300, 0)
         assert await listed(house.rig) == ("ann",)
+
+
+async def test_json_attributes_every_job_of_a_batch(fake: Store, tmp_path: Path) -> None:
+    routes = BATCHES.replace("batch = { items", f"{BY_JSON}\nbatch = {{ items")
+    async with job_rig(fake, tmp_path, JobWishes(plan=LIMITED, routes=routes)) as house:
+        items = [{"max_bytes": 200}, {"max_bytes": 300}]
+        status, told = await house.ask("POST", "/bulk", {"items": items, "creator": "ann"})
+        assert status == 201
+        assert await of_subject(house.rig, "ann") == (0, 500)
+        status, _ = await house.ask("POST", "/bulk", {"items": items[:1], "creator": "ann"})
+        assert status == 403
+        for job_id in told["job_ids"]:
+            house.upstream.end(job_id, "Completed", 100)
+            await house.ask("GET", f"/jobs/{job_id}")
+        assert await of_subject(house.rig, "ann") == (200, 0)
+
+
+async def test_an_s3_multipart_upload_is_that_of_its_creations_subject(
+    store: Store, tmp_path: Path
+) -> None:
+    """Its parts and its completion name nobody, or somebody else."""
+    steps = (created(), ok(), ok(), completed())
+    ann, bob = ("Upload-Creator", "ann"), ("Upload-Creator", "bob")
+    async with s3_running(store, tmp_path, *steps, more=BY_HEADER, plan=LIMITED) as it:
+        assert (await it.ask("POST", "/bucket/k?uploads", ann)).status == 200
+        assert (await it.part(1, 300)).status == 200
+        assert (await it.part(2, 201)).status == 403
+        assert (await it.part(2, 150, bob)).status == 200
+        assert await of_subject(it.rig, "ann") == (0, 450)
+        assert (await it.complete(1, 2)).status == 200
+        assert await of_subject(it.rig, "ann") == (450, 0)
+        assert await of_subject(it.rig, "bob") == (0, 0)
+        assert await listed(it.rig) == ("ann",)
 
 
 async def test_one_account_never_touches_anothers_subject_of_the_same_name(

@@ -41,6 +41,14 @@ async def test_a_row_may_be_without_an_api_key(store: Store) -> None:
     assert await rows.claim(NAME, 1, 5, lease_ms=LEASE_MS) == Claim("r1", None, 5)
 
 
+async def test_an_upload_is_that_of_the_subject_it_was_opened_for(store: Store) -> None:
+    rows = MultipartUploads(store.client)
+    of = ("creator", 'a:"b" ☃')
+    await rows.open(NAME, "r1", "k1", of, lease_ms=LEASE_MS)
+    assert await rows.find(NAME) == Upload("r1", "k1", subject=of)
+    assert await rows.claim(NAME, 1, 5, lease_ms=LEASE_MS) == Claim("r1", "k1", 5, of)
+
+
 async def test_parts_add_up(store: Store) -> None:
     rows = await opened(store)
     assert await total(rows, 1, 5) == 5

@@ -97,9 +97,12 @@ for asset, row in pairs_of(redis.call('HGETALL', assets)) do
 end
 local known = {}
 -- Subjects that have counters are listed.
+local listed = {}
 local function list(name)
   local subject = string.match(name, '^s:(.+)/')
-  if subject and redis.call('ZADD', subjects, '0', subject) == 1 then
+  if not subject or listed[subject] then return end
+  listed[subject] = true
+  if redis.call('ZADD', subjects, '0', subject) == 1 then
     changed('subject ' .. subject, '', 'listed')
   end
 end

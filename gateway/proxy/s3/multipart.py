@@ -109,7 +109,9 @@ class Multipart:
                     raise GatewayError(UPSTREAM_MALFORMED, "the upstream named no upload")
                 name = UploadName(terms.account, operation.object.asset(), upload_id)
                 lease_ms = _lease_ms(route)
-                await self._rows.open(name, reservation, terms.key_id, lease_ms=lease_ms)
+                await self._rows.open(
+                    name, reservation, terms.key_id, terms.subject, lease_ms=lease_ms
+                )
                 if await self._books.ledger.extend(terms.account, [reservation], lease_ms):
                     raise GatewayError(UPSTREAM_TIMEOUT, "the upload was named too late")
             else:
@@ -168,7 +170,7 @@ class Multipart:
     async def _hold(self, call: Call, claim: Claim) -> Sequence[Quota]:
         """Room for all parts with this one, or none of it; raises what ends the request."""
         route = call.entered.match.route
-        terms = await self._terms(call, claim.key_id)
+        terms = await self._terms(call, claim)
         refusal = s3_lines.too_large(terms.plan, claim.total)
         if refusal is not None:
             raise RefusedError(refusal)
@@ -260,7 +262,7 @@ class Multipart:
         quotas: Sequence[Quota] = ()
         if upload.completed:
             return quotas  # It was charged then; this only tells the client again.
-        terms = await self._terms(call, upload.key_id)
+        terms = await self._terms(call, upload)
         amounts = s3_lines.of_object(call.entered.match.route, total)
         match ending:
             case Ending.DONE:
@@ -317,12 +319,13 @@ class Multipart:
             raise RefusedError(_unknown())
         return upload
 
-    async def _terms(self, call: Call, key_id: str | None) -> Terms:
-        """Those the upload was opened by, whichever API key of its account asks now."""
+    async def _terms(self, call: Call, opened: Upload | Claim) -> Terms:
+        """Those the upload was opened by, whichever API key of its account asks now, and whomever
+        this request names."""
         terms = terms_of(call)
-        if terms.key_id == key_id:
+        if (terms.key_id, terms.subject) == (opened.key_id, opened.subject):
             return terms
-        recalled = await self._recall.terms(terms.account, key_id, terms.subject)
+        recalled = await self._recall.terms(terms.account, opened.key_id, opened.subject)
         if recalled is None:
             raise RefusedError(Refusal(INTERNAL, "the account's plan is not configured"))
         return recalled
