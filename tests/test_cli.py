@@ -273,7 +273,13 @@ def test_a_job_is_listed_and_settled_on_the_record(shell: Shell) -> None:
     assert (listed["id"], listed["state"], listed["lines"]) == (
         "j-1", "missing", {"storage_bytes": 1_000},
     )  # fmt: skip
-    assert re.search(r"^j-1 +r-1 +work +missing stuck ", shell.said("job", "list", "acme"), re.M)
+    assert re.search(
+        r"^acme +j-1 +r-1 +work +missing stuck ", shell.said("job", "list", "acme"), re.M
+    )
+    shell.run("account", "create", "rival")
+    (listed,) = shell.json("job", "list", "--stuck")["jobs"]
+    assert (listed["account"], listed["id"]) == ("acme", "j-1")
+    shell.run("job", "list", code=2)
     settle = ("job", "settle", "acme", "r-1", "--actual", "storage_bytes=1KiB", "--reason", "lost")
     assert shell.said(*settle) == "charged for j-1: storage_bytes=1024\n"
     assert shell.json("usage", "acme")["quotas"][0]["used"] == 1_024
@@ -473,7 +479,7 @@ def verbs() -> list[list[str]]:
         assert name is not None
         assert group is not None
         found += [[name, _name(command)] for command in group.registered_commands]
-    assert len(found) == 35
+    assert len(found) == 38
     return found
 
 

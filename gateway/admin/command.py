@@ -4,6 +4,7 @@ Commands are shared by the command line and the API: they take plain values, ret
 raise CommandError for what the operator got wrong. A store that fails raises StoreError.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -14,6 +15,7 @@ from gateway.records.accounts import Account, Accounts
 from gateway.records.api_keys import ApiKeys
 
 NAME_MAX = 200
+PAGE = 1_000
 
 
 class ExitCode(IntEnum):
@@ -52,6 +54,21 @@ class Desk:
         if account is None:
             raise no_account(account_id)
         return account
+
+    async def names(self, account_id: str | None) -> AsyncIterator[str]:
+        """Of the one account, which must exist, or of all of them."""
+        if account_id is not None:
+            yield (await self.account(account_id)).id
+            return
+        cursor: str | None = None
+        while True:
+            page = await self.accounts.list(cursor, PAGE)
+            assert page is not None, "accounts are never deleted, so a cursor stays one"
+            for account in page.accounts:
+                yield account.id
+            cursor = page.cursor
+            if cursor is None:
+                return
 
 
 def readable(name: str) -> str:

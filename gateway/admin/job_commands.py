@@ -18,13 +18,23 @@ OPERATOR = "operator"
 
 
 async def list_jobs(
-    desk: Desk, account_id: str, *, stuck: bool = False, count: int = 100
+    desk: Desk, account_id: str | None, *, stuck: bool = False, count: int = 100
 ) -> JobList:
-    """The newest jobs of an account, newest first; `stuck`: those that will not end by
-    themselves."""
+    """The newest jobs of an account, newest first; `stuck`: those that will not end by themselves,
+    of all accounts where none is named."""
     if not 1 <= count <= COUNT_MAX:
         raise misused(f"a list has 1 to {COUNT_MAX} jobs")
-    await desk.account(account_id)
+    if account_id is None and not stuck:
+        raise misused("name an account, or ask for those that are stuck")
+    found: list[JobView] = []
+    async for name in desk.names(account_id):
+        found += await _jobs_of(desk, name, count - len(found), stuck=stuck)
+        if len(found) == count:
+            break
+    return JobList(account_id, tuple(found))
+
+
+async def _jobs_of(desk: Desk, account_id: str, count: int, *, stuck: bool) -> list[JobView]:
     rows = Jobs(desk.accounts.client)
     found: list[JobView] = []
     start = 0
@@ -33,7 +43,7 @@ async def list_jobs(
         views = (job_view(job, now_ms) for job in page if job is not None and not _shared(job))
         found += (view for view in views if view.stuck or not stuck)
         start += COUNT_MAX
-    return JobList(account_id, tuple(found[:count]))
+    return found[:count]
 
 
 async def settle(

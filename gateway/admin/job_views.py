@@ -12,6 +12,7 @@ class JobView:
     over and nobody has told of its end), or how it ended. `outcome` is what became of its
     reservation; `late`: after its lease. `lines` are meter → amount: reserved, or charged."""
 
+    account: str
     id: str | None
     reservation: str
     rule: str
@@ -28,7 +29,9 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class JobList:
-    account: str
+    """`account` None: of all accounts."""
+
+    account: str | None
     jobs: tuple[JobView, ...]
 
 
@@ -51,6 +54,7 @@ def job_view(job: Job, now_ms: int) -> JobView:
     state = "missing" if job.missing else "running"
     nameless = job.id is None and now_ms - job.opened_ms > NAMELESS_MS
     return JobView(
+        account=job.account,
         id=job.id,
         reservation=job.reservation,
         rule=job.rule,

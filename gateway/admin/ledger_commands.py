@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 from gateway.admin.account_commands import amount_of
 from gateway.admin.command import CommandError, Desk, ExitCode, misused
@@ -27,7 +27,6 @@ from gateway.records.accounts import Account
 from gateway.records.failures import asked
 
 HOLDERS_MAX = 50
-PAGE = 1_000
 
 _BOOKS = "books"
 
@@ -88,7 +87,7 @@ async def audit(
     findings: list[FindingView] = []
     repaired: list[RepairedView] = []
     count = 0
-    async for name in _names(desk, account_id):
+    async for name in desk.names(account_id):
         count += 1
         found = await _findings(desk, name)
         if repair and found and all(finding.rule != _BOOKS for finding in found):
@@ -108,27 +107,11 @@ async def accept(desk: Desk, hand: Hand) -> AcceptedView:
     """
     opened = []
     async with on_record(desk, hand, "ledger accept", "", "the store"):
-        async for name in _names(desk, None):
+        async for name in desk.names(None):
             if not await _has_books(desk, name):
                 await desk.ledger.open_books(name)
                 opened.append(name)
         return AcceptedView(await watch.accept(desk.accounts.client), tuple(opened))
-
-
-async def _names(desk: Desk, account_id: str | None) -> AsyncIterator[str]:
-    """The one account, which must exist, or all of them."""
-    if account_id is not None:
-        yield (await desk.account(account_id)).id
-        return
-    cursor: str | None = None
-    while True:
-        page = await desk.accounts.list(cursor, PAGE)
-        assert page is not None, "accounts are never deleted, so a cursor stays one"
-        for account in page.accounts:
-            yield account.id
-        cursor = page.cursor
-        if cursor is None:
-            return
 
 
 async def _findings(desk: Desk, account_id: str) -> tuple[FindingView, ...]:

@@ -40,6 +40,7 @@ class Operations:
             web.get(f"{account}/reservations", _answering(self._reservations)),
             web.post(f"{account}/reservations/{_WORD}/release", _answering(self._release)),
             web.get(f"{account}/jobs", _answering(self._jobs)),
+            web.get("/v1/jobs", _answering(self._jobs)),
             web.post(f"{account}/jobs/{_WORD}/settle", _answering(self._settle)),
             web.post(f"{account}/adjustments", _answering(self._adjust)),
             web.get("/v1/in-doubt", _answering(self._in_doubt)),
@@ -53,7 +54,7 @@ class Operations:
         return await reservation_commands.list_open(self._desk(), account, count)
 
     async def _jobs(self, request: web.Request) -> object:
-        account, stuck = request.match_info["account"], one(request, "stuck") or "false"
+        account, stuck = request.match_info.get("account"), one(request, "stuck") or "false"
         if stuck not in _FLAGS:
             raise UnfitError("stuck is true or false")
         return await job_commands.list_jobs(

@@ -17,7 +17,10 @@ verbs = typer.Typer(no_args_is_help=True)
 
 @verbs.command(name="list")
 def list_jobs(
-    account: AccountId,
+    account: Annotated[
+        str | None,
+        typer.Argument(metavar="[ACCOUNT]", help="With --stuck, else all.", show_default=False),
+    ] = None,
     stuck: Annotated[
         bool, typer.Option("--stuck", help="Only those that will not end by themselves.")
     ] = False,
@@ -25,7 +28,7 @@ def list_jobs(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """List an account's jobs, newest first: how they are, and what they hold or were charged."""
+    """List jobs, newest first: how they are, and what they hold or were charged."""
     view = run(
         config, json, lambda desk: commands.list_jobs(desk, account, stuck=stuck, count=count)
     )
@@ -60,7 +63,17 @@ def settle(
 def _page(view: JobList, *, stuck: bool) -> Page:
     return (
         Sheet(
-            ("job", "reservation", "rule", "state", "opened at", "age", "lease end", "lines"),
+            (
+                "account",
+                "job",
+                "reservation",
+                "rule",
+                "state",
+                "opened at",
+                "age",
+                "lease end",
+                "lines",
+            ),
             tuple(_row(job) for job in view.jobs),
             "no job is stuck" if stuck else "no jobs",
         ),
@@ -70,6 +83,7 @@ def _page(view: JobList, *, stuck: bool) -> Page:
 def _row(job: JobView) -> tuple[str, ...]:
     state = job.state + (" late" if job.late else "") + (" stuck" if job.stuck else "")
     return (
+        job.account,
         job.id or NONE,
         job.reservation,
         job.rule,

@@ -63,6 +63,9 @@ async def test_jobs_are_listed_as_the_command_line_does(there: tuple[House, Clie
     page = await told(await client.get(stuck))
     assert page == as_json(await job_commands.list_jobs(house.desk, "acme", stuck=True))
     assert [job["id"] for job in page["jobs"]] == ["j-1"]
+    await house.open_account("rival")
+    page = await told(await client.get("/v1/jobs?stuck=true"))
+    assert (page["account"], [job["account"] for job in page["jobs"]]) == (None, ["acme"])
 
 
 @pytest.mark.parametrize("amount", [7, "7B"])
@@ -154,6 +157,7 @@ async def test_how_writes_say_no(
         ("accounts/acme/reservations?count=-1", 400),
         ("accounts/acme/jobs?count=1001", 400),
         ("accounts/acme/jobs?stuck=yes", 400),
+        ("jobs", 400),
         ("audit-log?count=2&count=3", 400),
         ("in-doubt?count=1e3", 400),
     ],
@@ -169,6 +173,7 @@ async def test_how_lists_say_no(there: tuple[House, Client], path: str, status: 
         ("GET", "accounts/acme/reservations"),
         ("POST", "accounts/acme/reservations/r-1/release"),
         ("GET", "accounts/acme/jobs"),
+        ("GET", "jobs?stuck=true"),
         ("POST", "accounts/acme/jobs/j-1/settle"),
         ("POST", "accounts/acme/adjustments"),
         ("GET", "in-doubt"),
