@@ -35,3 +35,14 @@ def test_terms_are_remembered_for_a_bounded_number_of_accounts() -> None:
     for number in range(TERMS_MAX):
         memory.of(replace(ACCOUNT, id=f"a{number}"), CATALOG, None, None)
     assert memory.of(ACCOUNT, CATALOG, None, None) is not first
+
+
+def test_a_subject_that_is_named_later_has_terms_that_are_built_once() -> None:
+    memory = TermsMemory()
+    terms = memory.of(ACCOUNT, CATALOG, None, None)
+    assert terms is not None
+    ann = memory.attributed(terms, ("creator", "ann"))
+    assert ann.subject == ("creator", "ann")
+    assert (ann.account, ann.plan, ann.meters) == (terms.account, terms.plan, terms.meters)
+    assert memory.attributed(terms, ("creator", "ann")) is ann
+    assert memory.attributed(terms, ("creator", "bob")) is not ann
