@@ -24,6 +24,7 @@ from gateway.clock import ALONE, StoreClock, Turns
 from gateway.dialects.protocol import Answer
 from gateway.dialects.registry import NATIVE
 from gateway.errors import DRAINING, UNAUTHENTICATED, Refusal
+from gateway.events.work import event_sender
 from gateway.ledger.frame import Terms
 from gateway.ledger.heartbeat import Heartbeat
 from gateway.ledger.history import History
@@ -176,6 +177,10 @@ class Gateway:
             self.metrics,
             self.learning,
         )
+        self._events = event_sender(
+            store.client, lambda: self.handler.live.catalog.events, self.metrics
+        )
+        self.ledger.on_event = self._events.note
         self.jobs = JobWork(books, store.client, self.recall, lambda: self.handler.live)
         self.uploads = UploadWork(books, store.client, self.recall, lambda: self.handler.live)
         self._names = Names(Idempotency(store.client), books, self.recall)
@@ -217,6 +222,7 @@ class Gateway:
         self._reaper.start(turns)
         self._doubts.start(turns)
         self.jobs.start(turns)
+        await self._events.start(turns)
         self.uploads.start(turns)
         self._watchdog.start()
         self._lag.start()
@@ -272,6 +278,7 @@ class Gateway:
         if self.fast is not None:
             await self.fast.stop()
         await self.jobs.stop()
+        await self._events.stop()
         await self.uploads.stop()
         await self.identities.stop()
         await self._billing.stop()
@@ -294,6 +301,7 @@ class Gateway:
         self.metrics.know("plan", catalog.plans)
         self.metrics.know("upstream", catalog.upstreams)
         self.metrics.know("rule", catalog.jobs)
+        self.ledger.leaves_events = catalog.events is not None
         return build(catalog, before)
 
     async def _usage(

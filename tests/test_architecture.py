@@ -13,20 +13,21 @@ FLOOR = {
     "catalog": 1,
     "ledger": 2, "records": 2, "files": 2,
     "admission": 3, "dialects": 3, "telemetry": 3, "settings": 3,
-    "proxy": 4, "usage": 4, "admin": 4, "embedded": 4,
+    "proxy": 4, "usage": 4, "events": 4, "admin": 4, "embedded": 4,
     "app": 5, "serving": 5,
     "workers": 6, "demo": 6, "cli": 7, "__main__": 8,
 }  # fmt: skip
 
 PACKAGES = {
     "settings": {"pydantic", "pydantic_settings"},
-    "ledger": {"redis", "hiredis"},
+    "ledger": {"redis", "hiredis", "orjson"},
     "records": {"redis", "orjson"},
     "dialects": {"orjson"},
     "telemetry": {"prometheus_client", "orjson"},
     # yarl and multidict are what a request of aiohttp is made of.
     "proxy": {"aiohttp", "httptools", "multidict", "orjson", "yarl"},
     "usage": {"aiohttp", "orjson"},
+    "events": {"aiohttp", "orjson"},
     "admin": {"aiohttp", "orjson", "prometheus_client"},
     "embedded": {"aiohttp", "redis", "fakeredis"},
     "app": {"aiohttp", "prometheus_client"},

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.catalog.billing import Billing
+from gateway.catalog.events import Events
 from gateway.catalog.jobs import JobRule
 from gateway.catalog.meters import Meter
 from gateway.catalog.plans import Plan
@@ -39,5 +40,6 @@ class Catalog:
     dialect: str = "native"
     """What routes speak that name no dialect, and what is said where no route is found."""
     billing: Billing | None = None
+    events: Events | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Dialect → its settings; what is not there is as the vendor has it."""

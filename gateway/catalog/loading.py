@@ -12,6 +12,7 @@ from gateway.catalog.amounts import Meters
 from gateway.catalog.billing import BILLING, Billing
 from gateway.catalog.catalog import USAGE_PATHS, Catalog
 from gateway.catalog.dialects import PAGES
+from gateway.catalog.events import EVENTS, Destination, Events
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Caps, Plan, StoreFailure
@@ -72,6 +73,7 @@ def read(document: Mapping[str, Any], problems: Problems, *, body_idle_s: float 
         dialect=_known_dialect(values.get("dialect", "native"), ("dialect",), problems),
         options=values.get("dialects", {}),
         billing=_billing(values.get("billing")),
+        events=_events(values.get("events"), meters, problems),
     )
 
 
@@ -159,6 +161,20 @@ def _upstreams(values: Mapping[str, Any], problems: Problems) -> dict[str, Upstr
 
 def _billing(values: Mapping[str, Any] | None) -> Billing | None:
     return Billing(**values) if values is not None and BILLING.complete(values) else None
+
+
+def _events(values: Mapping[str, Any] | None, meters: Meters, problems: Problems) -> Events | None:
+    if values is None or not EVENTS.complete(values):
+        return None
+    for meter in values.get("meters", {}):
+        meters.find(meter, ("events", "meters", meter), problems)
+    if values["to"] is Destination.STRIPE and not values.get("meters"):
+        problems.add(
+            ("events",), "tells Stripe of no meter", 'add meters = { METER = "its events\' name" }'
+        )
+    if values["to"] is Destination.WEBHOOK and "url" not in values:
+        problems.add(("events",), "has no url", "add url, the server that is to be called")
+    return Events(**values)
 
 
 # -- usage paths ----------------------------------------------------------------------------------

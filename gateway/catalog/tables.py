@@ -9,6 +9,7 @@ from enum import StrEnum
 from gateway.catalog import patterns, syntax
 from gateway.catalog.billing import BILLING
 from gateway.catalog.dialects import OPTIONS
+from gateway.catalog.events import EVENTS
 from gateway.catalog.job_tables import BATCH, JOBS, JSON_AMOUNT
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.periods import PeriodKind
@@ -271,5 +272,6 @@ DOCUMENT = Table((
         "which requests go where; the most specific path wins, what matches none is refused"),
     Key("usage", ListOf(USAGE, "tables [[usage]]", unique=False), "where usage pages are served"),
     Key("billing", BILLING, "where the billing periods of accounts come from"),
+    Key("events", EVENTS, "where a record of each commit is sent"),
     Key("server", Anything(), "settings of the gateway itself"),
 ))  # fmt: skip

@@ -5,7 +5,17 @@ import sys
 import typer
 
 from gateway.admin.command import ExitCode
-from gateway.cli import accounts, jobs, journal, keys, ledger, reservations, service, subjects
+from gateway.cli import (
+    accounts,
+    events,
+    jobs,
+    journal,
+    keys,
+    ledger,
+    reservations,
+    service,
+    subjects,
+)
 from gateway.cli.printing import tell_error
 
 EXIT_CODES = """
@@ -34,6 +44,7 @@ app.add_typer(
     reservations.verbs, name="reservation", help="Reservations: what is open, and ending it."
 )
 app.add_typer(journal.verbs, name="journal", help="Settlements that wait for the store in files.")
+app.add_typer(events.verbs, name="events", help="Events of usage: what waits, and replaying it.")
 app.add_typer(ledger.verbs, name="ledger", help="The ledger: audit, corrections, recovery.")
 
 # Typer carries its own copy of click in some versions: the class is found by way of one it exports.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class AccountKeys:
     """`books` counters, `reservations` id → record, `leases` ids of the open ones by lease end,
     `forget` ids of settled ones by when their record is dropped, `assets` asset → its charge,
-    `subjects` the names of all that have counters."""
+    `subjects` the names of all that have counters, `outbox` the events of its commits."""
 
     account: str
     books: bytes
@@ -17,6 +17,7 @@ class AccountKeys:
     forget: bytes
     assets: bytes
     subjects: bytes
+    outbox: bytes
 
     def hours(self, day: str) -> bytes:
         """The history of one UTC day (`YYYYMMDD`) by hours."""
@@ -39,5 +40,5 @@ def account_key(account: str, name: str) -> bytes:
 
 
 def keys_of(account: str) -> AccountKeys:
-    names = ("books", "reservations", "leases", "forget", "assets", "subjects")
+    names = ("books", "reservations", "leases", "forget", "assets", "subjects", "outbox")
     return AccountKeys(account, *(account_key(account, name) for name in names))

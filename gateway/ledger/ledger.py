@@ -51,6 +51,7 @@ from gateway.ledger.arguments import (
 )
 from gateway.ledger.frame import Frame, Terms
 from gateway.ledger.keys import keys_of
+from gateway.ledger.outbox import event_of
 from gateway.ledger.outcomes import (
     Adjusted,
     Batch,
@@ -98,6 +99,10 @@ class Ledger:
     ) -> None:
         self._scripts = Runner(admission, settlement, clock, now_ms)
         self._now = self._scripts.now
+        self.leaves_events = False
+        """Whether commits leave events of usage in their account's outbox."""
+        self.on_event: Callable[[str], None] | None = None
+        """Told of the account whenever one was left."""
         self.on_extended: Callable[[str], None] | None = None
         """Told of the account whenever leases were extended: they may outlive who did it."""
 
@@ -270,25 +275,25 @@ class Ledger:
             if terms.meters[meter].kind is not MeterKind.CONCURRENCY
         }
         meters = tuple(charged)
-        used = (
-            *(reservation_id.encode(), print_of_amounts(charged, asset), (asset or "").encode()),
-            *amount_words(meters, charged),
-        )
+        which = (reservation_id.encode(), print_of_amounts(charged, asset), (asset or "").encode())
+        used = tuple(amount_words(meters, charged))
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
+            event = event_of(terms, frame, reservation_id, charged) if self.leaves_events else b""
             args = (
                 *(words.from_ms, words.until_ms, words.stamp, words.periods),
                 *(*shape_words(frame, meters), *name_words(frame, meters)),
-                *(*limit_words(frame, meters), self._now(), *used),
+                *(*limit_words(frame, meters), self._now(), *which, event, *used),
             )
-            return (
-                *(keys.books, keys.reservations, keys.leases, keys.forget, keys.assets),
-                *frame.index,
-            ), args
+            names = (keys.books, keys.reservations, keys.leases, keys.forget)
+            return (*names, keys.assets, keys.outbox, *frame.index), args
 
         frame, reply = await self._scripts.framed(scripts.COMMIT, terms, arguments)
-        return replies.committed(reservation_id, frame, meters, reply)
+        settled = replies.committed(reservation_id, frame, meters, reply)
+        if self.leaves_events and self.on_event is not None and isinstance(settled, Settled):
+            self.on_event(terms.account)
+        return settled
 
     async def release(self, account: str, reservation_id: str, *, reason: str) -> Settled | Refused:
         """Give back all that was held; nothing was used. No effect on what has expired."""

@@ -47,6 +47,10 @@ return 1
 """
 
 
+EVENTS = "qg:events"
+"""The due list of accounts with events of usage to deliver."""
+
+
 class DueList:
     """One sorted set of members by when somebody is to look. Everything raises StoreError."""
 

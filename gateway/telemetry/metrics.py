@@ -112,6 +112,9 @@ WEBHOOKS = Name(
     "Calls of clients' URLs in an upstream's place: told, failed, or forbidden.",
     ("rule", "result"),
 )
+EVENTS = Name(
+    "usage_events_total", "Deliveries of usage events: delivered, failed, or refused.", ("result",)
+)
 # -- the store ------------------------------------------------------------------------------------
 LEDGER_SECONDS = Name(
     "ledger_call_seconds", "Round trips of the ledger's scripts.", ("verb",), CALL_BUCKETS
@@ -151,7 +154,7 @@ NAMES = (
     REQUESTS, REQUEST_SECONDS, BODY_BYTES, ANSWER_BYTES, IN_FLIGHT, REFUSALS,
     RESERVATIONS, DENIALS, SETTLEMENTS, SETTLEMENT_REFUSALS, OVERAGE, EXPIRED, OPEN_LEASES,
     PENDING, FAIL_OPEN_BYTES, DOUBTS, DOUBTS_RESOLVED, SIZE_MISMATCHES, JOB_ENDS, JOBS_UNNAMED,
-    JOB_POLLS, WEBHOOKS,
+    JOB_POLLS, WEBHOOKS, EVENTS,
     LEDGER_SECONDS, LEDGER_FAILURES, STORE_ERRORS, STORE_UP, DRIFT,
     CONNECTIONS, UPSTREAM_FAILURES, LOOP_LAG, RELOADS,
     WORKERS, WORKER_RESTARTS, BUILD,
@@ -188,7 +191,9 @@ STATES = {state: state.name.lower() for state in State}
 class Metrics:
     """Typed doors to all series. Attributes are single series; methods pick one by its labels."""
 
-    def __init__(self, registry: CollectorRegistry, *, version: str = "unknown") -> None:
+    def __init__(  # noqa: PLR0915 - a line for each family
+        self, registry: CollectorRegistry, *, version: str = "unknown"
+    ) -> None:
         self._registry = registry
         self._known: dict[str, frozenset[str]] = {
             "route": frozenset({NONE}),
@@ -229,6 +234,7 @@ class Metrics:
         self._jobs_unnamed = counts(JOBS_UNNAMED)
         self._job_polls = counts(JOB_POLLS)
         self._webhooks = counts(WEBHOOKS)
+        self._events = counts(EVENTS)
         self._ledger_seconds = spreads(LEDGER_SECONDS)
         self._ledger_failures = counts(LEDGER_FAILURES)
         self._store_errors = counts(STORE_ERRORS)
@@ -336,6 +342,9 @@ class Metrics:
     def webhook_called(self, rule: str, result: str) -> None:
         result = result if result in CALLED else OTHER
         self._webhooks.of(self._one("rule", rule), result).value += 1
+
+    def event_delivered(self, result: str) -> None:
+        self._events.of(result).value += 1
 
     # -- the store, upstreams and the process -----------------------------------------------------
 

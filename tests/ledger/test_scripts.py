@@ -17,7 +17,7 @@ VERBS = [name for name in NAMES if name not in PRELUDES]
 LEDGER = {script.name for script in scripts.ALL}
 FREEING = {"commit", "release", "adjust", "remove"}
 """Scripts that a full store must let pass: they begin with a write that frees memory."""
-WRITES = {"HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD", "ZREM", "EXPIRE"}
+WRITES = {"HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD", "ZREM", "EXPIRE", "XADD"}
 POINT = "-- After this point it must succeed."
 
 

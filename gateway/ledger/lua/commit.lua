@@ -1,19 +1,19 @@
 --[[
   Purpose: charge what was really used, give back what was held, and remember the asset stored.
-  KEYS: books reservations leases forget assets subjects
+  KEYS: books reservations leases forget assets outbox subjects
     then those of the hours and days of earlier moves, as a `stale` reply asks
   ARGV: from till stamp periods shape floors lines count
     then the names of all counters, the limits of all counters
-    then: given id fingerprint asset, then for each line: amount
+    then: given id fingerprint asset event, then for each line: amount
   Reply: settled late replayed overage, the counters | mismatch state | unknown | settled_as state
     | clock now | stale hours | lost | invalid amount | below counter used | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local assets, subjects = KEYS[5], KEYS[6]
+local assets, outbox, subjects = KEYS[5], KEYS[6], KEYS[7]
 local from, till, stamp, periods = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local shape, floors, lines, count = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local first, limits, charges, fixed = 9, 9 + count, #ARGV - lines + 1, 5
-local given, id, fingerprint, asset = unpack(ARGV, charges - 4, charges - 1)
+local first, limits, charges, fixed = 9, 9 + count, #ARGV - lines + 1, 6
+local given, id, fingerprint, asset, event = unpack(ARGV, charges - 5, charges - 1)
 -- include: time
 local set, size = {'now', nil, nil, nil, nil, nil, nil, nil}, 2
 local starts, past, newcomer, charged_to
@@ -88,6 +88,7 @@ end
 if stale[2] then return stale end
 reply[4] = overage
 redis.call('ZCARD', forget)
+if event ~= '' then redis.call('XLEN', outbox) end
 -- The first write is a ZREM: then a full store lets the rest pass, too.
 if redis.call('ZREM', leases, id) == 0 and state == 'O' then return {'damaged', 'lease ' .. id} end
 -- After this point it must succeed.
@@ -98,6 +99,7 @@ record = 'C ' .. opened .. ' ' .. print .. ' ' .. fingerprint .. ';' .. late .. 
   .. ' ' .. list
 redis.call('HSET', reservations, id, record)
 redis.call('ZADD', forget, digits(now + string.match(opened, '%d+$')), id)
+if event ~= '' then redis.call('XADD', outbox, '*', 'event', event) end
 -- include: index
 -- include: buckets
 return reply

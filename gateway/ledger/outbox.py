@@ -1,0 +1,124 @@
+"""Outbox: an event of usage for each commit, written by the script that commits, read in order.
+
+A Redis stream for each account. The cursor names the last event that was delivered; what was is
+kept for a while, so that it can be delivered again. The number of an event is its instant by the
+store's clock and a counter.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis, RedisCluster
+
+from gateway.ledger.frame import Frame, Terms
+from gateway.ledger.keys import account_key, keys_of
+from gateway.ledger.redispy import told
+
+FIRST = "0-0"
+"""A cursor before every event."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLine:
+    """What one commit charged of a meter, in the period [start_ms, end_ms) that it counts in; 0 and
+    None where it counts for ever."""
+
+    meter: str
+    unit: str
+    amount: int
+    period_start_ms: int
+    period_end_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """`number` orders the events of an account, `id` is the reservation's."""
+
+    number: str
+    id: str
+    account: str
+    lines: tuple[UsageLine, ...]
+    subject: tuple[str, str] | None = None
+
+    @property
+    def at_ms(self) -> int:
+        return int(self.number.partition("-")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxState:
+    """`waiting` events come after the cursor, `kept` are there in all."""
+
+    cursor: str
+    waiting: int
+    kept: int
+
+
+def event_of(terms: Terms, frame: Frame, reservation_id: str, charged: Mapping[str, int]) -> bytes:
+    """The event of a commit in this frame, as the outbox keeps it."""
+    lines = []
+    for meter, amount in charged.items():
+        period = frame.counters[meter][0].period
+        unit = terms.meters[meter].unit
+        lines.append((meter, unit, amount, period.start_ms, period.end_ms))
+    return orjson.dumps({"id": reservation_id, "lines": lines, "subject": terms.subject})
+
+
+class Outbox:
+    """Verbs raise StoreError."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: "Redis | RedisCluster") -> None:
+        self._client: Any = client
+
+    async def waiting(self, account: str, count: int) -> tuple[UsageEvent, ...]:
+        """The next events after the cursor, oldest first."""
+        with told("outbox"):
+            after = await self._cursor(account)
+            found = await self._client.xrange(keys_of(account).outbox, f"({after}", "+", count)
+        return tuple(_event(account, name.decode(), row[b"event"]) for name, row in found)
+
+    async def delivered(self, account: str, number: str, keep_ms: int) -> None:
+        """Everything up to this event has arrived; what arrived long ago is forgotten."""
+        oldest = max(0, int(number.partition("-")[0]) - keep_ms)
+        with told("outbox"):
+            await self._client.set(_cursor_key(account), number)
+            await self._client.xtrim(keys_of(account).outbox, minid=oldest, approximate=True)
+
+    async def rewind(self, account: str, since_ms: int) -> int:
+        """Deliver again what was left at or after an instant; how many events that are."""
+        cursor = f"{since_ms - 1}-{2**63 - 1}" if since_ms > 0 else FIRST
+        with told("outbox"):
+            await self._client.set(_cursor_key(account), cursor)
+        return (await self.state(account)).waiting
+
+    async def state(self, account: str) -> OutboxState:
+        with told("outbox"):
+            cursor = await self._cursor(account)
+            outbox = keys_of(account).outbox
+            kept = await self._client.xlen(outbox)
+            waiting = len(await self._client.xrange(outbox, f"({cursor}", "+"))
+        return OutboxState(cursor, waiting, kept)
+
+    async def _cursor(self, account: str) -> str:
+        cursor = await self._client.get(_cursor_key(account))
+        return FIRST if cursor is None else str(cursor.decode())
+
+
+def _cursor_key(account: str) -> bytes:
+    return account_key(account, "outbox:cursor")
+
+
+def _event(account: str, number: str, text: bytes) -> UsageEvent:
+    said = orjson.loads(text)
+    subject = said["subject"]
+    return UsageEvent(
+        number,
+        said["id"],
+        account,
+        tuple(UsageLine(*line) for line in said["lines"]),
+        None if subject is None else (subject[0], subject[1]),
+    )
