@@ -145,6 +145,7 @@ def is_plain_route(route: Route, live: Live) -> bool:
         and CredentialKind.S3 not in route.auth
         and (route.subject is None or route.subject.template is not None)
         and not live.owners_matter
+        and live.catalog.events is None
         and isinstance(live.dialects.of(route), Native)
         and any(is_charged(live.catalog.meters[meter]) for meter in route.reserve)
         and all(
