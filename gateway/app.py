@@ -27,11 +27,9 @@ from gateway.errors import DRAINING, UNAUTHENTICATED, Refusal
 from gateway.events.work import event_sender
 from gateway.ledger.frame import Terms
 from gateway.ledger.heartbeat import Heartbeat
-from gateway.ledger.history import History
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.reaper import Reaper
 from gateway.ledger.store import Store
-from gateway.ledger.subjects import Subjects
 from gateway.ledger.watch import StoreWatch
 from gateway.proxy import tls, wire
 from gateway.proxy.call import Books
@@ -62,7 +60,6 @@ from gateway.records.assets import Owners
 from gateway.records.idempotency import Idempotency
 from gateway.records.identities import Identities, Identity
 from gateway.records.invalidation import Changed
-from gateway.records.subjects import SubjectFacts
 from gateway.settings import Configuration
 from gateway.telemetry.access import AccessLog
 from gateway.telemetry.joining import Exposition
@@ -72,7 +69,7 @@ from gateway.telemetry.request_ids import RequestIds
 from gateway.telemetry.watched import WatchedTransport
 from gateway.usage import endpoints
 from gateway.usage.billing import BillingPeriods
-from gateway.usage.request import Sources, UsageRequest
+from gateway.usage.request import UsageRequest, sources
 
 log = logging.getLogger(__name__)
 
@@ -113,16 +110,10 @@ class Gateway:
             WatchedTransport(store.settlement, self.metrics),
             self._clock,
         )
-        accounts = Accounts(store.client)
-        self._billing = BillingPeriods(lambda: self.handler.live.catalog.billing, accounts)
-        history = History(store.client, self._clock.now_ms)
-        self._sources = Sources(
-            self.ledger,
-            history,
-            Subjects(store.client),
-            SubjectFacts(store.client),
-            self._billing,
+        self._billing = BillingPeriods(
+            lambda: self.handler.live.catalog.billing, Accounts(store.client)
         )
+        self._sources = sources(self.ledger, store.client, self._clock.now_ms, self._billing)
         self._watch = StoreWatch(store.client, self._clock)
         self._reaper = Reaper(
             self.ledger,

@@ -10,6 +10,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.subjects import Subjects
 from gateway.records.accounts import Account
 from gateway.records.api_keys import ApiKey
+from gateway.records.rows import RedisClient
 from gateway.records.subjects import SubjectFacts
 from gateway.usage.billing import BillingPeriods
 
@@ -42,6 +43,12 @@ class Sources:
     subjects: Subjects
     facts: SubjectFacts
     billing: BillingPeriods
+
+
+def sources(
+    ledger: Ledger, client: RedisClient, now_ms: Callable[[], int], billing: BillingPeriods
+) -> Sources:
+    return Sources(ledger, History(client, now_ms), Subjects(client), SubjectFacts(client), billing)
 
 
 Page = Callable[[UsageRequest, Sources], Awaitable[Answer]]

@@ -14,19 +14,16 @@ from gateway.dialects.native import Native
 from gateway.dialects.protocol import Answer
 from gateway.errors import StoreError
 from gateway.ledger.frame import Terms
-from gateway.ledger.history import History
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Line
 from gateway.ledger.store import Store
-from gateway.ledger.subjects import Subjects
 from gateway.records.accounts import Account, Accounts, AccountStatus
 from gateway.records.api_keys import ApiKey
 from gateway.records.key_text import KeyKind
-from gateway.records.subjects import SubjectFacts
 from gateway.usage.billing import BillingPeriods
 from gateway.usage.endpoints import PAGES as SERVED
 from gateway.usage.endpoints import answer
-from gateway.usage.request import Sources, UsageRequest
+from gateway.usage.request import Sources, UsageRequest, sources
 
 METERS = {
     meter.name: meter
@@ -49,13 +46,10 @@ ACCOUNT = Account("acme", "small", "Acme", AccountStatus.ACTIVE, 0, 0, {})
 KEY = ApiKey("k1", "acme", "", KeyKind.SECRET, 0, False, None, {}, "qg_…")
 
 
-def sources(ledger: Ledger) -> Sources:
+def sources_of(ledger: Ledger) -> Sources:
     """Pages of our own ask the ledger only."""
     client = Store.fake().client
-    billing = BillingPeriods(lambda: None, Accounts(client))
-    return Sources(
-        ledger, History(client, lambda: 0), Subjects(client), SubjectFacts(client), billing
-    )
+    return sources(ledger, client, lambda: 0, BillingPeriods(lambda: None, Accounts(client)))
 
 
 @pytest.fixture
@@ -78,7 +72,7 @@ async def ask(ledger: Ledger, page: str, query: str = "", method: str = "GET") -
         now_ms=0,
         params={},
     )
-    return await answer("native", request, sources(ledger))
+    return await answer("native", request, sources_of(ledger))
 
 
 async def asked(ledger: Ledger, query: str) -> dict[str, Any]:
