@@ -38,7 +38,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, RateLimited, Refused, Settled
 from gateway.records.api_keys import ApiKeys
 from gateway.records.identities import Identities
-from gateway.telemetry.metrics import NONE, Metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.names import NONE
 
 CLIENT_ID_KEEP_MS = 86_400_000
 GATEWAY_ID_KEEP_MS = 120_000

@@ -23,7 +23,8 @@ from gateway.clock import monotonic_s
 from gateway.settings import Configuration
 from gateway.tasks import TaskSet
 from gateway.telemetry.joining import Exposition, Tally, exposition_of, joined, lasting
-from gateway.telemetry.metrics import NAMES, PREFIX, Metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.names import NAMES, PREFIX
 from gateway.workers.channel import (
     Begin,
     Channel,

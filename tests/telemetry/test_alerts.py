@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from gateway.telemetry.metrics import NAMES, PREFIX
+from gateway.telemetry.names import NAMES, PREFIX
 from tests.telemetry.promtool import needs_promtool, promtool
 
 ROOT = Path(__file__).parent.parent.parent

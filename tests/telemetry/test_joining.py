@@ -6,7 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import errors
 from gateway.telemetry.joining import Tally, exposition_of, joined, lasting
-from gateway.telemetry.metrics import NAMES, PREFIX, Metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.names import NAMES, PREFIX
 from tests.telemetry.promtool import needs_promtool, promtool
 
 

@@ -27,7 +27,8 @@ from gateway.ledger.quota import Quota, key_scope
 from gateway.ledger.reservation import State
 from gateway.telemetry import metrics as module
 from gateway.telemetry.instruments import Name
-from gateway.telemetry.metrics import NAMES, PREFIX, REASONS, VERBS, Metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.names import NAMES, OUTCOMES, PREFIX, REASONS, VERBS
 from tests.telemetry.promtool import needs_promtool, promtool
 
 STORAGE = Meter("storage_bytes", MeterKind.LEVEL, "bytes")
@@ -147,7 +148,7 @@ def test_series_stay_few_with_100k_accounts_and_random_paths(metrics: Metrics) -
     for _ in range(100_000 // 20):
         use(metrics, "/" + secrets.token_hex(8), secrets.token_hex(4), secrets.token_hex(4), "w")
     for code in (100, 200, 302, 404, 500, 999):
-        for outcome in (*module.OUTCOMES, secrets.token_hex(4)):
+        for outcome in (*OUTCOMES, secrets.token_hex(4)):
             for account in range(100_000 // 6 // 10):
                 metrics.request(f"/accounts/{account}", outcome, code, 0.001)
     for route in ("upload", "download"):

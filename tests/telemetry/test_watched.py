@@ -11,7 +11,8 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.redispy import no_retry
 from gateway.ledger.store import Store
-from gateway.telemetry.metrics import PREFIX, Metrics
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.names import PREFIX
 from gateway.telemetry.watched import WatchedTransport
 
 TERMS = Terms("acme", {}, Plan("none"))
