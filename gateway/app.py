@@ -258,6 +258,7 @@ class Gateway:
             await self._watchdog.idle(PENDING_GRACE_S)
         if self._server is not None:
             await self._server.shutdown(1.0)
+            self._server.vessels.close()
         left = await self._settler.close(PENDING_GRACE_S)
         self._watchdog.close()
         self._lag.stop()

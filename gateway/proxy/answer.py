@@ -123,9 +123,8 @@ class AnswerReader:
 
     def begin(self, method: bytes, *, upgrade: bool = False) -> None:
         """Get ready for the answer to a request; `upgrade`: it asked for another protocol."""
-        if self._parser is None or not self.keep_alive:
-            # llhttp takes nothing more after an answer that closes the connection.
-            self._parser = httptools.HttpResponseParser(self)
+        if not self.keep_alive:
+            self._parser = None  # llhttp takes nothing more after one that closes the connection.
         self._method = method
         self._upgrade = upgrade
         self._headers: list[tuple[bytes, bytes]] = []
@@ -212,7 +211,8 @@ class AnswerReader:
             self._parser = None  # it waits for a body that does not come
 
     def _parse(self, data: bytes) -> None:
-        assert self._parser is not None
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:

@@ -31,6 +31,8 @@ First = Callable[[Cover | None], Awaitable[None]]
 class _Up:
     """Follows a request's body."""
 
+    __slots__ = ("_count", "_cover", "_exchange", "covers")
+
     def __init__(self, exchange: Exchange, count: BodyCount, cover: Cover | None) -> None:
         self._exchange = exchange
         self._count = count
@@ -58,6 +60,8 @@ class _Up:
 class _Down:
     """Follows an answer's body."""
 
+    __slots__ = ("_arrival", "_cover", "_exchange", "covers")
+
     def __init__(self, exchange: Exchange, arrival: Arrival, cover: Cover | None) -> None:
         self._exchange = exchange
         self._arrival = arrival
@@ -80,6 +84,8 @@ class _Down:
 
 class Bulk:
     """Of one request. Both ways do nothing where a socket cannot be lent."""
+
+    __slots__ = ("_arrival", "_count", "_exchange")
 
     def __init__(self, arrival: Arrival, exchange: Exchange, count: BodyCount) -> None:
         self._arrival = arrival

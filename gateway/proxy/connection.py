@@ -15,6 +15,7 @@ import termios
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -23,10 +24,11 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import StreamReader
 
 from gateway.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, ClientGoneError, Refusal
+from gateway.proxy.inlet import Inlet
 from gateway.proxy.lending import Lending
 from gateway.proxy.vessels import Vessels
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 32 * 1024
 """Twice this much of a body may wait to be read before no more is taken from its client."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -335,7 +337,7 @@ class PublicServer(web.Server):
         self.open_connections = 0
 
     def __call__(self) -> web.RequestHandler:
-        return self._connection()
+        return cast(web.RequestHandler, Inlet(self._connection()))
 
     def _connection(self) -> Connection:
         return Connection(self, self._event_loop, self._limits, self._refuse)

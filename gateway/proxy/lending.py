@@ -21,6 +21,11 @@ class Lending(web.RequestHandler):
     _body: StreamReader | None = None
     _unwanted = 0
 
+    @property
+    def within_body(self) -> bool:
+        """What comes now belongs to a body."""
+        return self._body is not None and not self._body.is_eof()
+
     def lend(self, *, reading: bool) -> socket.socket | None:
         """The client's socket, for a body to be moved over it; None where that cannot be.
         `reading`: the rest of the request's body is read from it, until `passed_by`. The borrower
@@ -50,6 +55,15 @@ class Lending(web.RequestHandler):
                 return
             self._body_passed()
         super().data_received(data)
+        self._hold_body()
+
+    def _hold_body(self) -> None:
+        """Read no more of a body that has begun until it is known what becomes of its request:
+        whoever takes what has come of it lets it go on."""
+        if self._messages and self.transport is not None:
+            _, body = self._messages[-1]
+            if body.total_bytes and not body.is_eof():
+                self.transport.pause_reading()
 
     def _body_passed(self) -> None:
         assert self._body is not None

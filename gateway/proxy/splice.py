@@ -74,6 +74,30 @@ def lent(transport: asyncio.Transport) -> socket.socket | None:
 class Splice:
     """One flow, `run` once. `left`: bytes not taken yet. `lost`: taken, and by its end not put."""
 
+    __slots__ = (
+        "_active_s",
+        "_eager",
+        "_failure",
+        "_follower",
+        "_loop",
+        "_over",
+        "_pipes",
+        "_poller",
+        "_source",
+        "_source_fd",
+        "_source_s",
+        "_stalled",
+        "_target",
+        "_target_fd",
+        "_target_s",
+        "_timer",
+        "_vessel",
+        "_vessels",
+        "_wait",
+        "left",
+        "lost",
+    )
+
     def __init__(
         self,
         vessels: Vessels,
@@ -84,6 +108,7 @@ class Splice:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._vessels = vessels
+        self._poller = vessels.poller
         self._source, self._source_fd = source, source.fileno()
         self._target, self._target_fd = target, target.fileno()
         self._follower = follower
@@ -92,6 +117,9 @@ class Splice:
         self._stalled = False
         self._over = False
         self._failure: Exception | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._source_s: float | None = None
+        self._target_s: float | None = None
         self._wait = Wait(self._loop)
         self._active_s = monotonic_s()
         self._eager = Eagerness(source, self._active_s)
@@ -102,27 +130,20 @@ class Splice:
         """Return when all is moved. Raises SourceError, TargetError, what `cover` raises, and
         TimeoutError when the source has given nothing, or the target taken nothing, for so long
         (None: however long)."""
-        self._loop.add_reader(self._source_fd, self._readable)
+        self._source_s, self._target_s = source_s, target_s
+        self._poller.until_readable(self._source_fd, self._readable)
+        self._look()
         try:
             while not self._over:
-                limit_s = target_s if self._stalled else source_s
-                await self._turn(limit_s, source_s or target_s)
+                await self._wait.until_woken(None)
                 if self._vessel is not None and not self._stalled and not self._over:
                     await self._follower.cover(self._vessel.held)
+                    self._active_s = monotonic_s()
                     self._put(self._vessel)
             if self._failure is not None:
                 raise self._failure
         finally:
             self._end()
-
-    async def _turn(self, limit_s: float | None, look_s: float | None) -> None:
-        """Wait until there is something to do that the loop's callbacks leave to the coroutine."""
-        idle_s = monotonic_s() - self._active_s
-        try:
-            await self._wait.until_woken(look_s if limit_s is None else max(0.0, limit_s - idle_s))
-        except TimeoutError:
-            if limit_s is not None and monotonic_s() - self._active_s >= limit_s:
-                raise
 
     # -- called by the loop -----------------------------------------------------------------------
 
@@ -138,6 +159,21 @@ class Splice:
             step(*arguments)
         except Exception as failure:  # whoever runs this flow hears of it, not the loop
             self._finish(failure)
+
+    def _look(self) -> None:
+        """Whether the side that has to move has done so in time. One timer, and none while nobody
+        has to: a slow client is not this flow's business."""
+        self._timer = None
+        limit_s = self._target_s if self._stalled else self._source_s
+        if limit_s is None or self._over:
+            return
+        left_s = self._active_s + limit_s - monotonic_s()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        elif self._vessel is not None and not self._stalled:
+            self._timer = self._loop.call_later(limit_s, self._look)  # it is being covered
+        else:
+            self._finish(TimeoutError())
 
     # -- one turn ---------------------------------------------------------------------------------
 
@@ -164,7 +200,7 @@ class Splice:
         self._eager.took(count, self.left, self._active_s)
         if self._follower.covers:
             self._vessel = self._vessels.keep(vessel)
-            self._loop.remove_reader(self._source_fd)
+            self._poller.forget(self._source_fd)
             self._wait.wake()
         else:
             self._put(vessel)
@@ -191,22 +227,26 @@ class Splice:
         if self.left == 0:
             self._finish(None)
         elif waited or self._follower.covers:
-            self._loop.add_reader(self._source_fd, self._readable)
+            self._poller.until_readable(self._source_fd, self._readable)
 
     def _stall(self, vessel: Pipe | Buffer) -> None:
         if not self._stalled:
             self._stalled = True
             self._vessel = self._vessels.keep(vessel)
-            self._loop.remove_reader(self._source_fd)
-            self._loop.add_writer(self._target_fd, self._writable)
+            self._poller.forget(self._source_fd)
+            self._poller.until_writable(self._target_fd, self._writable)
             self._active_s = monotonic_s()
             self._follower.stalls()
+            if self._timer is None:
+                self._look()
 
     def _flow(self) -> None:
         if self._stalled:
             self._stalled = False
-            self._loop.remove_writer(self._target_fd)
+            self._poller.forget(self._target_fd)
             self._follower.flows()
+            if self._timer is None:
+                self._look()
 
     def _poured(self, pipe: Pipe) -> Buffer:
         """The kernel took these bytes into a pipe and does not take them out of it."""
@@ -224,15 +264,18 @@ class Splice:
     def _finish(self, failure: Exception | None) -> None:
         self._over = True
         self._failure = failure
-        self._loop.remove_reader(self._source_fd)
-        self._loop.remove_writer(self._target_fd)
+        self._poller.forget(self._source_fd)
+        self._poller.forget(self._target_fd)
         self._wait.wake()
 
     def _end(self) -> None:
-        self._loop.remove_reader(self._source_fd)
+        self._poller.forget(self._source_fd)
+        self._over = True
         self._flow()
         self._wait.close()
         self._eager.stop()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._vessel is not None:
             self.lost = self._vessel.held
             self._give_back(self._vessel)

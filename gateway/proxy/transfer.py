@@ -321,6 +321,7 @@ class Transfer:
             if exchange.body_bytes == self._head.length:
                 break  # Whatever happens to the client from here on, the upstream may have it all.
             if self._passes_by:
+                data = b""  # It has been passed on; a long body is not to keep its first piece.
                 left = (self._head.length or 0) - exchange.body_bytes
                 await self._bulk.send(connection, left, cover, timeout_s)
             elif connection.congested:

@@ -34,7 +34,7 @@ from gateway.proxy.wait import Wait
 
 QUEUE_BYTES_MAX = 256 * 1024
 """Body bytes that may wait here before reading from the upstream pauses."""
-WRITE_BYTES_MAX = 256 * 1024
+WRITE_BYTES_MAX = 64 * 1024
 """Bytes that may wait to be written before `drain` waits."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)

@@ -14,13 +14,15 @@ import socket
 import sys
 from contextlib import suppress
 
+from gateway.proxy.poller import Poller, poller
+
 PIPE_BYTES = 1024 * 1024
 PIPE_BYTES_MIN = 64 * 1024
 """A user who has too many pipes gets them smaller than this; then a buffer does better."""
 PIPES_MAX = 32
 """All of one pool, those that flows keep included."""
 PIPES_IDLE_MAX = 4
-BUFFER_BYTES = 512 * 1024
+BUFFER_BYTES = 1024 * 1024
 RESTS_BYTES_MAX = 16 * 1024 * 1024
 """When flows keep more than this in user space, each takes no more than `RATION` at a time."""
 RATION = 32 * 1024
@@ -109,7 +111,15 @@ class Vessels:
         self._idle: list[Pipe] = []
         self._pipes = 0
         self._buffer: Buffer | None = None
+        self._poller: Poller | None = None
         self.rests = 0
+
+    @property
+    def poller(self) -> Poller:
+        """Of the flows that use these vessels."""
+        if self._poller is None:
+            self._poller = poller()
+        return self._poller
 
     @property
     def pipes(self) -> int:
@@ -175,3 +185,6 @@ class Vessels:
         while self._idle:
             self._idle.pop().close()
             self._pipes -= 1
+        if self._poller is not None:
+            self._poller.close()
+            self._poller = None
