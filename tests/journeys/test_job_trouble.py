@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from gateway.ledger.store import Store
@@ -24,6 +25,7 @@ from tests.journeys.job_rig import (
     JobWishes,
     job_rig,
 )
+from tests.journeys.test_upload_trouble import away
 
 SIGNED = JobWishes(rule=CALLBACK, routes=BATCHES + CALLBACK_ROUTES)
 
@@ -121,6 +123,40 @@ async def test_a_job_that_cannot_be_named_is_answered_all_the_same(
         assert (await house.standing())[1] >= 107
         await house.rig.settled()
         assert await house.standing() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/jobs", {"max_bytes": 100}),
+        ("/bulk", {"items": [{"max_bytes": 60}, {"max_bytes": 40}]}),
+        ("/shows", {"max_bytes": 50, "episodes": 2}),
+    ],
+)
+async def test_a_job_that_cannot_be_named_at_once_is_named_later(
+    fake: Store, tmp_path: Path, path: str, asked: dict[str, object]
+) -> None:
+    """failure row 14: its client knows its name, and nobody else could tell it"""
+    async with job_rig(fake, tmp_path, JobWishes(routes=BATCHES)) as house:
+        with contextlib.ExitStack() as trouble:
+
+            async def lose_the_store(job: UpstreamJob) -> None:
+                if len(house.upstream.jobs) == 1:
+                    trouble.enter_context(away(fake))
+
+            house.upstream.on_opened = lose_the_store
+            status, told = await house.ask("POST", path, asked)
+            assert status == 201
+        ids = told.get("job_ids") or told.get("episode_jobs") or [told["job_id"]]
+        async with asyncio.timeout(10):
+            for job_id in ids:
+                while (await house.ask("GET", f"/jobs/{job_id}"))[0] != 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        for job_id in ids:
+            house.upstream.end(job_id, "Completed", 7)
+            await house.ask("GET", f"/jobs/{job_id}")
+        await house.rig.settled()
+        assert await house.standing() == (7 * len(ids), 0)
 
 
 # -- the upstream ---------------------------------------------------------------------------------

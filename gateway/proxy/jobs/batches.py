@@ -101,12 +101,13 @@ class Named:
             return
         name = item_name(carriage.name, number)
         naming = Naming(carriage.terms.account, name, carriage.rule.name, job_id)
-        try:
+
+        async def give() -> None:
             await self._job_books.name(naming, carriage.rule)
-        except StoreError as failure:
-            self._books.metrics.store_error(failure.error)
-            self._books.metrics.job_unnamed(carriage.rule.name)
-            log.error("job %s of %s could not be named: %s", job_id, naming.account, failure)
+
+        await self._job_books.insist(
+            give, carriage.rule, what=f"naming {job_id} of {naming.account}"
+        )
 
     async def _free(self, carriage: Carriage, number: int, reason: str) -> None:
         name = item_name(carriage.name, number)
@@ -145,20 +146,28 @@ class Answered:
             (completion.job_id(rule, document),) if listed is None else listed
         )
         names = list(dict.fromkeys(job_id for job_id in ids if job_id is not None))
-        try:
+        if listed is None and not names:
+            self._books.metrics.job_unnamed(rule.name)
+            return
+        begun = False
+
+        async def share() -> None:
+            nonlocal begun
             batch = await self._job_books.jobs.get(account, carriage.name)
-            if batch is None or (listed is None and not names):
+            if batch is None:
                 self._books.metrics.job_unnamed(rule.name)
                 return
+            # What an earlier try has set aside and not named yet is to be used first.
+            for name in names if begun else ():
+                await self._batch_books.item(batch, rule, name)
+            begun = True
             await self._batch_books.share(batch, rule, names, self._batch.most)
             if listed is None:
                 job = await self._batch_books.item(batch, rule, names[0])
                 if job is not None:
                     await self._job_books.heed(job, document, By.OPENING)
-        except StoreError as failure:
-            self._books.metrics.store_error(failure.error)
-            self._books.metrics.job_unnamed(rule.name)
-            log.error("a batch of %s could not be shared out: %s", account, failure)
+
+        await self._job_books.insist(share, rule, what=f"sharing out a batch of {account}")
 
     async def free(self, carriage: Carriage, reason: str) -> None:
         account = carriage.terms.account

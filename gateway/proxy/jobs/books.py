@@ -5,7 +5,9 @@ first settlement of the reservation counts, all others change nothing and read t
 moves first and the row after it; who dies in between leaves a row that the next one mends.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -28,7 +30,12 @@ from gateway.proxy.jobs.questions import JobQuestions
 from gateway.proxy.live import Live
 from gateway.proxy.recall import Recall
 from gateway.records.jobs import Ended, Job, Jobs, Naming, NewJob, Outcome
+from gateway.tasks import TaskSet
 
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_S = 0.1
+RETRY_MOST_S = 5.0
 SPARE_MS = 10_000
 """Of a lease, for an upstream that does not answer at once."""
 
@@ -69,6 +76,42 @@ class JobBooks:
         self._metrics = books.metrics
         self._recall = recall
         self._live = live
+        self._tasks = TaskSet()
+
+    async def stop(self) -> None:
+        await self._tasks.stop()
+
+    async def insist(
+        self, work: Callable[[], Awaitable[None]], rule: JobRule, *, what: str
+    ) -> None:
+        """Do what an answer of the upstream demands, of which a repeat changes nothing. A store
+        that does not take it now has it until it does: the client hears meanwhile, and what nobody
+        else could tell is not forgotten."""
+        if not await self._taken(work, rule, what):
+            self._tasks.start(self._until_taken(work, rule, what), name=what)
+
+    async def _until_taken(
+        self, work: Callable[[], Awaitable[None]], rule: JobRule, what: str
+    ) -> None:
+        wait_s = RETRY_FIRST_S
+        while True:
+            await asyncio.sleep(wait_s)
+            wait_s = min(RETRY_MOST_S, wait_s * 2)
+            if await self._taken(work, rule, what):
+                return
+
+    async def _taken(self, work: Callable[[], Awaitable[None]], rule: JobRule, what: str) -> bool:
+        """Whether there is nothing more to be done."""
+        try:
+            await work()
+        except StoreError as failure:
+            self._metrics.store_error(failure.error)
+            if failure.transient:
+                log.warning("%s is done later: %s", what, failure)
+                return False
+            self._metrics.job_unnamed(rule.name)
+            log.error("%s failed: %s", what, failure)
+        return True
 
     async def open(self, new: NewJob, rule: JobRule) -> None:
         """Record a job whose reservation was just made, and let it live as long as a job does."""

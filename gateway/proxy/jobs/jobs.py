@@ -163,17 +163,14 @@ class Single:
             log.warning("the upstream accepted one of the jobs %s without naming it", rule.name)
             self._books.metrics.job_unnamed(rule.name)
             return
-        try:
-            job = await self._job_books.name(
-                Naming(account, carriage.name, rule.name, job_id), rule
-            )
-        except StoreError as failure:
-            self._books.metrics.store_error(failure.error)
-            self._books.metrics.job_unnamed(rule.name)
-            log.error("job %s of account %s could not be named: %s", job_id, account, failure)
-            return
-        if job is not None:
-            await self._heed(job, document)
+        naming = Naming(account, carriage.name, rule.name, job_id)
+
+        async def name() -> None:
+            job = await self._job_books.name(naming, rule)
+            if job is not None:
+                await self._heed(job, document)
+
+        await self._job_books.insist(name, rule, what=f"naming {job_id} of {account}")
 
     async def free(self, carriage: Carriage, reason: str) -> None:
         account = carriage.terms.account

@@ -45,5 +45,6 @@ class JobWork:
         self.caller.start(turns)
 
     async def stop(self) -> None:
+        await self._job_books.stop()
         await self.watcher.stop()
         await self.caller.stop()
