@@ -22,7 +22,6 @@ from gateway.admission.head import Head
 from gateway.admission.pages import Found
 from gateway.clock import ALONE, StoreClock, Turns
 from gateway.dialects.protocol import Answer
-from gateway.dialects.registry import NATIVE
 from gateway.errors import DRAINING, UNAUTHENTICATED, Refusal
 from gateway.events.work import event_sender
 from gateway.ledger.frame import Terms
@@ -296,6 +295,11 @@ class Gateway:
         self.ledger.leaves_events = catalog.events is not None
         return build(catalog, before)
 
+    def _refused(self, refusal: Refusal) -> bytes:
+        """The answer to what never became a request."""
+        answer = self.handler.live.dialects.default.refusal(refusal, "")
+        return wire.own_answer(answer.status, answer.headers, answer.body, keep_alive=False)
+
     async def _usage(
         self, found: Found, head: Head, identity: Identity, terms: Terms, request_id: str
     ) -> Answer:
@@ -338,8 +342,8 @@ class Gateway:
         if settings.fast_path and not known:
             log.warning("this version of aiohttp is not known: there is no fast path")
         if not (settings.fast_path and known):
-            return PublicServer(self.handler, limits, _refused, vessels)
-        server = FastServer(self.handler, limits, _refused, vessels)
+            return PublicServer(self.handler, limits, self._refused, vessels)
+        server = FastServer(self.handler, limits, self._refused, vessels)
         means = Means(
             self.handler,
             self._gate,
@@ -383,12 +387,6 @@ class Gateway:
         spoken = Spoken(self._admin.server, context, settings.header_timeout_s)
         self._admin_listener = await listen(spoken, settings.admin_listen, self._place.admin)
         return self._admin_listener.address
-
-
-def _refused(refusal: Refusal) -> bytes:
-    """The answer to what never became a request."""
-    answer = NATIVE.refusal(refusal, "")
-    return wire.own_answer(answer.status, answer.headers, answer.body, keep_alive=False)
 
 
 def _ms(seconds: float) -> int:

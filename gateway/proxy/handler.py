@@ -110,6 +110,7 @@ class Handler:
             peer = self._senders.address(arrival)
             exchange = Exchange(peer, monotonic_s(), self._settings.lease_ms)
             exchange.reservation_id = self.next_id()
+            exchange.dialect = self.live.dialects.default
             self._watchdog.enter(exchange)
         try:
             keep = await self._serve(arrival, exchange)
@@ -198,7 +199,6 @@ class Handler:
         if self.draining:
             raise RefusedError(_draining())
         live = self.live
-        exchange.dialect = live.dialects.default
         found = live.pages.find(head.path)
         if found is not None:
             return await self._usage_page(arrival, exchange, head, found)

@@ -1,5 +1,7 @@
 """A StashFyle API behind the gateway: files move exactly the documented fields of `/v1/usage`."""
 
+import asyncio
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -104,3 +106,35 @@ async def test_its_errors_on_every_path(
     async with FileApi() as api, running(store, tmp_path, "stashfyle", api.url) as rig:
         status, page = await rig.ask("GET", path, headers)
         assert (status, page["error"]["code"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"GET /v1/%2e%2e/usage HTTP/1.1\r\nHost: t\r\n\r\n", 400, "bad_request"),
+        (b"GET /v1/usage HTTP/1.1\r\nHost: t\r\nX-A_B: 1\r\n\r\n", 400, "bad_request"),
+        (b"nonsense\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHost: t\r\nX: " + b"x" * 9_000 + b"\r\n\r\n", 431, "bad_request"),
+    ],
+)
+async def test_what_never_became_a_request_is_refused_in_its_words_too(
+    store: Store, tmp_path: Path, head: bytes, status: int, code: str
+) -> None:
+    async with FileApi() as api, running(store, tmp_path, "stashfyle", api.url) as rig:
+        host, _, port = rig.gateway.public_address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head.replace(b"Host: t\r\n", b"Host: t\r\nConnection: close\r\n"))
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        first, _, body = answer.partition(b"\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 %d " % status)
+        assert json.loads(body)["error"]["code"] == code
+
+
+async def test_a_gateway_that_drains_says_so_in_its_words(store: Store, tmp_path: Path) -> None:
+    async with FileApi() as api, running(store, tmp_path, "stashfyle", api.url) as rig:
+        rig.gateway.handler.draining = True
+        status, page = await rig.ask("GET", "/v1/usage", bearer(rig.key))
+        assert (status, page["error"]["code"]) == (503, "internal_error")
+        rig.gateway.handler.draining = False
