@@ -6,7 +6,7 @@ work was done.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
@@ -82,6 +82,15 @@ def settlement(
 def job_id(rule: JobRule, document: Any, id_from: str | None = None) -> str | None:
     """The id that an answer gives a job: a text that can stand in a path, or an integer."""
     return _usable(json_fields.find(document, id_from or rule.id_from))
+
+
+def id_in_head(rule: JobRule, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The id in the head of an answer, where the rule names a header."""
+    if rule.id_header is None:
+        return None
+    wanted = rule.id_header.lower().encode()
+    found = [value for name, value in headers if name.lower() == wanted]
+    return _usable(found[0].decode("latin-1")) if len(found) == 1 else None
 
 
 def job_ids(batch: Batch, document: Any) -> tuple[str | None, ...] | None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.admission import caps, json_amounts, json_fields, subjects
+from gateway.admission import caps, json_amounts, json_fields, subjects, tus
 from gateway.admission.destinations import destination, is_listed
 from gateway.admission.head import Head
 from gateway.admission.subjects import Subject
@@ -55,8 +55,23 @@ def judge(body: bytes, route: Route, plan: Plan, rule: JobRule) -> Opening | Ref
     """BAD_REQUEST, INVALID_AMOUNT, FILE_TOO_LARGE (by the plan's cap) or the opening. Of a request
     that names many jobs: what each of them may use."""
     document = json_fields.asked(body)
-    if isinstance(document, Refusal):
-        return document
+    return document if isinstance(document, Refusal) else _judged(document, body, route, plan, rule)
+
+
+def is_creation(head: Head) -> bool:
+    """A tus creation without bytes: what it is to make is said in its metadata."""
+    return head.get(b"tus-resumable") is not None and not head.has_body
+
+
+def judge_creation(head: Head, route: Route, plan: Plan, rule: JobRule) -> Opening | Refusal:
+    """As `judge`, where a tus creation opens the job: its metadata stand for the JSON."""
+    document = tus.metadata(head)
+    return document if isinstance(document, Refusal) else _judged(document, b"", route, plan, rule)
+
+
+def _judged(
+    document: Any, body: bytes, route: Route, plan: Plan, rule: JobRule
+) -> Opening | Refusal:
     over = caps.exceeded(document, route, plan)
     if over is not None:
         return over

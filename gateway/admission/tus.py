@@ -5,6 +5,8 @@ metadata, checksums and expiry are between client and upstream. Lengths and offs
 decimal numbers.
 """
 
+import base64
+import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -93,6 +95,23 @@ def append(head: Head, length: int | None) -> Append | Refusal:
     if end is not None and whole is not None and end > whole:
         return Refusal(BODY_OVERRUN, "the upload would be longer than was declared")
     return Append(Reach(offset, end, whole), named if length is None else None)
+
+
+def metadata(head: Head) -> dict[str, str | int] | Refusal:
+    """What Upload-Metadata says: keys with values in Base64, of which integers count as such."""
+    found: dict[str, str | int] = {}
+    written = head.get(b"upload-metadata") or b""
+    for pair in filter(None, (pair.strip() for pair in written.split(b","))):
+        key, _, value = pair.partition(b" ")
+        try:
+            text = base64.b64decode(value.strip(), validate=True).decode()
+            name = key.decode("ascii")
+        except (binascii.Error, UnicodeDecodeError):
+            return Refusal(BAD_HEADER, "Upload-Metadata cannot be read")
+        if not name or name in found:
+            return Refusal(BAD_HEADER, "Upload-Metadata names a key twice, or none")
+        found[name] = int(text) if text.isascii() and text.isdigit() and len(text) < 17 else text
+    return found
 
 
 def told(headers: Iterable[tuple[bytes, bytes]]) -> Told:

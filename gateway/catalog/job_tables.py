@@ -71,6 +71,7 @@ JOBS = Table((
     Key("upstream", NAME, "the upstream that does the work", required=True),
     Key("id", MEMBER, "the member of the answer to an opening that names the job",
         into="id_from"),
+    Key("id_header", HEADER, "the header of that answer that names the job, where no member does"),
     Key("state", MEMBER, "the member of a status answer that says how the job is",
         into="state_from"),
     Key("completed", STATES, "the states of a job that is done", required=True),

@@ -77,6 +77,8 @@ class JobRule:
     upstream: str
     ends: Mapping[str, JobEnd]
     id_from: str = "job_id"
+    id_header: str | None = None
+    """The header of the answer that names the job, where no member does."""
     state_from: str = "status"
     actual: Mapping[str, str] = field(default_factory=dict)
     asset: str | None = None

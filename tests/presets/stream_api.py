@@ -32,6 +32,7 @@ class StreamApi:
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_post(f"{BASE}/direct_upload", self._direct_upload)
+        app.router.add_post(BASE, self._created_by_tus)
         app.router.add_get(f"{BASE}/{{uid}}", self._video)
         app.router.add_delete(f"{BASE}/{{uid}}", self._delete)
         self._runner = web.AppRunner(app, access_log=None)
@@ -53,6 +54,14 @@ class StreamApi:
         self.videos[uid] = video
         self.asked.append(account)
         return _said({"uploadURL": f"https://upload.example.com/{uid}", "uid": uid})
+
+    async def _created_by_tus(self, request: web.Request) -> web.Response:
+        uid = f"uid{next(self._numbers)}"
+        account = request.match_info["account"]
+        self.videos[uid] = Video(uid, account, request.headers.get("Upload-Creator"), 0)
+        self.asked.append(account)
+        location = f"https://upload.example.com/tus/{uid}"
+        return web.Response(status=201, headers={"Location": location, "stream-media-id": uid})
 
     async def _video(self, request: web.Request) -> web.Response:
         self.asked.append(request.match_info["account"])

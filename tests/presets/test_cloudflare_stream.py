@@ -1,6 +1,7 @@
 """Cloudflare Stream behind the gateway: uploads hold their most, then count what they are."""
 
 import asyncio
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,48 @@ async def test_keys_that_are_none_are_told_by_the_vendors_own_errors(
         rig.key = "wrong"
         with pytest.raises(cloudflare.AuthenticationError):
             await usage(rig)
+
+
+def creation(seconds: str, **more: str) -> dict[str, str]:
+    said = base64.b64encode(seconds.encode()).decode()
+    return {
+        "Tus-Resumable": "1.0.0",
+        "Upload-Length": "5000000",
+        "Upload-Metadata": f"name dmlkZW8=,maxDurationSeconds {said}",
+        **more,
+    }
+
+
+async def test_an_upload_by_tus_says_in_its_metadata_how_long_it_may_be(
+    store: Store, tmp_path: Path
+) -> None:
+    async with (
+        StreamApi() as api,
+        running(store, tmp_path, "cloudflare-stream", api.url, SMALL) as rig,
+    ):
+        head = bearer(rig) | creation("480", **{"Upload-Creator": "ann"})
+        async with rig.session.post(f"{rig.url}{PATH}", headers=head) as answer:
+            assert answer.status == 201
+            assert answer.headers["Location"].startswith("https://upload.example.com/tus/")
+            uid = answer.headers["stream-media-id"]
+        status, refused = await rig.ask("POST", PATH, bearer(rig) | creation("121"))
+        assert (status, refused["success"]) == (403, False)
+        api.videos[uid].state, api.videos[uid].duration_s = "ready", 60
+        await rig.ask("GET", f"{PATH}/{uid}", bearer(rig))
+        for page in (await usage(rig), await usage(rig, "ann")):
+            assert (page.total_storage_minutes, page.video_count) == (1, 1)
+
+
+@pytest.mark.parametrize("seconds", ["", "-1", "1.5", "9" * 17, "long"])
+async def test_metadata_that_say_no_duration_never_reach_the_upstream(
+    store: Store, tmp_path: Path, seconds: str
+) -> None:
+    async with (
+        StreamApi() as api,
+        running(store, tmp_path, "cloudflare-stream", api.url, SMALL) as rig,
+    ):
+        status, refused = await rig.ask("POST", PATH, bearer(rig) | creation(seconds))
+        assert (status, refused["success"]) == (400, False)
+        broken = bearer(rig) | creation("1") | {"Upload-Metadata": "maxDurationSeconds %%"}
+        assert (await rig.ask("POST", PATH, broken))[0] == 400
+        assert api.videos == {}

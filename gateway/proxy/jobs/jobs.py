@@ -90,7 +90,13 @@ class JobOpenings:
         """What the request asks for, and what goes upstream: the client's own JSON, but for a URL
         that is called. Raises RefusedError: the upstream hears of nothing."""
         rule, terms = carriage.rule, carriage.terms
-        refusal = opening.judge_head(carriage.call.entered.head, rule)
+        head = carriage.call.entered.head
+        if opening.is_creation(head):
+            created = opening.judge_creation(head, carriage.route, terms.plan, rule)
+            if isinstance(created, Refusal):
+                raise RefusedError(created)
+            return created
+        refusal = opening.judge_head(head, rule)
         if refusal is not None:
             raise RefusedError(refusal)
         body = await carriage.transfer.take_body(rule.body_max)
@@ -158,7 +164,7 @@ class Single:
     async def opened(self, carriage: Carriage, answer: AnswerHead) -> None:
         rule, account = carriage.rule, carriage.terms.account
         document = await carriage.document(answer)
-        job_id = completion.job_id(rule, document)
+        job_id = completion.job_id(rule, document) or completion.id_in_head(rule, answer.headers)
         if job_id is None:
             log.warning("the upstream accepted one of the jobs %s without naming it", rule.name)
             self._books.metrics.job_unnamed(rule.name)
