@@ -13,9 +13,11 @@ import itertools
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
+
+from tests.app_server import AppServer
 
 ENDS = ("Completed", "Failed", "Cancelled")
 
@@ -33,12 +35,12 @@ class UpstreamJob:
         return self.status in ENDS
 
 
-class JobUpstream:
+class JobUpstream(AppServer):
     """`refuses`: the status that openings are answered with instead. `on_opened` is called with
     each job that was opened, before the answer."""
 
     def __init__(self) -> None:
-        self.url = ""
+        super().__init__()
         self.jobs: dict[str, UpstreamJob] = {}
         self.requests: list[tuple[str, str, bytes]] = []
         self.headers: list[dict[str, str]] = []
@@ -49,9 +51,8 @@ class JobUpstream:
         self.cancels: Callable[[UpstreamJob], web.Response] | None = None
         self.on_opened: Callable[[UpstreamJob], Awaitable[None]] | None = None
         self._numbers = itertools.count(1)
-        self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> Self:
+    def app(self) -> web.Application:
         app = web.Application(middlewares=[self._noted])
         app.router.add_post("/jobs", self._open)
         app.router.add_post("/bulk", self._open_many)
@@ -59,17 +60,7 @@ class JobUpstream:
         app.router.add_post("/shows", self._open_show)
         app.router.add_get("/jobs/{id}", self._status)
         app.router.add_delete("/jobs/{id}", self._cancel)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+        return app
 
     def end(self, job_id: str, status: str, file_size: int | None = None) -> UpstreamJob:
         """The job is over, and nobody is told."""

@@ -1,34 +1,26 @@
 """A small file API that works, with StashFyle's paths: keeps what it is sent, and gives it back."""
 
 import itertools
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
+from tests.app_server import AppServer
 
-class FileApi:
+
+class FileApi(AppServer):
     def __init__(self) -> None:
-        self.url = ""
+        super().__init__()
         self.files: dict[str, bytes] = {}
         self._ids = itertools.count(1)
-        self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> Self:
+    def app(self) -> web.Application:
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/v1/upload", self._upload)
         app.router.add_get("/v1/files/{id}/download", self._download)
         app.router.add_get("/f/{id}", self._download)
         app.router.add_delete("/v1/files/{id}", self._delete)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+        return app
 
     async def _upload(self, request: web.Request) -> web.Response:
         form = await request.post()

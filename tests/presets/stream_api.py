@@ -2,9 +2,11 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
+
+from tests.app_server import AppServer
 
 BASE = "/client/v4/accounts/{account}/stream"
 
@@ -19,32 +21,22 @@ class Video:
     duration_s: float = -1
 
 
-class StreamApi:
+class StreamApi(AppServer):
     """`asked` are the accounts that the paths named."""
 
     def __init__(self) -> None:
-        self.url = ""
+        super().__init__()
         self.videos: dict[str, Video] = {}
         self.asked: list[str] = []
         self._numbers = itertools.count(1)
-        self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> Self:
+    def app(self) -> web.Application:
         app = web.Application()
         app.router.add_post(f"{BASE}/direct_upload", self._direct_upload)
         app.router.add_post(BASE, self._created_by_tus)
         app.router.add_get(f"{BASE}/{{uid}}", self._video)
         app.router.add_delete(f"{BASE}/{{uid}}", self._delete)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+        return app
 
     async def _direct_upload(self, request: web.Request) -> web.Response:
         asked = await request.json()

@@ -1,9 +1,11 @@
 """A small Stripe: subscriptions with their periods, in the shapes of old and new API versions."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
+
+from tests.app_server import AppServer
 
 KEY = "rk_test_0123456789"
 
@@ -28,31 +30,21 @@ class Subscription:
         }
 
 
-class StripeApi:
+class StripeApi(AppServer):
     """`broken`: the status that everything is answered with instead."""
 
     def __init__(self) -> None:
-        self.url = ""
+        super().__init__()
         self.subscriptions: dict[str, Subscription] = {}
         self.customers: dict[str, str] = {}
         self.broken: int | None = None
         self.asked = 0
-        self._runner: web.AppRunner | None = None
 
-    async def __aenter__(self) -> Self:
+    def app(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/v1/subscriptions/{id}", self._one)
         app.router.add_get("/v1/subscriptions", self._listed)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._runner is not None
-        await self._runner.cleanup()
+        return app
 
     def _refused(self, request: web.Request) -> web.Response | None:
         self.asked += 1
