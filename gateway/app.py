@@ -45,11 +45,11 @@ from gateway.proxy.learning import Learning
 from gateway.proxy.limits import connection_limits, head_limits
 from gateway.proxy.listener import Listener, Shared, Spoken, listen
 from gateway.proxy.live import Live, build
+from gateway.proxy.means import Means
 from gateway.proxy.protocols import protocols
 from gateway.proxy.recall import Recall
 from gateway.proxy.senders import Senders
 from gateway.proxy.settler import Settler
-from gateway.proxy.small import Means
 from gateway.proxy.uploads.work import UploadWork
 from gateway.proxy.vessels import Vessels
 from gateway.proxy.watchdog import Watchdog

@@ -1,7 +1,7 @@
 """The only place that makes Tasks: background work that is named, kept and watched to its end."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -87,12 +87,9 @@ class Interrupt:
     nest; a cancellation from outside passes through as itself.
     """
 
-    __slots__ = ("_cancelled", "_cancelling", "_entered", "_reason", "_stopped", "_task",
-                 "diverted")  # fmt: skip
+    __slots__ = ("_cancelled", "_cancelling", "_entered", "_reason", "_stopped", "_task")
 
     def __init__(self) -> None:
-        self.diverted: Callable[[object], None] | None = None
-        """Told of a stop instead, once: there is no block yet, it goes on by callbacks."""
         self._task: asyncio.Task[Any] | None = None
         self._cancelling = 0
         self._cancelled = False
@@ -105,10 +102,6 @@ class Interrupt:
         return self._stopped
 
     def stop(self, reason: object) -> None:
-        diverted, self.diverted = self.diverted, None
-        if diverted is not None:
-            diverted(reason)
-            return
         if self._stopped or (self._entered and self._task is None):
             return
         self._stopped = True

@@ -141,17 +141,3 @@ async def test_stop_cancels_again_what_swallows_a_cancellation() -> None:
     await asyncio.sleep(0)
     await tasks.stop()
     assert swallowed == 2
-
-
-async def test_a_stop_can_be_diverted_once_before_there_is_a_block() -> None:
-    told: list[object] = []
-    interrupt = Interrupt()
-    interrupt.diverted = told.append
-    interrupt.stop("first")
-    assert told == ["first"]
-    assert not interrupt.stopped
-    interrupt.stop("second")
-    with pytest.raises(StoppedError, match="second"):
-        async with interrupt:
-            pytest.fail("a stop before the block keeps it from beginning")
-    assert told == ["first"]

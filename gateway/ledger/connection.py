@@ -69,14 +69,11 @@ class Connection(asyncio.Protocol):
     def call(self, packed: bytes) -> asyncio.Future[Any]:
         """The reply (an error reply is a value, `hiredis.ReplyError`), or `StoreError` for none."""
         future = self._loop.create_future()
-        self._ask(packed, future)
+        self.ask(packed, future)
         return future
 
-    def call_back(self, packed: bytes, then: Then) -> None:
-        """As `call`, but `then` is told within the turn in which the reply comes."""
-        self._ask(packed, then)
-
-    def _ask(self, packed: bytes, who: asyncio.Future[Any] | Then) -> None:
+    def ask(self, packed: bytes, who: asyncio.Future[Any] | Then) -> None:
+        """As `call`; a `Then` is told within the turn in which the reply comes."""
         transport = self._transport
         if transport is None:
             _tell(who, unavailable(f"{self.place}: connection lost"))

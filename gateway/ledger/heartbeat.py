@@ -48,9 +48,13 @@ class Heartbeat:
         """How many reservations are kept open."""
         return len(self._running)
 
-    def add(self, account: str, reservation_id: str) -> None:
-        """Keep this reservation's lease from ending, from now on."""
-        self._running[reservation_id] = (account, monotonic_s())
+    def note(self, account: str) -> None:
+        """The account has a reservation that is over or added soon."""
+        self._note(account)
+
+    def add(self, account: str, reservation_id: str, since_s: float | None = None) -> None:
+        """Keep this reservation's lease from ending, from now on; it began `since_s`, or now."""
+        self._running[reservation_id] = (account, monotonic_s() if since_s is None else since_s)
         self._note(account)
 
     def discard(self, reservation_id: str) -> None:

@@ -66,8 +66,7 @@ from gateway.ledger.outcomes import (
 )
 from gateway.ledger.quota import OpenReservation, Snapshot
 from gateway.ledger.runner import Arguments, Runner
-from gateway.ledger.template import Call
-from gateway.ledger.transport import Then, Transport
+from gateway.ledger.transport import Transport
 
 RESERVE_PATIENCE_S = 0.3
 """In which a reserve is answered or given up, its repeat included."""
@@ -99,19 +98,15 @@ class Ledger:
     ) -> None:
         self._scripts = Runner(admission, settlement, clock, now_ms)
         self._now = self._scripts.now
+        self.begin_reserve = self._scripts.sender(admission=True)
+        """Reserves, once, what was prepared, and tells of the reply or what there was instead."""
+        self.begin_commit = self._scripts.sender(admission=False)
         self.leaves_events = False
         """Whether commits leave events of usage in their account's outbox."""
         self.on_event: Callable[[str], None] | None = None
         """Told of the account whenever one was left."""
         self.on_extended: Callable[[str], None] | None = None
         """Told of the account whenever leases were extended: they may outlive who did it."""
-
-    def begin_reserve(self, call: Call, then: Then) -> None:
-        """A reserve that was prepared, once; `then` gets the reply, or what there was instead."""
-        self._scripts.send(call, then, admission=True)
-
-    def begin_commit(self, call: Call, then: Then) -> None:
-        self._scripts.send(call, then, admission=False)
 
     # -- verbs on one reservation ----------------------------------------------------------------
 

@@ -125,7 +125,7 @@ class PipelinedTransport:
         connection = self._connection
         if connection is None or connection.full or self._limits.replicas:
             return False
-        connection.call_back(packed, then)
+        connection.ask(packed, then)
         return True
 
     async def command(self, *words: bytes) -> Any:

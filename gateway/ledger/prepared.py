@@ -17,7 +17,7 @@ from gateway.ledger.frame import Counter, Terms, frame_at
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Refused, Settled
 from gateway.ledger.scripts import Script
-from gateway.ledger.template import Call, Template, Words
+from gateway.ledger.template import Call, Template, Words, bulk
 
 Sizes = Mapping[str, int | None]
 """Meter → what a request uses of it; None: its size."""
@@ -25,6 +25,7 @@ Sizes = Mapping[str, int | None]
 _SAMPLES = ((b"sample-1", b"f1", b"1000000000000001", b"asset-1"),
             (b"sample-2", b"f2", b"2000000000000002", b"asset-2"))  # fmt: skip
 _PRINTS_MAX = 64
+_NO_ASSET = bulk(b"")
 
 
 class Prepared:
@@ -52,7 +53,7 @@ class Prepared:
         )
         self._frame = frame_at(terms, at_ms)
         self._with_asset = with_asset
-        self._prints: dict[int, tuple[bytes, bytes]] = {}
+        self._prints: dict[int, tuple[bytes, bytes, bytes]] = {}
         self.rate: RateLimit | None = terms.plan.rate
         self.until_ms = self._frame.until_ms
         self.counters: tuple[Counter, ...] = tuple(
@@ -99,27 +100,26 @@ class Prepared:
     # -- calls ------------------------------------------------------------------------------------
 
     def reserve(self, reservation_id: bytes, size: int) -> Call:
-        values = (reservation_id, self._print(size)[0], b"%d" % size, b"")
-        return Call(self._reserve, values)
+        prints = self._prints.get(size) or self._print(size)
+        return Call(self._reserve, (bulk(reservation_id), prints[0], prints[2], _NO_ASSET))
 
     def commit(self, reservation_id: bytes, size: int, asset: str | None) -> Call:
+        prints = self._prints.get(size) or self._print(size)
         if asset is None:
-            values = (reservation_id, self._print(size)[1], b"%d" % size, b"")
-        else:
-            fingerprint = print_of_amounts(self._used(self._amounts(size)), asset)
-            values = (reservation_id, fingerprint, b"%d" % size, asset.encode())
+            return Call(self._commit, (bulk(reservation_id), prints[1], prints[2], _NO_ASSET))
+        named = bulk(print_of_amounts(self._used(self._amounts(size)), asset))
+        values = (bulk(reservation_id), named, prints[2], bulk(asset.encode()))
         return Call(self._commit, values)
 
-    def _print(self, size: int) -> tuple[bytes, bytes]:
-        """The fingerprints of a reserve and of a commit without an asset."""
-        prints = self._prints.get(size)
-        if prints is None:
-            if len(self._prints) >= _PRINTS_MAX:
-                self._prints.clear()
-            prints = self._prints[size] = (
-                print_of_lines(self._terms, self.lines(size)),
-                print_of_amounts(self._used(self._amounts(size))),
-            )
+    def _print(self, size: int) -> tuple[bytes, bytes, bytes]:
+        """The fingerprints of a reserve and of a commit without an asset, and the size."""
+        if len(self._prints) >= _PRINTS_MAX:
+            self._prints.clear()
+        prints = self._prints[size] = (
+            bulk(print_of_lines(self._terms, self.lines(size))),
+            bulk(print_of_amounts(self._used(self._amounts(size)))),
+            bulk(b"%d" % size),
+        )
         return prints
 
     # -- what they are answered -------------------------------------------------------------------

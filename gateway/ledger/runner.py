@@ -39,8 +39,6 @@ class Runner:
         self._clock = clock
         self._now_ms = now_ms
         self._frames: dict[Terms, Frame] = {}
-        self._prompt_admission = admission if isinstance(admission, Prompt) else None
-        self._prompt_settlement = settlement if isinstance(settlement, Prompt) else None
         self._tasks = TaskSet()
 
     def now(self) -> bytes:
@@ -87,14 +85,18 @@ class Runner:
                 del self._frames[next(iter(self._frames))]
         return frame
 
-    def send(self, call: Call, then: Then, *, admission: bool) -> None:
-        """Run what was prepared and call `then` with the reply, or with what there was instead: an
-        error reply, or a StoreError. Nothing is repeated."""
-        prompt = self._prompt_admission if admission else self._prompt_settlement
-        script = call.template.script
-        if prompt is None or not prompt.send(script, call.template.packed(call.values), then):
-            transport = self._admission if admission else self._settlement
-            self._tasks.start(_run_and_tell(transport, call, then), name=script.name)
+    def sender(self, *, admission: bool) -> Callable[[Call, Then], None]:
+        """What runs a prepared call and tells `then` the reply, or what there was instead: an error
+        reply, or a StoreError. Nothing is repeated."""
+        transport = self._admission if admission else self._settlement
+        send = transport.send if isinstance(transport, Prompt) else None
+
+        def begin(call: Call, then: Then) -> None:
+            script = call.template.script
+            if send is None or not send(script, call.packed(), then):
+                self._tasks.start(_run_and_tell(transport, call, then), name=script.name)
+
+        return begin
 
     async def ask(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Reply:
         """As an admission that may take its time."""
@@ -137,7 +139,7 @@ class Runner:
 
 async def _run_and_tell(transport: Transport, call: Call, then: Then) -> None:
     try:
-        reply = await transport.run(call.template.script, *call.template.words(call.values))
+        reply = await transport.run(call.template.script, *call.words())
     except StoreError as failure:
         reply = failure
     then(reply)

@@ -18,7 +18,7 @@ _MARK = b"\r\n\0\r\n"
 
 
 class Template:
-    """`packed(values)` is the command; `values` stand in the order of the samples."""
+    """`call(values)` is a call; `values` stand in the order of the samples."""
 
     __slots__ = ("_args", "_format", "_keys", "_pick", "_places", "script")
 
@@ -46,25 +46,36 @@ class Template:
         self._pick = itemgetter(*numbers) if len(numbers) > 1 else lambda found: (found[0],)
 
     def packed(self, values: Sequence[bytes]) -> bytes:
-        """The command as it goes over the wire."""
-        return self._format % self._pick([b"$%d\r\n%b\r\n" % (len(v), v) for v in values])
+        """The command as it goes over the wire; the values are `bulk` strings."""
+        return self._format % self._pick(values)
 
     def words(self, values: Sequence[bytes]) -> Words:
-        """The same for a transport that encodes by itself."""
+        """Keys and arguments, for a transport that encodes by itself."""
         args = list(self._args)
         for at, number in self._places:
-            args[at] = values[number]
+            args[at] = values[number].partition(b"\r\n")[2][:-2]
         return self._keys, args
 
 
+def bulk(word: bytes) -> bytes:
+    """A word as RESP has it."""
+    return b"$%d\r\n%b\r\n" % (len(word), word)
+
+
 class Call:
-    """One call of a template, ready to be sent by a transport of either kind."""
+    """One call of a template, ready for a transport of either kind; the values are `bulk`."""
 
     __slots__ = ("template", "values")
 
     def __init__(self, template: Template, values: Sequence[bytes]) -> None:
         self.template = template
         self.values = values
+
+    def packed(self) -> bytes:
+        return self.template.packed(self.values)
+
+    def words(self) -> Words:
+        return self.template.words(self.values)
 
 
 def _places(

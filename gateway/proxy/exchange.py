@@ -100,6 +100,10 @@ class Exchange:
         self.body_idle_s = 30.0
         self.body_rate_min = 0
 
+    def halt(self, reason: object) -> None:
+        """Stop the data path of this request from outside."""
+        self.stop.stop(reason)
+
     def overdue(self, now_s: float) -> Error | None:
         """The limit of time this request has passed, if any.
 

@@ -11,8 +11,9 @@ from gateway.proxy.connection import Connection
 from gateway.proxy.exchange import KEEP_MS, Exchange
 from gateway.proxy.lane import FastConnection
 from gateway.proxy.live import Live
+from gateway.proxy.means import Charge, Means
 from gateway.proxy.shapes import Kind, Kinds, Remembered, Shape, Way, shape_of, sized, split, way_of
-from gateway.proxy.small import Charge, Means, Small
+from gateway.proxy.small import Small
 from gateway.proxy.wire import Sender
 from gateway.records.identities import Identity
 
@@ -65,11 +66,8 @@ class FastPath:
         charge = None if identity is None else self._charge(identity, way, shape)
         if charge is None or not self._may(charge, size):
             return False
-        errand = Small(means, connection, (way, shape, size), charge)
-        connection.errand_begins(errand)
         self.begun += 1
-        means.watchdog.enter(errand)
-        errand.start(data, begin)
+        Small(means, connection, (way, shape, size), charge).start(data, begin)
         return True
 
     def _renew(self, live: Live) -> None:
@@ -112,6 +110,8 @@ class FastPath:
                 return None
             charge = self._keep(name, self._prepare(identity, terms, way.kind, now_ms))
         shape.charge = charge
+        if charge is not None:
+            charge.identity = identity
         return charge
 
     def _prepare(self, identity: Identity, terms: Terms, kind: Kind, now_ms: int) -> Charge:
@@ -134,4 +134,5 @@ class FastPath:
 
 
 def _returned(connection: Connection) -> Exchange | None:
-    return connection.returned() if isinstance(connection, FastConnection) else None
+    errand = connection.returned() if isinstance(connection, FastConnection) else None
+    return None if errand is None else errand.exchange()

@@ -101,7 +101,7 @@ class Handler:
         self.returned: Callable[[Connection], Exchange | None] = _nothing_returned
         """What is known of a request that comes from the fast path."""
         self.request_ids = RequestIds()
-        self._gateway_id = secrets.token_hex(6)
+        self._gateway_id = secrets.token_hex(6).encode()
         self._sequence = itertools.count(1)
 
     async def __call__(self, arrival: Arrival) -> web.StreamResponse:
@@ -109,7 +109,7 @@ class Handler:
         if exchange is None:
             peer = self._senders.address(arrival)
             exchange = Exchange(peer, monotonic_s(), self._settings.lease_ms)
-            exchange.reservation_id = self.next_id()
+            exchange.reservation_id = self.next_id().decode()
             exchange.dialect = self.live.dialects.default
             self._watchdog.enter(exchange)
         try:
@@ -120,9 +120,9 @@ class Handler:
             return KEEP
         return CLOSE
 
-    def next_id(self) -> str:
+    def next_id(self) -> bytes:
         """The id of a reservation."""
-        return f"{self._gateway_id}-{next(self._sequence):x}"
+        return b"%b-%x" % (self._gateway_id, next(self._sequence))
 
     def over(self, exchange: Exchange) -> None:
         """A request has ended."""

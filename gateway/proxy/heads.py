@@ -19,6 +19,9 @@ def readable(call: Call) -> wire.Fields:
     return tuple(field for field in fields if field[0].lower() not in _UNREADABLE)
 
 
+_MARK = b"\0request-id\0"
+
+
 def request_head(
     call: Call, *, headers: wire.Fields | None = None, length: int | None = None
 ) -> bytes:
@@ -67,3 +70,22 @@ def answer_head(  # noqa: PLR0913 - what may be said in an answer besides the up
         keep_alive=keep,
         client_version=call.entered.head.version,
     )
+
+
+def whole_answer(answer: AnswerHead, fields: bytes, request_id: bytes, body: bytes) -> bytes:
+    """An answer with its body, as `answer_head` makes it for HTTP/1.1 and a connection that stays;
+    from parts that were made of the same head before. `fields` are lines on the limits."""
+    parts = answer.relayed.get(bool(fields))
+    if parts is None:
+        parts = answer.relayed[bool(fields)] = _parts(answer, with_fields=bool(fields))
+    return b"".join((parts[0], fields, parts[1], request_id, parts[2], body))
+
+
+def _parts(answer: AnswerHead, *, with_fields: bool) -> tuple[bytes, bytes, bytes]:
+    """What stands before, between and behind the limits and the id."""
+    extra = [(b"RateLimit-Policy", b""), (b"RateLimit", b"")] if with_fields else []
+    extra.append((b"X-Request-Id", _MARK))
+    head = wire.answer_head(answer, extra=extra, keep_alive=True, client_version=(1, 1))
+    head, _, after = head.partition(_MARK)
+    before, _, between = head.rpartition(b"RateLimit-Policy: \r\nRateLimit: \r\n")
+    return before, between, after

@@ -7,7 +7,6 @@ fast path, and every request goes the ordinary way.
 """
 
 import asyncio
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -31,18 +30,17 @@ def is_understood(handler: type = web.RequestHandler) -> bool:
     return slots.issuperset(_SLOTS) and all(hasattr(handler, method) for method in _METHODS)
 
 
-class Errand(Exchange):
+class Errand(Protocol):
     """A request on the fast path, as its connection sees it."""
 
-    __slots__ = ()
-
-    @abstractmethod
     def more(self, data: bytes) -> None:
         """Something has come from the client meanwhile."""
 
-    @abstractmethod
     def bury(self) -> None:
         """The client has gone before its request was sent on."""
+
+    def exchange(self) -> Exchange:
+        """What is known of it, for the ordinary path."""
 
 
 class Lane(Protocol):
@@ -108,7 +106,7 @@ class FastConnection(Connection):
         self._stop_expecting_taking()
         self._errand = errand
 
-    def errand_over(self, held: Sequence[bytes], *, keep: bool) -> None:
+    def errand_over(self, held: Sequence[bytes] | None, *, keep: bool) -> None:
         """The request is answered; `held` is what came behind it."""
         self._errand = None
         if self.transport is None:

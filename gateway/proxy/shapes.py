@@ -81,16 +81,17 @@ class Kind:
 class Way:
     """A request line and where it leads."""
 
-    __slots__ = ("forwarded", "kind", "logged", "match", "method", "target")
+    __slots__ = ("forwarded", "kind", "logged", "match", "method", "target", "verb")
 
     def __init__(self, kind: Kind, method: str, target: str, match: Match) -> None:
         self.kind = kind
         self.method = method
+        self.verb = method.encode()
         self.target = target
         self.match = match
         self.logged = b""
         """The part of a line in the access log; for who writes it."""
-        self.forwarded = b"%b %b HTTP/1.1\r\n" % (method.encode(), match.upstream_target.encode())
+        self.forwarded = b"%b %b HTTP/1.1\r\n" % (self.verb, match.upstream_target.encode())
 
 
 class Shape:
@@ -145,6 +146,7 @@ def is_plain_route(route: Route, live: Live) -> bool:
         and CredentialKind.S3 not in route.auth
         and (route.subject is None or route.subject.template is not None)
         and not live.owners_matter
+        and live.catalog.events is None
         and live.catalog.events is None
         and isinstance(live.dialects.of(route), Native)
         and any(is_charged(live.catalog.meters[meter]) for meter in route.reserve)

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import cast
 
 from gateway.errors import (
@@ -41,10 +42,8 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """Owned by one request at a time: `begin`, `send`…, `end`, `head`, `read`…, `release`.
-
-    `send` may overlap with the reading side; two coroutines may not wait for the same thing.
-    """
+    """Owned by one request at a time: `begin`, `send`…, `end`, `head`, `read`…, `release`. `send`
+    may overlap with the reading side; two coroutines may not wait for the same thing."""
 
     def __init__(
         self,
@@ -147,19 +146,21 @@ class UpstreamConnection(asyncio.Protocol):
             await self._arrival(timeout_s, "the upstream does not answer")
         return head
 
-    def tell(self, then: Callable[[], None], timeout_s: float) -> None:
-        """Call `then` once there is something to be had of the answer, or no more will come."""
+    def ask(self, method: bytes, request: bytes, then: Callable[[], None], within_s: float) -> None:
+        """Send a whole request; `then` is called once there is some answer, or none will come."""
+        self.begin(method)
+        self.send(request)
+        self._sent_whole = True
+        self._incoming.tell(partial(self._woken, then), within_s)
 
-        def woken(late: bool) -> None:
-            if late:
-                self._fail(UPSTREAM_TIMEOUT, "the upstream does not answer")
-            then()
-
-        self._incoming.tell(woken, timeout_s)
+    def _woken(self, then: Callable[[], None], late: bool) -> None:
+        if late:
+            self._fail(UPSTREAM_TIMEOUT, "the upstream does not answer")
+        then()
 
     @property
     def whole(self) -> AnswerReader | None:
-        """An answer that has come, all of it and nothing else; None: it has not, or is broken."""
+        """An answer of which all has come and nothing else; None: there is none yet, or no more."""
         reader = self._reader
         return reader if reader.ended and not reader.extra and self._failure is None else None
 

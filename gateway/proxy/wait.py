@@ -24,6 +24,7 @@ class Wait:
         for as long as it takes."""
         assert self._future is None, "two coroutines wait for the same thing"
         future = self._future = self._loop.create_future()
+        self._then = None
         if timeout_s is not None:
             self._expect(timeout_s)
         else:

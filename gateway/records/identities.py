@@ -81,8 +81,7 @@ class Identities:
 
     def at_hand(self, name: str) -> Identity | None:
         """The same by the `name_of` a key, where it is remembered; None: ask for it."""
-        known = self._by_digest.remembered(name, self._age_max_s())
-        found = None if known is None else known.value
+        found = self._by_digest.at_hand(name, self._age_max_s())
         if found is None or found.key is None or not found.key.valid(self._clock.now_ms()):
             return None
         return found

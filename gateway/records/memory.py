@@ -15,6 +15,9 @@ from gateway.clock import monotonic_s
 from gateway.errors import STORE_UNAVAILABLE, StoreError
 from gateway.tasks import TaskSet
 
+GROWING_OLD = 0.6
+"""The part of its time after which what is asked for still is looked up anew, ahead of its end."""
+
 V = TypeVar("V")
 
 
@@ -69,6 +72,19 @@ class Memory(Generic[V]):
         (self._missing if answer.value is None else self._found).move_to_end(name)
         return answer
 
+    def at_hand(self, name: str, age_max_s: float) -> V | None:
+        """As `remembered`, of what was found; what is growing old is looked up anew meanwhile."""
+        answer = self._found.get(name)
+        if answer is None:
+            return None
+        age_s = monotonic_s() - answer.asked_s
+        if age_s >= age_max_s:
+            return None
+        if age_s >= age_max_s * GROWING_OLD and name not in self._flights:
+            self._found.move_to_end(name)
+            self._take_off(name)
+        return answer.value
+
     async def get(self, name: str, age_max_s: float) -> V | None:
         """The answer, not older than `age_max_s`. Raises StoreError."""
         known = self.remembered(name, age_max_s)
@@ -76,11 +92,15 @@ class Memory(Generic[V]):
             return known.value
         flight = self._flights.get(name)
         if flight is None:
-            flight = self._flights[name] = self._tasks.start(self._fly(name), name="look-up")
+            flight = self._take_off(name)
         answer = await asyncio.shield(flight)
         if isinstance(answer, StoreError):
             raise StoreError(answer.error, str(answer), transient=answer.transient) from answer
         return answer
+
+    def _take_off(self, name: str) -> "asyncio.Task[V | StoreError | None]":
+        flight = self._flights[name] = self._tasks.start(self._fly(name), name="look-up")
+        return flight
 
     def forget(self, names: Iterable[str]) -> None:
         for name in names:

@@ -19,7 +19,10 @@ BOTH_WAYS = {
     "test_passing",
     "test_store_trouble",
     "test_upload_trouble",
+    "test_learning",
+    "test_subjects",
     "test_uploads",
+    "test_usage_events",
 }
 """Journeys of plain uploads: each is made on the fast path and on the ordinary one."""
 

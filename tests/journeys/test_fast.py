@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway.dialects.ratelimit_headers import Fields
 from gateway.errors import UNAUTHENTICATED
 from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
@@ -344,3 +345,38 @@ async def test_a_slow_upstream_is_no_idle_client(fake: Store, tmp_path: Path) ->
         go_on.set()
         assert (await answer(reader))[0] == 201
         assert await reader.read() == b""  # and then it is idle
+
+
+async def test_what_runs_for_long_keeps_what_it_holds(fake: Store, tmp_path: Path) -> None:
+    """failure row 28"""
+    go_on = asyncio.Event()
+    play = [Request(), Answer(201), Request(), Wait(go_on), Answer(201)]
+    wishes = Wishes(answer_timeout="20s", server='lease = "1500ms"\nheartbeat = "300ms"')
+    async with running(fake, tmp_path, play, wishes=wishes) as rig, client(rig) as (reader, writer):
+        writer.write(head(rig, "warm", 1) + b"x")
+        assert (await answer(reader))[0] == 201
+        writer.write(head(rig, "a", 4) + b"body")
+        await rig.upstream.until(lambda: len(rig.upstream.requests) == 2)
+        await asyncio.sleep(2.5)  # longer than the lease
+        assert await rig.standing() == (1, 4)
+        go_on.set()
+        assert (await answer(reader))[0] == 201
+        assert await rig.standing() == (5, 0)
+
+
+async def test_a_mistake_breaks_one_request_and_nobody_elses(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: object) -> bytes:
+        raise ValueError("a mistake")
+
+    async with running(fake, tmp_path) as rig:
+        assert (await rig.put("warm", b"x"))[0] == 201
+        with monkeypatch.context() as patch:
+            patch.setattr(Fields, "lines", wrong)
+            async with client(rig) as (reader, writer):
+                writer.write(head(rig, "a", 4) + b"body")
+                assert await reader.read() == b""
+        assert (await rig.put("b", b"xx"))[0] == 201
+        await rig.settled()
+        assert await rig.standing() == (7, 0)  # it was charged before

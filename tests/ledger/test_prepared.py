@@ -17,7 +17,7 @@ from gateway.ledger.prepared import Prepared, is_granted, is_settled
 from gateway.ledger.resp import script_call
 from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
-from gateway.ledger.template import Call, Template
+from gateway.ledger.template import Call, Template, bulk
 
 METERS = {
     meter.name: meter
@@ -77,10 +77,10 @@ async def test_a_prepared_call_is_the_verbs(store: Store, asset: str | None) -> 
         (ready.reserve(b"id-1", 70), ready.commit(b"id-1", 70, asset)), heard.calls[1:], strict=True
     ):
         assert call.template.script is script
-        words = call.template.words(call.values)
+        words = call.words()
         assert (list(words[0]), list(words[1])) == (keys, args)
         packed = script_call(b"EVALSHA", script.sha, keys, args)
-        assert call.template.packed(call.values) == packed
+        assert call.packed() == packed
 
 
 async def test_what_it_moves_is_what_the_verbs_would_and_a_verb_repeats_it(store: Store) -> None:
@@ -152,4 +152,5 @@ def test_percent_signs_and_line_breaks_are_values_like_others() -> None:
     packed = script_call(
         b"EVALSHA", scripts.COMMIT.sha, [b"k%d"], [b"%b\r\n", b"%s\r\n\0", b"$3\r\n"]
     )
-    assert template.packed([b"%s\r\n\0"]) == packed
+    assert template.packed([bulk(b"%s\r\n\0")]) == packed
+    assert template.words([bulk(b"%s\r\n\0")])[1][1] == b"%s\r\n\0"

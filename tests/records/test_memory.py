@@ -48,6 +48,23 @@ async def test_an_old_answer_is_asked_for_again() -> None:
     assert await memory.get("k", 0.0) == "other"
 
 
+async def test_what_grows_old_is_asked_for_again_before_its_end_and_nobody_waits() -> None:
+    registry = Registry(k="acme")
+    memory = registry.memory()
+    assert memory.at_hand("k", AGE_MAX_S) is None
+    await memory.get("k", AGE_MAX_S)
+    assert memory.at_hand("k", AGE_MAX_S) == "acme"
+    assert registry.asked == ["k"]
+    await asyncio.sleep(0.02)
+    registry.owners["k"] = "other"
+    assert memory.at_hand("k", 0.03) == "acme"
+    assert memory.at_hand("k", 0.03) == "acme"
+    await until(lambda: memory.at_hand("k", AGE_MAX_S) == "other")
+    assert registry.asked == ["k", "k"]
+    assert memory.at_hand("k", 0.0) is None
+    await memory.stop()
+
+
 async def test_a_burst_of_one_name_is_one_look_up() -> None:
     registry = Registry(k="acme")
     registry.gate.clear()
