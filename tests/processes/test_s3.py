@@ -5,6 +5,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +15,10 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from tests.certificates import Authority
+from tests.fault_proxy import FaultProxy
 from tests.journeys.s3_rig import InTurn, completed, created, ok, xml
 from tests.processes.configuration import Wishes
+from tests.processes.gateway_process import until
 from tests.processes.harness import Customer, House, deployed
 from tests.processes.sigv4_check import assert_signed
 from tests.processes.test_boto3 import BUCKET, CREDENTIALS, KEYS, client, object_store
@@ -48,6 +51,12 @@ class Shop:
     house: House
     acme: Customer
     clients: list[Any]
+    wire: FaultProxy | None = None
+    """What is between the gateways and the store, if anything is."""
+
+    def lose_the_next_answer(self) -> None:
+        assert self.wire is not None
+        self.wire.drop_once()
 
     @property
     def s3(self) -> Any:
@@ -68,16 +77,28 @@ class Shop:
 
 @contextlib.asynccontextmanager
 async def shop(
-    directory: Path, *, storage: int | None = None, gateways: int = 1, more: str = ""
+    directory: Path,
+    *,
+    storage: int | None = None,
+    gateways: int = 1,
+    more: str = "",
 ) -> AsyncIterator[Shop]:
+    """Answers of the store can get lost on the way back to the gateways."""
     with object_store() as url:
-        wishes = Wishes(url, routes=ROUTE + more)
-        async with deployed(directory, wishes, gateways=gateways) as house:
+        host, _, port = url.removeprefix("http://").rpartition(":")
+        async with (
+            FaultProxy((host, int(port)), listen=("127.0.0.1", 0)) as wire,
+            deployed(
+                directory,
+                Wishes(f"http://127.0.0.1:{wire.place[1]}", routes=ROUTE + more),
+                gateways=gateways,
+            ) as house,
+        ):
             acme = await house.customer(
                 "acme", storage=storage, access_key_id=CREDENTIALS.access_key
             )
             clients = [client(gateway.url) for gateway in house.gateways]
-            yield Shop(house, acme, clients)
+            yield Shop(house, acme, clients, wire)
             for each in clients:
                 each.close()
 
@@ -104,6 +125,28 @@ def complete(s3: Any, key: str, upload: str, parts: list[dict[str, Any]]) -> Any
     return s3.complete_multipart_upload(
         Bucket=BUCKET, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
     )
+
+
+async def test_an_answer_that_got_lost_is_asked_for(tmp_path: Path) -> None:
+    """failure rows 4, 35 (S3): by a signed question of the gateway's own"""
+    secret = tmp_path / "secret"
+    secret.write_text("a secret\n")
+    ours = f's3_credentials = {{ access_key = "OURS", secret_key = {{ file = "{secret}" }} }}\n'
+    async with shop(tmp_path, more=ours) as it:
+        for size in (700, 900):
+            it.lose_the_next_answer()
+            with pytest.raises(ClientError) as failure:
+                await it.do(it.s3.put_object, Bucket=BUCKET, Key="lost", Body=b"x" * size)
+            assert failure.value.response["ResponseMetadata"]["HTTPStatusCode"] == 502
+            await until(partial(stands, it, size), "it is charged", within_s=20)
+        it.lose_the_next_answer()
+        with pytest.raises(ClientError):
+            await it.do(it.s3.delete_object, Bucket=BUCKET, Key="lost")
+        await until(partial(stands, it, 0), "it is given back", within_s=20)
+
+
+async def stands(it: Shop, size: int) -> bool:
+    return await it.storage() == (size, 0)
 
 
 async def test_64_mib_in_parts_of_5_mib(tmp_path: Path) -> None:
