@@ -33,6 +33,7 @@ class Hold:
         self._exchange = exchange
         self._count = count
         self._delivery_began_s: float | None = None
+        self._whole = False
         granted = admitted.granted
         self._held: dict[str, int] = {} if granted is None else dict(granted.amounts)
         self.quotas: tuple[Quota, ...] = () if granted is None else granted.quotas
@@ -41,18 +42,25 @@ class Hold:
     def body_cover(self) -> Cover | None:
         """None when no byte of the request's body can change what was decided."""
         estimate = self._admitted.estimate
-        plain = not estimate.growing and estimate.cap is None and not self._count.reads_bytes
-        return None if plain else self._cover_body
+        # What a head declares was judged by it, and the parser lets no more than that through.
+        judged = estimate.declared is not None or (not estimate.growing and estimate.cap is None)
+        return None if judged and not self._count.reads_bytes else self._cover_body
 
     @property
     def answer_cover(self) -> Cover | None:
-        return self._cover_answer if self._admitted.estimate.growing else None
+        """None when all that its bytes can cost is held."""
+        admitted = self._admitted
+        sources = {admitted.match.route.reserve[meter] for meter in admitted.estimate.growing}
+        if not sources or (self._whole and sources == {Source.RESPONSE}):
+            return None
+        return self._cover_answer
 
     async def expect_answer(self, answer: AnswerHead) -> None:
         """Before the head of an answer goes out: hold all of its length, if it says one."""
         self._delivery_began_s = monotonic_s()
         if answer.length is not None and not answer.bodyless:
             await self._grow({Source.RESPONSE: answer.length}, known=True)
+            self._whole = True
 
     def counts(self, reported_size: int | None = None) -> Counts:
         """What was moved until now."""

@@ -18,6 +18,7 @@ import pytest
 from gateway.errors import DRAINING
 from gateway.ledger.store import Store
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.hold import Hold
 from tests.journeys.rig import Rig, Wishes, running
 from tests.journeys.tus_client import ROUTES as TUS_ROUTES
 from tests.journeys.tus_client import TusClient
@@ -30,6 +31,22 @@ DATA = random.Random(2).randbytes(SIZE)
 NOW = struct.pack("ii", 1, 0)
 HEADS = {"PUT": f"PUT /files/a HTTP/1.1\r\nHost: t\r\nContent-Length: {SIZE}\r\n",
          "GET": "GET /files/a HTTP/1.1\r\nHost: t\r\n"}  # fmt: skip
+
+
+TIMED = """
+[meters.seconds]
+kind = "cumulative"
+unit = "seconds"
+
+[[routes]]
+name = "timed"
+methods = ["GET"]
+path = "/timed/{name...}"
+upstream = "files"
+policy = "download"
+strip_prefix = "/timed"
+reserve = { seconds = "delivery_seconds" }
+"""
 
 
 class Spliced:
@@ -153,6 +170,40 @@ async def test_the_body_is_invited_once_all_of_it_is_reserved(rig: Rig) -> None:
     assert (await answered(reader))[0] == 201
     writer.close()
     assert rig.upstream.stored[b"/files/a"] == DATA
+
+
+async def test_what_is_known_to_fit_is_asked_about_once(
+    fake: Store, tmp_path: Path, splice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for every piece of a body within the cap, nor of an answer that is held whole."""
+    asked: list[int] = []
+
+    async def cover(hold: Hold, in_hand: int) -> None:
+        asked.append(in_hand)
+
+    monkeypatch.setattr(Hold, "_cover_body", cover)
+    monkeypatch.setattr(Hold, "_cover_answer", cover)
+    wanted = wishes(splice, plan=f"caps = {{ file_bytes = {SIZE} }}")
+    async with running(fake, tmp_path, wishes=wanted) as rig:
+        assert (await rig.put("b", DATA + b"?"))[0] == 413
+        assert (await rig.put("a", DATA))[0] == 201
+        assert await rig.get("a") == (200, DATA)
+        assert asked == []
+        await rig.settled()
+        assert await rig.standing() == (SIZE, 0)
+        assert await rig.standing("egress_bytes") == (SIZE, 0)
+
+
+async def test_a_delivery_that_costs_time_is_asked_about_as_it_goes_on(
+    fake: Store, tmp_path: Path, splice: str
+) -> None:
+    wanted = wishes(splice, extra=TIMED)
+    async with running(fake, tmp_path, wishes=wanted) as rig:
+        await rig.put("a", DATA)
+        async with rig.session.get(f"{rig.url}/timed/files/a", headers=rig.headers) as answer:
+            assert await answer.read() == DATA
+        await rig.settled()
+        assert await rig.standing("seconds") == (1, 0)
 
 
 async def test_a_range_is_charged_as_what_it_is(fake: Store, tmp_path: Path, splice: str) -> None:

@@ -13,19 +13,21 @@ GIB = 1024**3
 MEMORY_MAX = 120 * 1024**2
 
 SHAPES = pytest.mark.parametrize(
-    ("total", "chunked"),
+    ("total", "chunked", "server"),
     [
-        pytest.param(2 * GIB, False, id="2GiB"),
-        pytest.param(GIB // 2, True, id="512MiB-chunked"),
-        pytest.param(2 * GIB, True, id="2GiB-chunked", marks=pytest.mark.long),
+        pytest.param(2 * GIB, False, "", id="2GiB"),
+        pytest.param(GIB // 2, False, "splice = false", id="512MiB-copied"),
+        pytest.param(GIB // 2, True, "", id="512MiB-chunked"),
+        pytest.param(2 * GIB, False, "splice = false", id="2GiB-copied", marks=pytest.mark.long),
+        pytest.param(2 * GIB, True, "", id="2GiB-chunked", marks=pytest.mark.long),
     ],
 )
 
 
 @SHAPES
-async def test_up(tmp_path: Path, total: int, chunked: bool) -> None:
+async def test_up(tmp_path: Path, total: int, chunked: bool, server: str) -> None:
     with BulkUpstream() as upstream:
-        wishes = Wishes(upstream.url, storage=total)
+        wishes = Wishes(upstream.url, storage=total, server=server)
         async with deployed(tmp_path, wishes) as house:
             (gateway,) = house.gateways
             acme = await house.customer("acme")
@@ -37,9 +39,9 @@ async def test_up(tmp_path: Path, total: int, chunked: bool) -> None:
 
 
 @SHAPES
-async def test_down(tmp_path: Path, total: int, chunked: bool) -> None:
+async def test_down(tmp_path: Path, total: int, chunked: bool, server: str) -> None:
     with BulkUpstream() as upstream:
-        wishes = Wishes(upstream.url, egress=total)
+        wishes = Wishes(upstream.url, egress=total, server=server)
         async with deployed(tmp_path, wishes) as house:
             (gateway,) = house.gateways
             acme = await house.customer("acme")
