@@ -1,6 +1,6 @@
 """What the ledger's scripts cost Redis: CPU for each verb, bytes for each account and reservation.
 
-    python -m tests.benchmarks.scripts [--quick] [--accounts 1000000] [--json FILE]
+    python -m tests.benchmarks.scripts [--quick] [--newest] [--accounts 1000000] [--json FILE]
 
 Commands are made by the ledger itself, then sent to a real server in pipelines. Two clocks: the CPU
 of the whole server process, which is what a request costs, and `usec_per_call` of its statistics,
@@ -187,7 +187,7 @@ class Report:
     account_bytes: float = 0
     """Of an account that has moved in one hour, with nothing open and nothing to be forgotten."""
     open_bytes: float = 0
-    """Of one open reservation, among 100,000 in an account."""
+    """Of one open reservation, among very many in an account."""
 
 
 class Bench:
@@ -271,7 +271,7 @@ def one_account(bench: Bench, report: Report, held: Sequence[int]) -> None:
     for count in held:
         before, more = used_bytes(bench.server), count - have
         bench.hold(terms, more)
-        if more >= 50_000:
+        if more >= 5_000:
             report.open_bytes = (used_bytes(bench.server) - before) / more
         have = count
         report.rows.append(bench.row(chosen, count, 1))
@@ -344,9 +344,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer of everything, in seconds")
     parser.add_argument("--accounts", type=int, default=1_000_000)
+    parser.add_argument("--newest", action="store_true", help="on the newest server alone")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    reports = [measure(binary, options) for binary in found_binaries()]
+    binaries = found_binaries()[-1:] if options.newest else found_binaries()
+    reports = [measure(binary, options) for binary in binaries]
     for report in reports:
         print("\n".join(table(report)))
     if options.json:
