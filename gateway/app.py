@@ -24,9 +24,9 @@ from gateway.clock import ALONE, StoreClock, Turns
 from gateway.dialects.protocol import Answer
 from gateway.errors import DRAINING, UNAUTHENTICATED, Refusal
 from gateway.events.work import event_sender
+from gateway.ledger.blocks import BlockLedger
 from gateway.ledger.frame import Terms
 from gateway.ledger.heartbeat import Heartbeat
-from gateway.ledger.ledger import Ledger
 from gateway.ledger.reaper import Reaper
 from gateway.ledger.store import Store
 from gateway.ledger.watch import StoreWatch
@@ -104,7 +104,7 @@ class Gateway:
         self._store = store
         self.metrics = Metrics(CollectorRegistry(), version=version("quota-gateway"))
         self._clock = StoreClock()
-        self.ledger = Ledger(
+        self.ledger = BlockLedger(
             WatchedTransport(store.admission, self.metrics),
             WatchedTransport(store.settlement, self.metrics),
             self._clock,
@@ -203,6 +203,7 @@ class Gateway:
         self.metrics.pending_settlements.read_from(lambda: self._settler.pending)
         self.metrics.open_leases.read_from(lambda: len(self._heartbeat))
         self.identities.on_cut = self._cut
+        self.ledger.settle = self._settler.commit
         await self._watch.start()
         await self.identities.start()
         await self._billing.start()
@@ -258,6 +259,7 @@ class Gateway:
         if self._server is not None:
             await self._server.shutdown(1.0)
             self._server.vessels.close()
+        await self.ledger.stop()
         left = await self._settler.close(PENDING_GRACE_S)
         self._watchdog.close()
         self._lag.stop()

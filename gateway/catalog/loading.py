@@ -88,6 +88,12 @@ def _plan(name: str, values: Mapping[str, Any], meters: Meters, problems: Proble
         if (period := _period(meter, written_period, (*at, "periods", meter), meters, problems))
     }
     failure = values.get("store_failure", tables.Closed.CLOSED)
+    if "block" in values and "rate" in values:
+        problems.add(
+            (*at, "block"),
+            "requests that are answered out of a block are not counted against the rate",
+            "remove block, or rate",
+        )
     return Plan(
         name=name,
         limits=meters.limits(values.get("limits", {}), (*at, "limits"), problems),
@@ -99,6 +105,7 @@ def _plan(name: str, values: Mapping[str, Any], meters: Meters, problems: Proble
         periods=periods,
         caps=Caps(**values.get("caps", {})),
         rate=values.get("rate"),
+        block=meters.limits(values.get("block", {}), (*at, "block"), problems),
         store_failure=StoreFailure() if isinstance(failure, str) else StoreFailure(**failure),
     )
 

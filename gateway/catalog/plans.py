@@ -56,6 +56,9 @@ class Plan:
     caps: Caps = field(default_factory=Caps)
     rate: RateLimit | None = None
     store_failure: StoreFailure = field(default_factory=StoreFailure)
+    block: Mapping[str, int] = field(default_factory=dict)
+    """How much of each meter a gateway reserves at once for an account that is hot, to hand it out
+    by itself; empty: nothing."""
 
     def period(self, meter: str) -> PeriodRule:
         return self.periods.get(meter, NO_PERIOD)

@@ -111,6 +111,8 @@ PLANS = Table((
     Key("caps", CAPS, "the most one request may ask, whatever room the account has"),
     Key("rate", Written(syntax.rate, syntax.RATE_EXAMPLE, syntax.RATE_PATTERN),
         "requests per duration that one API key may make"),
+    Key("block", LIMITS, "how much of each meter a gateway reserves at once for an account that "
+        "asks very often, to hand it out by itself; such a plan has no rate"),
     Key("key_limits", LIMITS, "limits that hold for each API key on its own"),
     Key("subject_limits", MapOf(METER, LIMITS, "a table of subject kinds and their limits"),
         "limits that hold for each subject of a kind on its own"),

@@ -100,7 +100,7 @@ class FastPath:
         if charge is not None and charge.holds(identity, way.match.subject, now_ms):
             return charge
         terms = self._live.terms_of(identity, way.match.subject)
-        if terms is None or identity.account.suspended:
+        if terms is None or identity.account.suspended or terms.plan.block:
             return None
         name = (terms, way.kind)
         charge = self._charges.get(name)

@@ -21,8 +21,8 @@ from gateway.catalog.routes import AccountSource, CredentialKind, Route
 from gateway.clock import monotonic_s
 from gateway.errors import OTHER_ACCOUNT, Error, Refusal, StoreError
 from gateway.ledger.arguments import Items
+from gateway.ledger.blocks import BlockLedger
 from gateway.ledger.frame import Terms
-from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Batch, Denied, Granted, Line, RateLimited, Refused
 from gateway.proxy.allowance import Allowance
 from gateway.proxy.exchange import Exchange
@@ -72,7 +72,7 @@ class Admitted:
 class Gate:
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: BlockLedger,
         settler: Settler,
         identities: Identities,
         owners: Owners,
@@ -269,6 +269,7 @@ class Gate:
                 rate=terms.plan.rate,
                 note=entered.match.route.name,
                 keep_ms=exchange.keep_ms if lasting is None else lasting.keep_ms,
+                plain=lasting is None and not (sized.growing or entered.match.route.asset),
             )
         except StoreError as failure:
             if failure.indeterminate:

@@ -11,6 +11,7 @@ from tests.journeys.rig import Rig, Way, running
 
 BOTH_WAYS = {
     "test_access",
+    "test_blocks",
     "test_deletes",
     "test_hostile_clients",
     "test_in_doubt",

@@ -1,0 +1,296 @@
+"""Blocks: exact at the limit, given back, and a reservation wherever a share is more than plain."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from gateway.catalog.plans import Plan, RateLimit
+from gateway.clock import StoreClock
+from gateway.errors import UNKNOWN_RESERVATION, StoreError
+from gateway.ledger import blocks
+from gateway.ledger.audit import audit
+from gateway.ledger.blocks import BlockLedger
+from gateway.ledger.frame import Terms
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.outcomes import Adjusted, Denied, Granted, Line, Refused, Settled
+from gateway.ledger.reservation import State
+from gateway.ledger.store import Store
+from tests.ledger.lively import until
+from tests.ledger.stage import METERS, NOON_MS
+
+SIZES = {"storage": 100, "files": 10, "egress": 100, "slots": 5}
+
+
+@dataclass
+class House:
+    """Gateways on one store whose clock the test moves."""
+
+    store: Store
+    terms: Terms
+    now_ms: int = NOON_MS
+    gateways: list[BlockLedger] = field(default_factory=list)
+
+    def gateway(self, *, hot: int = 0) -> BlockLedger:
+        made = BlockLedger(
+            *(self.store.admission, self.store.settlement, StoreClock()),
+            now_ms=lambda: self.now_ms,
+            hot=hot,
+        )
+        self.gateways.append(made)
+        return made
+
+    @property
+    def plain(self) -> Ledger:
+        return Ledger(
+            *(self.store.admission, self.store.settlement, StoreClock()),
+            now_ms=lambda: self.now_ms,
+        )
+
+    async def standing(self, meter: str = "storage") -> str:
+        snapshot = await self.plain.snapshot(self.terms)
+        return next(str(q) for q in snapshot.quotas if q.meter.name == meter).split()[1]
+
+    async def held(self) -> set[str]:
+        """Ids of what is open; those of blocks are chance."""
+        return {each.id.split("-")[0] for each in await self.plain.holders("acme", 1_000)}
+
+
+@pytest.fixture
+async def house(store: Store) -> AsyncIterator[House]:
+    plan = Plan("test", limits={"storage": 1_000}, block=SIZES)
+    made = House(store, Terms("acme", METERS, plan))
+    await made.plain.open_books("acme")
+    yield made
+    for gateway in made.gateways:
+        await gateway.stop()
+    assert await audit(store.client, "acme", now_ms=made.now_ms) == ()
+
+
+async def take(house: House, ledger: Ledger, name: str, **amounts: int) -> Granted:
+    lines = [Line.exact(meter, amount) for meter, amount in amounts.items()]
+    outcome = await ledger.reserve(house.terms, name, lines, lease_ms=10_000)
+    assert isinstance(outcome, Granted)
+    assert outcome.amounts == amounts
+    return outcome
+
+
+async def test_a_block_is_reserved_handed_out_charged_and_given_back(house: House) -> None:
+    ledger = house.gateway()
+    granted = await take(house, ledger, "A", storage=30, files=1)
+    assert str(granted.quotas[0]) == "storage 0+100/1000"
+    await take(house, ledger, "B", storage=20, files=1)
+    assert await house.held() == {"block"}
+    assert await house.standing() == "0+100/1000"
+    settled = await ledger.commit(house.terms, "A", {"storage": 25, "files": 1})
+    assert isinstance(settled, Settled)
+    assert (settled.state, settled.late, settled.replayed) == (State.COMMITTED, False, False)
+    released = await ledger.release("acme", "B", reason="client gone")
+    assert isinstance(released, Settled)
+    assert released.state is State.RELEASED
+    # What came back is handed out again: 75 are left of the block.
+    await take(house, ledger, "C", storage=75, files=1)
+    await ledger.commit(house.terms, "C", {"storage": 70, "files": 1})
+    assert await house.standing() == "0+100/1000"
+    await ledger.stop()
+    assert await house.standing() == "95+0/1000"
+    assert await house.standing("files") == "2+0/∞"
+    assert await house.held() == set()
+
+
+async def test_what_a_block_has_no_room_for_is_asked_of_the_store(house: House) -> None:
+    ledger = house.gateway()
+    await take(house, ledger, "A", storage=60)
+    await take(house, ledger, "B", storage=60)
+    assert await house.standing() in {"0+160/1000", "0+200/1000"}
+    await take(house, ledger, "C", storage=500)
+    outcome = await ledger.reserve(house.terms, "D", [Line.exact("storage", 900)], lease_ms=10_000)
+    assert isinstance(outcome, Denied)
+    for name, amount in (("A", 60), ("B", 60), ("C", 500)):
+        await ledger.commit(house.terms, name, {"storage": amount})
+    await ledger.stop()
+    assert await house.standing() == "620+0/1000"
+
+
+async def test_a_block_serves_a_second_also_when_nobody_asks_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "SERVES_S", 0.3)
+    ledger = house.gateway()
+    await take(house, ledger, "A", storage=30)
+    await take(house, ledger, "B", storage=20)
+    await ledger.commit(house.terms, "A", {"storage": 30})
+
+    async def closed() -> bool:
+        return await house.held() == {"B"}
+
+    await until(closed)
+    assert await house.standing() == "30+20/1000"
+    assert await ledger.extend("acme", ["B"], 10_000) == ()
+    committed = await ledger.commit(house.terms, "B", {"storage": 21})
+    assert isinstance(committed, Settled)
+    assert await house.standing() == "51+0/1000"
+
+
+@pytest.mark.parametrize("more", ["grow", "extend", "asset", "above", "split"])
+async def test_a_share_that_is_more_than_plain_becomes_a_reservation(
+    house: House, more: str
+) -> None:
+    ledger = house.gateway()
+    await take(house, ledger, "A", storage=30)
+    actual, asset = {"storage": 30}, None
+    match more:
+        case "grow":
+            grown = await ledger.grow(house.terms, "A", [Line.exact("storage", 40)])
+            assert isinstance(grown, Granted)
+            actual = {"storage": 40}
+        case "extend":
+            assert await ledger.extend("acme", ["A"], 60_000) == ()
+        case "split":
+            await ledger.split(house.terms, "A", [("A1", {"storage": 10})], lease_ms=10_000)
+            await ledger.release("acme", "A1", reason="test")
+        case "asset":
+            asset = "x"
+        case _:
+            actual = {"storage": 31}
+    if more in {"grow", "extend", "split"}:
+        assert await house.held() == {"block", "A"}
+    settled = await ledger.commit(house.terms, "A", actual, asset=asset)
+    assert isinstance(settled, Settled)
+    used = actual["storage"]
+    assert await house.standing() == f"{used}+70/1000"
+    again = await ledger.commit(house.terms, "A", actual, asset=asset)
+    assert isinstance(again, Settled)
+    assert again.replayed
+    if asset:
+        assert isinstance(await ledger.remove(house.terms, asset), Adjusted)
+        assert await house.standing() == "0+70/1000"
+
+
+async def test_a_dead_gateway_s_block_is_free_when_its_lease_ends(house: House) -> None:
+    await take(house, house.gateway(), "A", storage=30)
+    house.gateways.clear()
+    assert await house.standing() == "0+100/1000"
+    house.now_ms += blocks.LEASE_MS
+    assert await house.standing() == "0+0/1000"
+
+
+@pytest.mark.parametrize("closed_first", [False, True])
+@pytest.mark.parametrize("asset", [None, "x"])
+@pytest.mark.parametrize("limit", [1_000, 40])
+async def test_what_a_gateway_handed_out_before_it_was_stopped_is_charged_all_the_same(
+    house: House, limit: int, asset: str | None, closed_first: bool
+) -> None:
+    """Its block has ended meanwhile, and others have taken the room."""
+    house.terms = replace(house.terms, plan=replace(house.terms.plan, limits={"storage": limit}))
+    ledger = house.gateway()
+    await take(house, ledger, "A", storage=30)
+    await take(house, ledger, "B", storage=5)
+    await take(house, ledger, "R", storage=5)
+    await ledger.commit(house.terms, "B", {"storage": 5})
+    house.now_ms += blocks.LEASE_MS
+    other = await take(house, house.plain, "C", storage=40)
+    assert other.state is State.OPEN
+    if closed_first:
+        await ledger.stop()
+    settled = await ledger.commit(house.terms, "A", {"storage": 30}, asset=asset)
+    assert isinstance(settled, Settled)
+    assert settled.late == (closed_first or asset is not None)
+    released = await ledger.release("acme", "R", reason="client gone")
+    assert isinstance(released, Settled)
+    await ledger.stop()
+    assert await house.standing() == f"35+40/{limit}"
+    await house.plain.release("acme", "C", reason="test")
+
+
+async def test_only_what_is_plain_comes_out_of_a_block(house: House) -> None:
+    ledger = house.gateway(hot=2)
+    rate = RateLimit(100, 1)
+    lines = [Line.exact("storage", 1)]
+    await ledger.reserve(house.terms, "rate", lines, lease_ms=10_000, rate=rate)
+    await ledger.reserve(
+        house.terms, "named", lines, lease_ms=10_000, remember_denial=True, keep_ms=1
+    )
+    await ledger.reserve(house.terms, "range", [Line("storage", 1, 2)], lease_ms=10_000)
+    await ledger.reserve(house.terms, "other", [Line.exact("requests", 1)], lease_ms=10_000)
+    await ledger.reserve(house.terms, "none", [], lease_ms=10_000)
+    await ledger.reserve(house.terms, "lasting", lines, lease_ms=10_000, plain=False)
+    # Two more in this second: not hot yet.
+    for name in ("first", "second"):
+        await take(house, ledger, name, storage=1)
+    assert await house.held() == {
+        *("rate", "named", "range", "other", "lasting", "first", "second")
+    }
+    plain = replace(house.terms, plan=replace(house.terms.plan, block={}))
+    cold = house.gateway()
+    for number in range(3):
+        await cold.reserve(plain, f"off{number}", lines, lease_ms=10_000)
+    assert "block" not in await house.held()
+    unknown = await ledger.commit(house.terms, "never", {"storage": 1})
+    assert isinstance(unknown, Refused)
+    assert unknown.error is UNKNOWN_RESERVATION
+
+
+async def test_concurrency_is_free_again_with_the_request(house: House) -> None:
+    ledger = house.gateway()
+    for number in range(12):
+        await take(house, ledger, f"r{number}", storage=1, slots=4)
+        await ledger.commit(house.terms, f"r{number}", {"storage": 1, "slots": 4})
+    await ledger.stop()
+    assert (await house.standing(), await house.standing("slots")) == ("12+0/1000", "0+0/∞")
+
+
+async def test_a_share_cannot_be_charged_what_is_no_amount(house: House) -> None:
+    ledger = house.gateway()
+    await take(house, ledger, "A", storage=5)
+    for bad in ({"storage": -1}, {"none": 1}):
+        assert isinstance(await ledger.commit(house.terms, "A", bad), Refused)
+    assert isinstance(await ledger.commit(house.terms, "A", {"storage": 5}), Settled)
+
+
+async def test_a_race_of_three_gateways_admits_exactly_what_there_is(house: House) -> None:
+    """Sizes that fit the limit badly, while blocks come and go; in the end no unit is lost."""
+    size, limit = 7, 1_000
+    admitted = 0
+
+    async def client(ledger: BlockLedger, name: str) -> None:
+        nonlocal admitted
+        denied, number = 0, 0
+        while denied < 3:
+            number += 1
+            outcome = await ledger.reserve(
+                house.terms, f"{name}-{number}", [Line.exact("storage", size)], lease_ms=10_000
+            )
+            if isinstance(outcome, Granted):
+                admitted += 1
+                await ledger.commit(house.terms, f"{name}-{number}", {"storage": size})
+            else:
+                denied += 1
+
+    gateways = [house.gateway(hot=3) for _ in range(3)]
+    async with asyncio.TaskGroup() as group:
+        for each, ledger in enumerate(gateways):
+            for one in range(4):
+                group.create_task(client(ledger, f"{each}-{one}"))
+    assert size * admitted <= limit
+    for ledger in gateways:
+        await ledger.stop()
+    assert await house.standing() == f"{size * admitted}+0/{limit}"
+    # Blocks are back, so what they held too much is there for whoever asks.
+    await client(house.gateway(hot=1 << 30), "last")
+    assert admitted == limit // size
+    assert await house.standing() == f"{size * admitted}+0/{limit}"
+
+
+async def test_the_store_s_trouble_while_a_block_is_opened_is_told_by_the_request(
+    house: House,
+) -> None:
+    ledger = house.gateway()
+    redis: Any = house.store.client
+    await redis.delete("qg:{acme}:books")
+    with pytest.raises(StoreError):
+        await take(house, ledger, "A", storage=1)
+    await house.plain.open_books("acme")
+    await take(house, ledger, "A", storage=1)
