@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent / "gateway"
 
 FLOOR = {
     "errors": 0, "clock": 0, "cores": 0, "tasks": 0,
-    "catalog": 1,
+    "catalog": 1, "openapi": 1,
     "ledger": 2, "records": 2, "files": 2,
     "admission": 3, "dialects": 3, "telemetry": 3, "settings": 3,
     "proxy": 4, "usage": 4, "events": 4, "admin": 4, "embedded": 4,
@@ -43,7 +43,7 @@ PURE_FILES = {
     "ledger/frame.py",
     "ledger/spans.py",
 }
-PURE_ROOMS = {"catalog", "admission", "dialects"}
+PURE_ROOMS = {"catalog", "openapi", "admission", "dialects"}
 IMPURE_MODULES = {"aiohttp", "redis", "hiredis", "asyncio", "time", "gateway.clock"}
 
 

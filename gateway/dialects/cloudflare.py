@@ -7,7 +7,7 @@ Source: Cloudflare API v4, "Responses" and "Make API calls"; `stream/storage-usa
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from gateway import errors
 from gateway.dialects.json_answers import json_answer
@@ -42,6 +42,52 @@ _CHAINS = {
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE_S = 60
+
+
+class CloudflareSaid(TypedDict):
+    code: int
+    message: str
+
+
+class CloudflareError(CloudflareSaid):
+    """What is wrong; the chain says it more closely."""
+
+    error_chain: NotRequired[list[CloudflareSaid]]
+
+
+class StorageUsage(TypedDict):
+    """Whole minutes of what is stored, by the creator if one was asked for."""
+
+    creator: NotRequired[str]
+    totalStorageMinutes: int
+    totalStorageMinutesLimit: int | None
+    videoCount: int
+
+
+class CommandsQuota(TypedDict):
+    """Commands of the day that ends at `reset_time`."""
+
+    quota: int | None
+    quota_usage: int
+    reset_time: str | None
+
+
+class _Envelope(TypedDict):
+    success: bool
+    errors: list[CloudflareError]
+    messages: list[CloudflareSaid]
+
+
+class StorageUsageEnvelope(_Envelope):
+    result: StorageUsage
+
+
+class CommandsQuotaEnvelope(_Envelope):
+    result: CommandsQuota
+
+
+class CloudflareFailure(_Envelope):
+    result: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +131,7 @@ class Cloudflare:
     ) -> Answer:
         """`GET /accounts/{account_id}/stream/storage-usage`: whole minutes of what is stored."""
         limit = None if storage.limit is None else storage.limit // _MINUTE_S
-        result: dict[str, Any] = {
+        result: StorageUsage = {
             "totalStorageMinutes": storage.used // _MINUTE_S,
             "totalStorageMinutesLimit": limit,
             "videoCount": videos.used,
@@ -97,7 +143,7 @@ class Cloudflare:
     def commands_quota(self, commands: Quota, request_id: str) -> Answer:
         """`GET /accounts/{account_id}/dex/commands/quota`"""
         quota = commands.limit if self.total_quota else commands.remaining
-        result = {
+        result: CommandsQuota = {
             "quota": quota,
             "quota_usage": commands.used,
             "reset_time": _instant(commands.resets_at_ms),

@@ -5,13 +5,14 @@ null. Only what concerns the caller's own account is ever said, and no id of an 
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TypedDict
 
 import orjson
 
 from gateway.catalog.meters import AMOUNT_END, MeterKind
+from gateway.catalog.periods import PeriodKind
 from gateway.dialects.instants import rfc3339, rfc3339_or_none
-from gateway.dialects.problem import problem
+from gateway.dialects.problem import Problem, problem
 from gateway.dialects.protocol import Answer, Explanation
 from gateway.dialects.ratelimit_headers import (
     RATE_POLICY,
@@ -28,6 +29,102 @@ _SCOPES = {"a": "account", "k": "api key", "s": "subject"}
 _SPOKEN = {"api key": "API key"}
 
 
+class Period(TypedDict):
+    """`zone` is the IANA name of the zone that days and months are those of."""
+
+    kind: PeriodKind
+    zone: str
+
+
+class Standing(TypedDict):
+    """How one meter stands, in its unit. A limit of null is none; `resets_at` is when the period
+    ends: `used` of a cumulative meter, `peak` of a level one."""
+
+    meter: str
+    unit: str
+    kind: MeterKind
+    scope: str
+    limit: int | None
+    used: int
+    reserved: int
+    effective: int
+    remaining: int | None
+    overage: int
+    peak: int | None
+    period: Period
+    resets_at: str | None
+
+
+class Holder(TypedDict):
+    """An open reservation: `lines` are meter → amount that it holds until `lease_end` at most."""
+
+    id: str
+    opened_at: str
+    lease_end: str
+    note: str
+    lines: dict[str, int]
+
+
+class QuotaPage(TypedDict):
+    """How the account stands on every meter. `pending_settlements` are those that the store has
+    not taken yet, so that `used` lacks them."""
+
+    account: str
+    at: str
+    quotas: list[Standing]
+    open_reservations: int
+    pending_settlements: int
+    next_lease_end: str | None
+
+
+class ExplainPage(TypedDict):
+    """Whether a request would be admitted now. `binding` is the quota that has no room, `shortfall`
+    how much it lacks; `over_cap`: more than one request may store, `cap` bytes."""
+
+    account: str
+    at: str
+    would_admit: bool
+    requested: dict[str, int]
+    binding: Standing | None
+    shortfall: int
+    cap: int | None
+    over_cap: bool
+    holders: list[Holder]
+    open_reservations: int
+    next_lease_end: str | None
+
+
+DenialMembers = TypedDict(
+    "DenialMembers",
+    {
+        "meter": str,
+        "unit": str,
+        "scope": str,
+        "limit": int | None,
+        "used": int,
+        "reserved": int,
+        "requested": int,
+        "remaining": int | None,
+        "resets_at": str | None,
+        "violated-policies": list[str],
+    },
+)
+
+
+class Denial(Problem, DenialMembers):
+    """There is no room on `meter` for what was `requested`; `resets_at`: when there is again."""
+
+
+RateMembers = TypedDict(
+    "RateMembers",
+    {"limit": int, "remaining": int, "retry_after": int, "violated-policies": list[str]},
+)
+
+
+class RateProblem(Problem, RateMembers):
+    """Too many requests: `limit` are allowed, the next one in `retry_after` seconds."""
+
+
 class Native:
     """Stateless; implements Dialect."""
 
@@ -36,7 +133,7 @@ class Native:
 
     def denial(self, denied: Denied, request_id: str, now_ms: int) -> Answer:
         quota = denied.quota
-        members = {
+        members: DenialMembers = {
             "meter": quota.meter.name,
             "unit": quota.meter.unit,
             "scope": _scope(quota),
@@ -55,7 +152,7 @@ class Native:
     def rate_limited(self, limited: RateLimited, request_id: str, now_ms: int) -> Answer:
         rate = limited.rate
         wait_s = retry_after_s(rate)
-        members = {
+        members: RateMembers = {
             "limit": rate.limit.requests,
             "remaining": rate.remaining,
             "retry_after": wait_s,
@@ -66,7 +163,7 @@ class Native:
         return problem(RATE_LIMITED, detail, request_id, members=members, headers=headers)
 
     def usage(self, snapshot: Snapshot, request_id: str) -> Answer:
-        page = {
+        page: QuotaPage = {
             "account": snapshot.account,
             "at": rfc3339(snapshot.at_ms),
             "quotas": [_standing(quota) for quota in snapshot.quotas],
@@ -81,7 +178,7 @@ class Native:
         requested = {explanation.meter: explanation.requested, **explanation.also}
         binding, shortfall = _binding(snapshot, requested)
         over_cap = _over_cap(snapshot, requested, explanation.cap)
-        page = {
+        page: ExplainPage = {
             "account": snapshot.account,
             "at": rfc3339(snapshot.at_ms),
             "would_admit": binding is None and not over_cap,
@@ -119,7 +216,7 @@ def limited_in_words(limited: RateLimited) -> str:
     )
 
 
-def _page(page: dict[str, Any], request_id: str) -> Answer:
+def _page(page: QuotaPage | ExplainPage, request_id: str) -> Answer:
     headers = {
         "Content-Type": "application/json",
         "Cache-Control": "no-store",
@@ -128,8 +225,7 @@ def _page(page: dict[str, Any], request_id: str) -> Answer:
     return Answer(200, orjson.dumps(page), headers)
 
 
-def _standing(quota: Quota) -> dict[str, Any]:
-    """`resets_at` is when the period ends: `used` of a cumulative meter, `peak` of a level one."""
+def _standing(quota: Quota) -> Standing:
     return {
         "meter": quota.meter.name,
         "unit": quota.meter.unit,
@@ -147,7 +243,7 @@ def _standing(quota: Quota) -> dict[str, Any]:
     }
 
 
-def _holder(reservation: OpenReservation) -> dict[str, Any]:
+def _holder(reservation: OpenReservation) -> Holder:
     """Lines in the account's own scope say it all: every line counts there."""
     lines = {}
     for counter, amount in reservation.lines.items():

@@ -8,7 +8,7 @@ our contract, and in `detail`.
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 
@@ -51,6 +51,17 @@ _PHRASES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable C
 """RFC 9110 renamed these; what the standard library says depends on its version."""
 
 
+class Problem(TypedDict):
+    """What went wrong (RFC 9457); `code` says what exactly."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
 def problem(
     error: Error,
     detail: str,
@@ -61,7 +72,7 @@ def problem(
 ) -> Answer:
     """`members` are added to the problem, `headers` to the answer."""
     kind = _TYPES.get(error, BLANK)
-    document = {
+    document: Problem = {
         "type": kind,
         "title": _TITLES.get(kind) or _phrase(error.status),
         "status": error.status,
@@ -69,8 +80,6 @@ def problem(
         "code": error.code,
         "request_id": request_id,
     }
-    if members:
-        document |= members
     fields = {
         "Content-Type": MEDIA_TYPE,
         "Cache-Control": "no-store",
@@ -80,7 +89,8 @@ def problem(
         fields["Retry-After"] = str(RETRY_AFTER_S)
     if headers:
         fields |= headers
-    return Answer(error.status, orjson.dumps(document), fields)
+    said = {**document, **(members or {})}
+    return Answer(error.status, orjson.dumps(said), fields)
 
 
 def _phrase(status: int) -> str:

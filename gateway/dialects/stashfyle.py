@@ -6,6 +6,7 @@ Source: StashFyle API, "Errors", "Rate limits" and "Usage" (`GET /v1/usage`).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypedDict
 
 from gateway import errors
 from gateway.catalog.meters import MeterKind
@@ -31,6 +32,26 @@ _BY_STATUS = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "n
 """Errors that the vendor does not have are said as the nearest one that it has."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class StashFyleUsage(TypedDict):
+    """What is stored now, and what was used in the period that began then."""
+
+    storage_bytes: int
+    bandwidth_bytes: int
+    upload_count: int
+    period_start: str
+
+
+class StashFyleError(TypedDict):
+    code: str
+    message: str
+
+
+class StashFyleFailure(TypedDict):
+    """What is wrong: a code to act upon, and a sentence."""
+
+    error: StashFyleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +106,7 @@ class StashFyle:
         self, usage: Usage, request_id: str, rate: RateState | None = None, now_ms: int = 0
     ) -> Answer:
         """`GET /v1/usage`"""
-        page = {
+        page: StashFyleUsage = {
             "storage_bytes": usage.storage.used,
             "bandwidth_bytes": usage.bandwidth.used,
             "upload_count": usage.uploads.used,
@@ -96,5 +117,5 @@ class StashFyle:
     def _error(
         self, status: int, code: str, message: str, request_id: str, headers: Mapping[str, str]
     ) -> Answer:
-        document = {"error": {"code": code, "message": message}}
+        document: StashFyleFailure = {"error": {"code": code, "message": message}}
         return json_answer(status, document, request_id, headers)

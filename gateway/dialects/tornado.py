@@ -6,7 +6,7 @@ wrong is said in a sentence under `error`.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from gateway import errors
 from gateway.catalog.plans import Caps
@@ -25,6 +25,51 @@ MB = 1 << 20
 MISSING = "Missing x-api-key header"
 INVALID = "Invalid API Key"
 EXCEEDED = "Storage quota exceeded"
+
+
+class TornadoBilling(TypedDict, total=False):
+    """Of an account that is billed by a subscription: its period, or why it is not known."""
+
+    billing_period_start: str | int
+    billing_period_end: str | int
+    current_period_usage_gb: float
+    billing_error: str
+
+
+class TornadoCaps(TypedDict, total=False):
+    """What the plan allows one job to ask for."""
+
+    max_resolution_limit: str
+    max_duration_limit_seconds: int
+    max_filesize_limit_bytes: int
+    max_filesize_limit_mb: float
+
+
+class TornadoUsage(TornadoBilling, TornadoCaps):
+    """What the key has used. Storage has limits where it is a trial; a GB is 2^30 bytes."""
+
+    client_name: str
+    usage_count: int
+    storage_usage_gb: float
+    storage_reserved_gb: float
+    storage_effective_usage_gb: float
+    storage_limit_gb: NotRequired[float]
+    storage_limit_bytes: NotRequired[int]
+    storage_remaining_gb: NotRequired[float]
+
+
+class TornadoFailure(TypedDict):
+    """What is wrong, in a sentence."""
+
+    error: str
+
+
+class TornadoDenial(TornadoFailure):
+    """There is no room; `limit_gb` and `used_gb` have two decimals."""
+
+    limit_gb: NotRequired[str]
+    used_gb: NotRequired[str]
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +108,17 @@ class Tornado:
                 said = INVALID
             case error:
                 said = refusal.detail or error.title
-        document = {"error": said}
+        document: TornadoFailure = {"error": said}
         return json_answer(refusal.error.status, document, request_id, refusal.headers)
 
     def denial(self, denied: Denied, request_id: str, now_ms: int) -> Answer:
         quota = denied.quota
         headers = rate_limit_fields((quota,), denied.rate, now_ms)
         if quota.meter.unit != "bytes" or quota.limit is None:
-            document = {"error": "Quota exceeded", "message": denied_in_words(denied)}
-            return json_answer(403, document, request_id, headers)
+            other: TornadoDenial = {"error": "Quota exceeded", "message": denied_in_words(denied)}
+            return json_answer(403, other, request_id, headers)
         used, limit = quota.effective / GB, quota.limit / GB
-        document = {
+        document: TornadoDenial = {
             "error": EXCEEDED,
             "limit_gb": f"{limit:.2f}",
             "used_gb": f"{used:.2f}",
@@ -95,7 +140,7 @@ class Tornado:
         """`GET /usage`: which fields there are depends on whether the account is billed by a
         subscription, has a limit (a trial), or neither."""
         storage = usage.storage
-        page: dict[str, Any] = {
+        page: TornadoUsage = {
             "client_name": usage.client_name,
             "usage_count": usage.jobs.used,
             "storage_usage_gb": _gb(storage.used),
@@ -103,16 +148,15 @@ class Tornado:
             "storage_effective_usage_gb": _gb(storage.effective),
         }
         if usage.billing is not None:
-            page |= self._billing(usage.billing)
+            page = {**page, **self._billing(usage.billing)}
         elif storage.limit is not None:
-            page |= {
-                "storage_limit_gb": _gb(storage.limit),
-                "storage_limit_bytes": storage.limit,
-                "storage_remaining_gb": _gb(storage.remaining or 0),
-            }
-        return json_answer(200, page | _caps(usage.caps), request_id)
+            page["storage_limit_gb"] = _gb(storage.limit)
+            page["storage_limit_bytes"] = storage.limit
+            page["storage_remaining_gb"] = _gb(storage.remaining or 0)
+        said: TornadoUsage = {**page, **_caps(usage.caps)}
+        return json_answer(200, said, request_id)
 
-    def _billing(self, billing: BillingPeriod | str) -> dict[str, Any]:
+    def _billing(self, billing: BillingPeriod | str) -> TornadoBilling:
         if isinstance(billing, str):
             return {"billing_error": billing}
         return {
@@ -125,8 +169,8 @@ class Tornado:
         return instant_ms // 1_000 if self.epoch_dates else rfc3339(instant_ms)
 
 
-def _caps(caps: Caps) -> dict[str, Any]:
-    said: dict[str, Any] = {}
+def _caps(caps: Caps) -> TornadoCaps:
+    said: TornadoCaps = {}
     if caps.resolution is not None:
         said["max_resolution_limit"] = str(caps.resolution)
     if caps.duration_s is not None:

@@ -7,13 +7,36 @@ in places: `accounts` or `account` is a setting, numbers are numbers, a trend ha
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from gateway import errors
 from gateway.dialects.json_answers import json_answer
 from gateway.dialects.native import denied_in_words, limited_in_words
 from gateway.dialects.protocol import Answer
 from gateway.dialects.ratelimit_headers import rate_limit_fields, retry_after_s
+from gateway.dialects.wowza_pages import (
+    AccountPage,
+    AccountsPage,
+    AccountUsage,
+    ByCursor,
+    ByNumber,
+    Egress,
+    Limits,
+    Meta,
+    PeakPage,
+    StreamsPage,
+    StreamUsage,
+    SummaryPage,
+    TargetPage,
+    TargetsPage,
+    TranscoderPage,
+    TranscodersPage,
+    TranscoderUsage,
+    Viewed,
+    Viewing,
+    VodPage,
+    VodsPage,
+    WowzaFailure,
+)
 from gateway.errors import Error, Refusal
 from gateway.ledger.outcomes import Denied, RateLimited, RateState
 from gateway.ledger.quota import Quota
@@ -59,7 +82,7 @@ class CursorPage:
     per_page: int
     next_key: str | None
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> ByCursor:
         return {
             "payload_version": 2.0,
             "total_records": self.total,
@@ -78,7 +101,7 @@ class NumberedPage:
     last_index: int
     total_pages: int
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> ByNumber:
         return {
             "payload_version": 1.0,
             "page": self.page,
@@ -127,7 +150,7 @@ class Wowza:
         self, account: str, used: Amounts, trend: Sequence[Sample], span: Span, request_id: str
     ) -> Answer:
         """`GET /usage/accounts`"""
-        document = {
+        document: AccountUsage = {
             "id": account,
             **_viewing(used),
             **_egress(used),
@@ -140,57 +163,81 @@ class Wowza:
                 for sample in trend
             ],
         }
-        return _page({self.accounts: document}, span, request_id)
+        limits = _limits(span)
+        page: AccountsPage | AccountPage = {"accounts": document, "limits": limits}
+        if self.accounts == "account":
+            page = {"account": document, "limits": limits}
+        return json_answer(200, page, request_id)
 
     def stream_targets(
         self, found: Sequence[Subject], page: CursorPage, span: Span, request_id: str
     ) -> Answer:
-        listed = [_viewed(subject) for subject in found]
-        members = {"stream_targets": listed, "pagination": page.document()}
-        return _page(members, span, request_id)
+        said: TargetsPage = {
+            "stream_targets": [_viewed(subject) for subject in found],
+            "pagination": page.document(),
+            "limits": _limits(span),
+        }
+        return json_answer(200, said, request_id)
 
     def stream_target(self, found: Subject, span: Span, request_id: str) -> Answer:
-        return _page({"stream_target": _viewed(found)}, span, request_id)
+        said: TargetPage = {"stream_target": _viewed(found), "limits": _limits(span)}
+        return json_answer(200, said, request_id)
 
     def vod_streams(
         self, found: Sequence[Subject], page: CursorPage, span: Span, request_id: str
     ) -> Answer:
-        listed = [_viewed(subject) for subject in found]
-        return _page({"vod_streams": listed, "pagination": page.document()}, span, request_id)
+        said: VodsPage = {
+            "vod_streams": [_viewed(subject) for subject in found],
+            "pagination": page.document(),
+            "limits": _limits(span),
+        }
+        return json_answer(200, said, request_id)
 
     def vod_stream(self, found: Subject, span: Span, request_id: str) -> Answer:
-        return _page({"vod_stream": _viewed(found)}, span, request_id)
+        said: VodPage = {"vod_stream": _viewed(found), "limits": _limits(span)}
+        return json_answer(200, said, request_id)
 
     def vod_summary(self, used: Amounts, span: Span, request_id: str) -> Answer:
-        return _page({"summary": _viewing(used)}, span, request_id)
+        said: SummaryPage = {"summary": _viewing(used), "limits": _limits(span)}
+        return json_answer(200, said, request_id)
 
     def real_time_streams(
         self, found: Sequence[Subject], page: CursorPage, span: Span, request_id: str
     ) -> Answer:
-        listed = [
+        listed: list[StreamUsage] = [
             {
                 "id": subject.id,
-                "name": subject.facts.get("name", subject.id),
+                "name": _text(subject, "name", subject.id),
                 "bytes_in": subject.used.get("bytes_in", 0),
                 "bytes_out": subject.used.get("bytes_out", 0),
             }
             for subject in found
         ]
-        members = {"real_time_streams": listed, "pagination": page.document()}
-        return _page(members, span, request_id)
+        said: StreamsPage = {
+            "real_time_streams": listed,
+            "pagination": page.document(),
+            "limits": _limits(span),
+        }
+        return json_answer(200, said, request_id)
 
     def transcoders(
         self, found: Sequence[Subject], page: NumberedPage, span: Span, request_id: str
     ) -> Answer:
-        listed = [_transcoder(subject) for subject in found]
-        return _page({"transcoders": listed, "pagination": page.document()}, span, request_id)
+        said: TranscodersPage = {
+            "transcoders": [_transcoder(subject) for subject in found],
+            "pagination": page.document(),
+            "limits": _limits(span),
+        }
+        return json_answer(200, said, request_id)
 
     def transcoder(self, found: Subject, span: Span, request_id: str) -> Answer:
-        return _page({"transcoder": _transcoder(found)}, span, request_id)
+        said: TranscoderPage = {"transcoder": _transcoder(found), "limits": _limits(span)}
+        return json_answer(200, said, request_id)
 
     def storage_peak(self, peak: int, span: Span, request_id: str) -> Answer:
         """`GET /usage/storage/peak`: the most bytes held at any one moment."""
-        return _page({"bytes": peak}, span, request_id)
+        said: PeakPage = {"bytes": peak, "limits": _limits(span)}
+        return json_answer(200, said, request_id)
 
 
 def instant(at_ms: int) -> str:
@@ -199,33 +246,37 @@ def instant(at_ms: int) -> str:
     return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-def _viewed(subject: Subject) -> dict[str, Any]:
-    facts = subject.facts
+def _text(subject: Subject, fact: str, default: str = "") -> str:
+    """A fact that clients read as text, also where it was set to what reads as a flag."""
+    said = subject.facts.get(fact, default)
+    return said if isinstance(said, str) else str(said).lower()
+
+
+def _viewed(subject: Subject) -> Viewed:
     return {
         "id": subject.id,
-        "name": facts.get("name", subject.id),
-        "archived": bool(facts.get("archived", False)),
-        "type": facts.get("type", ""),
+        "name": _text(subject, "name", subject.id),
+        "archived": bool(subject.facts.get("archived", False)),
+        "type": _text(subject, "type"),
         **_viewing(subject.used),
     }
 
 
-def _transcoder(subject: Subject) -> dict[str, Any]:
-    facts = subject.facts
+def _transcoder(subject: Subject) -> TranscoderUsage:
     used = _egress(subject.used)
     return {
         "id": subject.id,
-        "name": facts.get("name", subject.id),
-        "archived": bool(facts.get("archived", False)),
-        "transcoder_type": facts.get("transcoder_type", ""),
-        "billing_mode": facts.get("billing_mode", ""),
+        "name": _text(subject, "name", subject.id),
+        "archived": bool(subject.facts.get("archived", False)),
+        "transcoder_type": _text(subject, "transcoder_type"),
+        "billing_mode": _text(subject, "billing_mode"),
         "egress_bytes": used["egress_bytes"],
         "egress_seconds": used["egress_seconds"],
         "egress_seconds_additional_targets": used["egress_seconds_additional_targets"],
     }
 
 
-def _viewing(used: Amounts) -> dict[str, Any]:
+def _viewing(used: Amounts) -> Viewing:
     seconds, views = used.get("viewing_seconds", 0), used.get("views", 0)
     average = round(seconds / views, 2) if views else 0
     return {
@@ -235,20 +286,22 @@ def _viewing(used: Amounts) -> dict[str, Any]:
     }
 
 
-def _egress(used: Amounts) -> dict[str, int]:
-    names = ("egress_seconds", "egress_seconds_additional_targets", "egress_bytes")
-    return {name: used.get(name, 0) for name in names}
+def _egress(used: Amounts) -> Egress:
+    return {
+        "egress_seconds": used.get("egress_seconds", 0),
+        "egress_seconds_additional_targets": used.get("egress_seconds_additional_targets", 0),
+        "egress_bytes": used.get("egress_bytes", 0),
+    }
 
 
-def _page(members: Mapping[str, Any], span: Span, request_id: str) -> Answer:
-    limits = {"from": instant(span.from_ms), "to": instant(span.until_ms)}
-    return json_answer(200, {**members, "limits": limits}, request_id)
+def _limits(span: Span) -> Limits:
+    return {"from": instant(span.from_ms), "to": instant(span.until_ms)}
 
 
 def _meta(
     status: int, code: str, title: str, message: str, request_id: str, headers: Mapping[str, str]
 ) -> Answer:
-    meta = {
+    meta: Meta = {
         "status": status,
         "code": code,
         "title": title,
@@ -256,7 +309,8 @@ def _meta(
         "description": "",
         "links": [],
     }
-    return json_answer(status, {"meta": meta}, request_id, headers)
+    document: WowzaFailure = {"meta": meta}
+    return json_answer(status, document, request_id, headers)
 
 
 def _of_its_own(error: Error) -> tuple[str, str]:

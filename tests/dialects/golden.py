@@ -1,16 +1,47 @@
 """Golden answers: what a vendor's documentation shows, one file each in `golden/`."""
 
 import json
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.periods import PeriodKind, PeriodRule
+from gateway.dialects import cloudflare, stashfyle, tornado, wowza_pages
 from gateway.dialects.protocol import Answer
 from gateway.ledger.quota import Quota
+from gateway.openapi.schemas import standalone
 
 FILES = Path(__file__).parent / "golden"
 ID = "req-1"
+
+MODELS: Mapping[str, tuple[Any, ...]] = {
+    "tornado": (tornado.TornadoUsage, tornado.TornadoFailure, tornado.TornadoDenial),
+    "stashfyle": (stashfyle.StashFyleUsage, stashfyle.StashFyleFailure),
+    "cloudflare": (
+        cloudflare.StorageUsageEnvelope,
+        cloudflare.CommandsQuotaEnvelope,
+        cloudflare.CloudflareFailure,
+    ),
+    "wowza": (
+        wowza_pages.AccountsPage,
+        wowza_pages.AccountPage,
+        wowza_pages.TargetsPage,
+        wowza_pages.TargetPage,
+        wowza_pages.VodsPage,
+        wowza_pages.VodPage,
+        wowza_pages.SummaryPage,
+        wowza_pages.StreamsPage,
+        wowza_pages.TranscodersPage,
+        wowza_pages.TranscoderPage,
+        wowza_pages.PeakPage,
+        wowza_pages.WowzaFailure,
+    ),
+}
+"""Dialect → all that it answers with."""
 
 
 def golden(name: str) -> Any:
@@ -21,7 +52,19 @@ def said(answer: Answer) -> Any:
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["X-Request-Id"] == ID
     assert answer.headers["Cache-Control"] == "no-store"
-    return json.loads(answer.body)
+    page = json.loads(answer.body)
+    assert any(matching(page, dialect) for dialect in MODELS), f"no model has such a page: {page}"
+    return page
+
+
+def matching(page: Any, dialect: str) -> list[str]:
+    """The names of the dialect's models that a page is one of; they are closed."""
+    return [model.__name__ for model in MODELS[dialect] if validator(model).is_valid(page)]
+
+
+@cache
+def validator(model: Any) -> Draft202012Validator:
+    return Draft202012Validator(standalone(model))
 
 
 def same_shape(ours: Any, theirs: Any) -> bool:

@@ -56,6 +56,12 @@ def test_what_nothing_is_known_of_is_called_by_its_id() -> None:
     }  # fmt: skip
 
 
+def test_a_name_that_reads_as_a_flag_is_text_all_the_same() -> None:
+    target = Subject("t1", {"name": True, "archived": True, "type": False}, {})
+    page = said(Wowza().stream_target(target, SPAN, ID))["stream_target"]
+    assert (page["name"], page["archived"], page["type"]) == ("true", True, "false")
+
+
 def test_other_pages() -> None:
     streams = [Subject("r1", {"name": "Cam"}, {"bytes_in": 5, "bytes_out": 7})]
     page = said(Wowza().real_time_streams(streams, CursorPage(3, 1, "cjE"), SPAN, ID))
