@@ -75,11 +75,11 @@ class AccessLog:
         way, whose, request_id, status, seconds, reservation, sizes, peer = line
         if not self._console:
             self._writer.write(
-                b'{"at":"%b","kind":"access","request_id":"%b",%b,"status":%d,"outcome":"relayed",'
+                b'{"at":"%b",%b,"request_id":"%b",%b,"status":%d,"outcome":"relayed",'
                 b'"duration_ms":%.3f,%b,"reservation":"%b","body_bytes":%d,"answer_bytes":%d,'
                 b'"peer":"%b","detail":""}\n'
-                % (stamp(wall_ms()), request_id, way, status, seconds * 1_000, whose, reservation,
-                   *sizes, peer)
+                % (stamp(wall_ms()), self._json_head, request_id, way, status, seconds * 1_000,
+                   whose, reservation, *sizes, peer)
             )  # fmt: skip
             return
         fields: AccessFields = orjson.loads(b"{%b,%b}" % (way, whose))
