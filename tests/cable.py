@@ -1,5 +1,6 @@
 """A cable between the ledger and its store, to be cut."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,10 +19,14 @@ class Cable:
         self.broken = False
         """Scripts fail in a way that no repeat can mend."""
         self.lose_replies = 0
+        self.free = asyncio.Event()
+        """Scripts wait for it."""
+        self.free.set()
         self.calls: list[str] = []
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
         self.calls.append(script.name)
+        await self.free.wait()
         if self.cut:
             raise StoreError(STORE_UNAVAILABLE, "the cable is cut", transient=True)
         if self.broken:

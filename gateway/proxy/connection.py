@@ -197,8 +197,11 @@ class Connection(Lending):
         if self._counted:
             self._counted = False
             self._server.open_connections -= 1
+        arrival, task = self._arrival, self._task_handler
         super().connection_lost(exc)
-        arrival = self._arrival
+        if arrival is None and task is not None:
+            # aiohttp would go on to a request that came just before, and stumble over its loss.
+            task.cancel()
         if arrival is not None and arrival.on_client_gone is not None:
             arrival.on_client_gone()
 

@@ -198,11 +198,24 @@ class Settler:
             await self._deferred(settlement, terms)
             return None
         except asyncio.CancelledError:
-            # Nobody is answered, so nobody is promised anything: memory will do.
-            self._enqueue(_Pending(settlement, terms, None))
+            # Nobody is answered, so nobody is promised anything: memory will do. Nor has anybody to
+            # queue behind it: the store is well, and answers others only when it has taken theirs.
+            self._abandoned += 1
+            self._tasks.start(self._go_on(settlement, terms), name=f"settle {settlement.id}")
             raise
         self._record(settlement, outcome)
         return outcome
+
+    async def _go_on(self, settlement: Settlement, terms: Terms | None) -> None:
+        """With what was cancelled, and may have been carried out."""
+        try:
+            self._record(settlement, await self._apply(settlement, terms))
+        except StoreError as failure:
+            if not _passes(failure):
+                raise
+            self._enqueue(_Pending(settlement, terms, None))
+        finally:
+            self._abandoned -= 1
 
     async def _deferred(self, settlement: Settlement, terms: Terms | None) -> None:
         """Also when the caller is cancelled meanwhile."""

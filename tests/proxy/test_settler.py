@@ -94,6 +94,27 @@ async def test_a_cancelled_settlement_goes_on(house: House) -> None:
     assert await house.standing() == (60, 0)
 
 
+async def test_nobody_queues_behind_what_was_cancelled(house: House) -> None:
+    """Else a busy account is answered before it is charged, and for as long as it is busy: then
+    another gateway takes a deleted asset off the books before this one puts it there."""
+    for name in ("first", "second"):
+        await house.reserve(name, 100)
+    house.cable.free.clear()
+    callers = TaskSet()
+    first = house.settler.commit(TERMS, "first", {"storage_bytes": 60})
+    caller = callers.start(first, name="first")
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    second = house.settler.commit(TERMS, "second", {"storage_bytes": 7})
+    waiting = callers.start(second, name="second")
+    await asyncio.sleep(0)
+    house.cable.free.set()
+    assert isinstance(await waiting, Settled)
+    await house.settled()
+    assert await house.standing() == (67, 0)
+
+
 async def test_what_cannot_be_repeated_is_raised(house: House) -> None:
     await house.reserve("r", 100)
     house.cable.broken = True

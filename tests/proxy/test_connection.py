@@ -1,0 +1,54 @@
+"""A client's connection: what may happen to it between two steps of aiohttp's."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from gateway.proxy.connection import KEEP, Arrival, ConnectionLimits, PublicServer
+from gateway.proxy.vessels import Vessels
+
+
+class Wire(asyncio.Transport):
+    """A transport whose other end is the test."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.written = b""
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+async def test_a_client_that_is_lost_as_its_request_comes_is_no_error() -> None:
+    """failure row 28: aiohttp's task has been told of a request, and has not yet woken up."""
+    failures: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failures.append(context))
+    begun: list[Arrival] = []
+
+    async def serve(arrival: Arrival) -> web.StreamResponse:
+        begun.append(arrival)
+        return KEEP
+
+    connection = PublicServer(serve, ConnectionLimits(), lambda _: b"", Vessels())._connection()
+    connection.connection_made(Wire())
+    task = connection._task_handler
+    assert task is not None
+    await asyncio.sleep(0)
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+    connection.connection_lost(ConnectionResetError())
+    await asyncio.wait([task])
+    del connection, task
+    await asyncio.sleep(0)
+    assert failures == []
+    assert begun == []
