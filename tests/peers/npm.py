@@ -5,6 +5,7 @@ Versions are pinned, install scripts do not run, and what was installed before i
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import json
 import re
@@ -35,6 +36,13 @@ def installed(config: pytest.Config) -> Path:
         pytest.skip(f"@tus/server needs node 20.19 or later, this is {told.strip()}")
     digest = hashlib.sha256(json.dumps(PACKAGES).encode()).hexdigest()[:16]
     directory = config.cache.mkdir(f"npm-{digest}")
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Tests run in several processes.
+        _install(npm, directory)
+    return directory
+
+
+def _install(npm: str, directory: Path) -> None:
     stamp = directory / "installed"
     if not stamp.exists():
         (directory / "package.json").write_text(
@@ -54,8 +62,9 @@ def installed(config: pytest.Config) -> Path:
             pytest.skip(f"npm could not install {', '.join(PACKAGES)}: {failure}")
         stamp.touch()
     for script in HERE.glob("*.mjs"):
-        shutil.copy(script, directory)
-    return directory
+        copy = directory / script.name
+        if not copy.exists() or copy.read_bytes() != script.read_bytes():
+            shutil.copy(script, copy)
 
 
 class Script:

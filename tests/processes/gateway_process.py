@@ -1,24 +1,31 @@
-"""One gateway as an operator runs it: a process with a configuration file, signals and a log."""
+"""One gateway as an operator runs it: a process with a configuration file, signals and a log.
+
+Each is forked from a process that has imported the gateway and done nothing else: to import it
+costs more than most tests do.
+"""
 
 import asyncio
 import inspect
 import json
+import multiprocessing
 import os
 import re
 import signal
 import ssl
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from gateway.cli.main import main
 from tests.processes.configuration import TOKEN, Wishes
 
-COMMAND = (sys.executable, "-m", "gateway", "serve", "--config")
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["gateway.app", "gateway.cli.main"])
 WITHIN_S = 20.0
 """In which anything a test waits for must have come true, if it does not say otherwise."""
 POLL_S = 0.02
@@ -39,6 +46,19 @@ async def until(true: Callable[[], Any], what: str, *, within_s: float = WITHIN_
         await asyncio.sleep(POLL_S)
 
 
+def _serve(config: Path, log: Path) -> None:
+    """The command line's `serve`, in a process of its own whose whole output is `log`."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    os.close(output)
+    os.chdir(config.parent)
+    for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
+        del os.environ[name]
+    sys.argv = ["quota-gateway", "serve", "--config", str(config)]
+    main()
+
+
 class GatewayProcess:
     """`start`, then ask it, signal it, and `end` it."""
 
@@ -48,7 +68,7 @@ class GatewayProcess:
         self._directory = directory / name
         self.config_path = self._directory / "gateway.toml"
         self._log = self._directory / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
         self.address = ""
         self.admin_address = ""
 
@@ -70,15 +90,8 @@ class GatewayProcess:
         self.configure(self.wishes)
         self._log.unlink(missing_ok=True)
         self.address = self.admin_address = ""
-        variables = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*COMMAND, self.config_path],
-                cwd=self._directory,
-                env=variables,
-                stdout=log,
-                stderr=log,
-            )
+        self._process = FORKS.Process(target=_serve, args=(self.config_path, self._log))
+        self._process.start()
 
     def configure(self, wishes: Wishes) -> None:
         """Write its file anew; a running one reads it at the next `reload`."""
@@ -90,20 +103,21 @@ class GatewayProcess:
         self.config_path.write_text(text)
 
     def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+        if self.alive:
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """As the kernel does it when memory runs out."""
         self.signal(signal.SIGKILL)
         assert self._process is not None
-        self._process.wait(WITHIN_S)
+        self._process.join(WITHIN_S)
 
     async def end(self, *, within_s: float = WITHIN_S) -> int:
         """Wait until it has ended by itself or by a signal; its exit code."""
         await until(self._ended, f"{self.name} ends", within_s=within_s)
         assert self._process is not None
-        return self._process.returncode
+        assert self._process.exitcode is not None
+        return self._process.exitcode
 
     async def stop(self) -> int:
         self.signal(signal.SIGTERM)
@@ -111,19 +125,20 @@ class GatewayProcess:
 
     def dispose(self) -> None:
         """Whatever state the test has left it in, it is gone after this."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self._process.is_alive():
             self._process.kill()
-            self._process.wait(WITHIN_S)
+            self._process.join(WITHIN_S)
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.is_alive()
 
     # -- what can be seen of it -------------------------------------------------------------------
 
     @property
     def pid(self) -> int:
         assert self._process is not None
+        assert self._process.pid is not None
         return self._process.pid
 
     def workers(self) -> dict[int, int]:
