@@ -19,7 +19,7 @@ from gateway.tasks import TaskSet, shielded
 from gateway.usage.stripe import StripePeriod, StripeTrouble, period
 
 TROUBLE_S = 5.0
-"""How long Stripe is left alone after it could not be asked."""
+"""How long Stripe is left alone after it could not be asked, or told of a period that is over."""
 REMEMBERED_MAX = 50_000
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 class _Known:
     said: StripePeriod | StripeTrouble
     asked_s: float
+    asked_ms: int
     last: StripePeriod | None
     """The last period that was told, if any was."""
 
@@ -75,7 +76,7 @@ class BillingPeriods:
         else:
             last = said
             await self._anchor(account, said, now_ms)
-        known = _Known(said, monotonic_s(), last)
+        known = _Known(said, monotonic_s(), now_ms, last)
         if len(self._known) >= REMEMBERED_MAX:
             self._known.clear()
         self._known[account.subscription] = known
@@ -92,9 +93,12 @@ class BillingPeriods:
 
 def _is_fresh(known: _Known, billing: Billing, now_ms: int) -> bool:
     age_s = monotonic_s() - known.asked_s
-    if isinstance(known.said, StripeTrouble):
-        return age_s < TROUBLE_S
-    return age_s < billing.cache_s and now_ms < known.said.end_ms
+    said = known.said
+    if isinstance(said, StripePeriod) and now_ms < said.end_ms:
+        return age_s < billing.cache_s
+    # What was good when it was told and is over now is asked for at once.
+    was_over = isinstance(said, StripeTrouble) or known.asked_ms >= said.end_ms
+    return was_over and age_s < TROUBLE_S
 
 
 def _told(known: _Known, now_ms: int) -> StripePeriod | StripeTrouble:

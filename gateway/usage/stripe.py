@@ -50,7 +50,7 @@ async def period(
             timeout=aiohttp.ClientTimeout(total=billing.timeout_s),
             allow_redirects=False,
         ) as answer:
-            body = await answer.content.read(ANSWER_BYTES_MAX + 1)
+            body = await _whole(answer.content)
             status = answer.status
     except (aiohttp.ClientError, TimeoutError, OSError) as failure:
         kind = type(failure).__name__
@@ -58,6 +58,14 @@ async def period(
     if status != 200 or len(body) > ANSWER_BYTES_MAX:
         return StripeTrouble("billing data is not available at the moment", f"status {status}")
     return period_of(body)
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """All of an answer, which comes in parts; of one that is too long, more than is taken."""
+    body = bytearray()
+    while len(body) <= ANSWER_BYTES_MAX and (part := await content.readany()):
+        body += part
+    return bytes(body)
 
 
 def period_of(body: bytes) -> StripePeriod | StripeTrouble:

@@ -1,5 +1,7 @@
 """A small Stripe: subscriptions with their periods, in the shapes of old and new API versions."""
 
+import asyncio
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,13 +33,15 @@ class Subscription:
 
 
 class StripeApi(AppServer):
-    """`broken`: the status that everything is answered with instead."""
+    """`broken`: the status that everything is answered with instead. `parts`: into how many an
+    answer is cut on its way."""
 
     def __init__(self) -> None:
         super().__init__()
         self.subscriptions: dict[str, Subscription] = {}
         self.customers: dict[str, str] = {}
         self.broken: int | None = None
+        self.parts = 1
         self.asked = 0
 
     def app(self) -> web.Application:
@@ -54,13 +58,25 @@ class StripeApi(AppServer):
             return web.json_response({"error": {"type": "invalid_request_error"}}, status=401)
         return None
 
-    async def _one(self, request: web.Request) -> web.Response:
+    async def _one(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["id"]
         found = self.subscriptions.get(name)
         refused = self._refused(request)
         if refused is not None or found is None:
             return refused or web.json_response({"error": {}}, status=404)
-        return web.json_response(found.document(name))
+        if self.parts == 1:
+            return web.json_response(found.document(name))
+        return await self._in_parts(request, json.dumps(found.document(name)).encode())
+
+    async def _in_parts(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await answer.prepare(request)
+        size = -(-len(body) // self.parts)
+        for start in range(0, len(body), size):
+            await answer.write(body[start : start + size])
+            await asyncio.sleep(0.01)  # else the parts arrive as one
+        await answer.write_eof()
+        return answer
 
     async def _listed(self, request: web.Request) -> web.Response:
         refused = self._refused(request)

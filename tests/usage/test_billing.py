@@ -82,6 +82,22 @@ async def test_a_period_that_is_over_is_asked_for_again(desk: Desk, stripe: Stri
     assert later == StripePeriod(END_S * 1_000, (END_S + 100) * 1_000)
 
 
+async def test_a_subscription_that_has_ended_is_not_asked_for_by_every_request(
+    desk: Desk, stripe: StripeApi
+) -> None:
+    account = await desk.account()
+    for _ in range(3):
+        assert await desk.periods.of(account, END_S * 1_000 + 1) == PERIOD
+    assert stripe.asked == 1
+
+
+async def test_an_answer_is_read_whole_however_many_parts_it_comes_in(
+    desk: Desk, stripe: StripeApi
+) -> None:
+    stripe.parts = 7
+    assert await desk.periods.of(await desk.account(), NOW_MS) == PERIOD
+
+
 @pytest.mark.parametrize("status", [401, 404, 429, 500])
 async def test_stripe_that_does_not_say_is_trouble_and_no_failure(
     desk: Desk, stripe: StripeApi, status: int
