@@ -73,15 +73,17 @@ class Delivery:
             "Content-Type": "application/x-www-form-urlencoded",
         }
         url = f"{events.url}/v1/billing/meter_events"
+        result = Result.DELIVERED
         for form in meter_events(event, customer, events.meters):
             status, said = await self._post(url, form, headers, events)
             known = status == 400 and b"identifier" in said and b"already" in said
             if status == 400 and not known:
+                # What it says of its other meters may be right.
                 log.error("Stripe refuses the usage event %s of %s", event.id, event.account)
-                return Result.REFUSED
-            if not (200 <= status < 300 or known):
+                result = Result.REFUSED
+            elif not (200 <= status < 300 or known):
                 return Result.FAILED
-        return Result.DELIVERED
+        return result
 
     async def _post(
         self, url: str, body: bytes, headers: dict[str, str], events: Events

@@ -28,7 +28,10 @@ EVERYBODY = "*"
 """On the due list: the look at all accounts."""
 ROUND_S = 0.5
 ABREAST = 8
-CLAIM_MS = 60_000
+WORK_S = 30.0
+"""How long an account's events are delivered before others have a turn."""
+SPARE_S = 30.0
+"""What a claim has beyond that, and beyond the longest that one event may take."""
 BATCH = 100
 AGAIN_FIRST_MS = 2_000
 AGAIN_MOST_MS = 300_000
@@ -80,7 +83,8 @@ class EventSender:
             await self._due.add(account := next(iter(self._noted)), 0)
             self._noted.discard(account)
         await self._due.add(EVERYBODY, 0)
-        _, due = await self._due.claim(ABREAST, claim_ms=CLAIM_MS)
+        claim_s = WORK_S + SPARE_S + events.timeout_s * max(1, len(events.meters))
+        _, due = await self._due.claim(ABREAST, claim_ms=round(claim_s * 1_000))
         await asyncio.gather(*(self._look(account, events) for account in due))
         return len(due)
 
@@ -92,9 +96,10 @@ class EventSender:
 
     async def _deliver(self, account: str, events: Events) -> None:
         """Within the time of the claim: else another would begin with the same event."""
-        until_s = monotonic_s() + CLAIM_MS / 1_000 - 3 * events.timeout_s
+        until_s = monotonic_s() + WORK_S
         while True:
-            waiting = await self._outbox.waiting(account, BATCH)
+            cursor = await self._outbox.cursor(account)
+            waiting = await self._outbox.after(account, cursor, BATCH)
             if not waiting:
                 self._tries.pop(account, None)
                 await self._done(account)
@@ -105,10 +110,14 @@ class EventSender:
                 if result is Result.FAILED:
                     await self._again(account)
                     return
-                await self._outbox.delivered(account, event.number, round(events.keep_s * 1_000))
+                keep_ms = round(events.keep_s * 1_000)
+                moved = await self._outbox.delivered(account, cursor, event.number, keep_ms)
                 if monotonic_s() >= until_s:
                     await self._due.put(account, 0)
                     return
+                if not moved:
+                    break  # They are to be delivered from elsewhere now.
+                cursor = event.number
 
     async def _done(self, account: str) -> None:
         """Nothing waits any more; but what came just now does."""

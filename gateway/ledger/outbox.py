@@ -19,6 +19,16 @@ from gateway.ledger.redispy import told
 FIRST = "0-0"
 """A cursor before every event."""
 
+COUNTED_AT_ONCE = 1_000
+
+# Moves the cursor on, unless somebody has set it elsewhere since. KEYS: cursor.
+# ARGV: where it was, where it is before all events, where it is to be. Reply: 1, or 0.
+_MOVE = """
+if (redis.call('GET', KEYS[1]) or ARGV[2]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[3])
+return 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
@@ -74,19 +84,33 @@ class Outbox:
     def __init__(self, client: "Redis | RedisCluster") -> None:
         self._client: Any = client
 
-    async def waiting(self, account: str, count: int) -> tuple[UsageEvent, ...]:
-        """The next events after the cursor, oldest first."""
+    async def cursor(self, account: str) -> str:
+        """The number of the last event that was delivered."""
         with told("outbox"):
-            after = await self._cursor(account)
-            found = await self._client.xrange(keys_of(account).outbox, f"({after}", "+", count)
+            cursor = await self._client.get(_cursor_key(account))
+        return FIRST if cursor is None else str(cursor.decode())
+
+    async def after(self, account: str, cursor: str, count: int) -> tuple[UsageEvent, ...]:
+        """The next events after a cursor, oldest first."""
+        with told("outbox"):
+            found = await self._client.xrange(keys_of(account).outbox, f"({cursor}", "+", count)
         return tuple(_event(account, name.decode(), row[b"event"]) for name, row in found)
 
-    async def delivered(self, account: str, number: str, keep_ms: int) -> None:
-        """Everything up to this event has arrived; what arrived long ago is forgotten."""
+    async def waiting(self, account: str, count: int) -> tuple[UsageEvent, ...]:
+        """The next events to be delivered."""
+        return await self.after(account, await self.cursor(account), count)
+
+    async def delivered(self, account: str, cursor: str, number: str, keep_ms: int) -> bool:
+        """Everything up to this event has arrived; what arrived long ago is forgotten. False: the
+        cursor is not where it was any more, because events are to be delivered again, or others
+        deliver them."""
         oldest = max(0, int(number.partition("-")[0]) - keep_ms)
+        key = _cursor_key(account)
         with told("outbox"):
-            await self._client.set(_cursor_key(account), number)
-            await self._client.xtrim(keys_of(account).outbox, minid=oldest, approximate=True)
+            moved = await self._client.eval(_MOVE, 1, key, cursor, FIRST, number)
+            if moved:
+                await self._client.xtrim(keys_of(account).outbox, minid=oldest, approximate=True)
+        return bool(moved)
 
     async def rewind(self, account: str, since_ms: int) -> int:
         """Deliver again what was left at or after an instant; how many events that are."""
@@ -96,16 +120,14 @@ class Outbox:
         return (await self.state(account)).waiting
 
     async def state(self, account: str) -> OutboxState:
+        cursor = at = await self.cursor(account)
+        outbox, waiting = keys_of(account).outbox, 0
         with told("outbox"):
-            cursor = await self._cursor(account)
-            outbox = keys_of(account).outbox
             kept = await self._client.xlen(outbox)
-            waiting = len(await self._client.xrange(outbox, f"({cursor}", "+"))
+            while found := await self._client.xrange(outbox, f"({at}", "+", COUNTED_AT_ONCE):
+                waiting += len(found)
+                at = found[-1][0].decode()
         return OutboxState(cursor, waiting, kept)
-
-    async def _cursor(self, account: str) -> str:
-        cursor = await self._client.get(_cursor_key(account))
-        return FIRST if cursor is None else str(cursor.decode())
 
 
 def _cursor_key(account: str) -> bytes:

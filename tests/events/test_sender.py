@@ -14,11 +14,12 @@ from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.plans import Plan
 from gateway.clock import StoreClock
 from gateway.errors import StoreError
+from gateway.events.delivery import Result
 from gateway.events.sender import EventSender
 from gateway.events.work import event_sender
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.outbox import Outbox
+from gateway.ledger.outbox import Outbox, UsageEvent, UsageLine
 from gateway.ledger.outcomes import Line
 from gateway.ledger.store import Store
 from gateway.records.accounts import Accounts, NewAccount
@@ -146,6 +147,40 @@ async def test_events_are_delivered_again_when_asked(house: House) -> None:
     assert (state.waiting, state.kept) == (0, 1)
 
 
+async def test_a_replay_that_is_asked_for_while_events_are_delivered_is_not_lost(
+    house: House,
+) -> None:
+    for number in range(3):
+        await house.commit(f"r-{number}")
+
+    async def replay() -> None:
+        if len(house.listener.calls) == 2:
+            await house.outbox.rewind("acme", 0)
+
+    house.listener.meanwhile = replay
+    await house.sender.round()
+    assert house.ids() == ["r-0", "r-1", "r-0", "r-1", "r-2"]
+    assert await house.outbox.waiting("acme", 9) == ()
+
+
+async def test_a_claim_is_longer_than_the_delivery_of_one_event(house: House) -> None:
+    house.events = replace(house.events, timeout_s=60)
+    for number in range(3):
+        await house.commit(f"r-{number}")
+    await house.sender.round()
+    assert house.ids() == ["r-0", "r-1", "r-2"], "not one by one, each in a turn of its own"
+
+
+async def test_how_much_waits_is_counted_in_parts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.ledger.outbox.COUNTED_AT_ONCE", 2)
+    for number in range(5):
+        await house.commit(f"r-{number}")
+    state = await house.outbox.state("acme")
+    assert (state.waiting, state.kept) == (5, 5)
+
+
 async def test_old_events_are_forgotten_once_they_are_delivered(house: House) -> None:
     await house.store.client.xadd(
         "qg:{acme}:outbox", {"event": '{"id":"old","lines":[],"subject":null}'}, id="1000-0"
@@ -153,7 +188,8 @@ async def test_old_events_are_forgotten_once_they_are_delivered(house: House) ->
     await house.commit("r-1")
     await house.sender.round()
     assert house.ids() == ["old", "r-1"]
-    await house.outbox.delivered("acme", f"{10**15}-0", 1)
+    cursor = await house.outbox.cursor("acme")
+    assert await house.outbox.delivered("acme", cursor, f"{10**15}-0", 1)
     assert (await house.outbox.state("acme")).waiting == 0
 
 
@@ -191,6 +227,17 @@ async def test_what_stripe_has_had_has_arrived_and_what_it_never_takes_is_left_b
     identifiers = [parse_qs(body.decode())["identifier"][0] for _, _, body in house.listener.calls]
     assert identifiers == ["r-0", "r-1", "r-2"]
     assert [event.id for event in await house.outbox.waiting("acme", 9)] == ["r-2", "r-3"]
+
+
+async def test_a_meter_that_stripe_refuses_does_not_take_the_others_with_it(house: House) -> None:
+    await stripe(house)
+    house.events = replace(house.events, meters={"storage_bytes": "a", "other": "b"})
+    lines = tuple(UsageLine(meter, "bytes", 1, 0, None) for meter in ("storage_bytes", "other"))
+    house.listener.answers = [(400, '{"error": {"message": "no such meter"}}')]
+    event = UsageEvent("1-0", "r-1", "acme", lines)
+    assert await house.sender._delivery.deliver(event, house.events) is Result.REFUSED
+    names = [parse_qs(body.decode())["event_name"][0] for _, _, body in house.listener.calls]
+    assert names == ["a", "b"]
 
 
 async def test_an_account_without_a_customer_is_told_to_nobody(house: House) -> None:
