@@ -63,42 +63,43 @@ def rate_limit_fields(
 class Fields:
     """`rate_limit_fields` of the same counters again and again, as lines of a head."""
 
-    __slots__ = ("_policies", "_rate", "_said")
+    __slots__ = ("_format", "_rate", "_said")
 
     def __init__(self, counters: Sequence[Counter], rate: RateLimit | None) -> None:
         quotas = [Quota(c.meter, c.scope, c.limit, 0, 0, None, c.rule, c.period.end_ms)
                   for c in counters]  # fmt: skip
         said = rate_limit_fields(quotas, None if rate is None else RateState(rate, 0, 0), 0)
-        self._policies = said.get("RateLimit-Policy", "").encode()
-        self._rate = None if rate is None else f"{_quoted(RATE_POLICY)};r=".encode()
+        self._rate = rate is not None
         self._said = tuple(
-            (at, quota.limit, counter.period.start_ms, room_back_ms(quota),
-             f"{_quoted(policy_name(quota))};r=".encode())
+            (at, quota.limit, counter.period.start_ms, room_back_ms(quota))
             for at, (quota, counter) in enumerate(zip(quotas, counters, strict=True))
             if _unit(quota) is not None and quota.limit is not None
-        )  # fmt: skip
+        )
+        items = [_quoted(policy_name(quotas[at])) + (";r=%d" if back_ms is None else ";r=%d;t=%d")
+                 for at, _, _, back_ms in self._said]  # fmt: skip
+        if self._rate:
+            items.append(f"{_quoted(RATE_POLICY)};r=%d;t=%d")
+        policies = said.get("RateLimit-Policy", "").replace("%", "%%")
+        lines = f"RateLimit-Policy: {policies}\r\nRateLimit: {', '.join(items)}\r\n"
+        self._format = lines.encode() if said else b""
 
-    def lines(self, values: Sequence[bytes], rate: tuple[int, int, int], now_ms: int) -> bytes:
+    def lines(self, values: Sequence[bytes], rate: Sequence[int], now_ms: int) -> bytes:
         """`values` of the counters are as the scripts tell them; `rate`: what is left of it, until
         it is full again, and until it lets through (ms)."""
-        if not self._policies:
-            return b""
-        limits = []
-        for at, limit, start_ms, back_ms, name in self._said:
+        numbers: list[int] = []
+        for at, limit, start_ms, back_ms in self._said:
             words = values[at].split()
-            current = back_ms is None or int(words[SINCE]) >= start_ms
-            left = limit - (int(words[USED]) if current else 0) - int(words[RESERVED])
-            left = 0 if left < 0 else min(left, SF_INTEGER_MAX)
-            if back_ms is None:
-                limits.append(b"%b%d" % (name, left))
-            else:
-                limits.append(b"%b%d;t=%d" % (name, left, max(0, -(-(back_ms - now_ms) // 1_000))))
-        if self._rate is not None:
+            left = limit - int(words[RESERVED])
+            if back_ms is None or int(words[SINCE]) >= start_ms:
+                left -= int(words[USED])
+            numbers.append(0 if left < 0 else SF_INTEGER_MAX if left > SF_INTEGER_MAX else left)
+            if back_ms is not None:
+                numbers.append(0 if back_ms < now_ms else -(-(back_ms - now_ms) // 1_000))
+        if self._rate:
             left, reset_ms, retry_ms = rate
             wait_ms = retry_ms if retry_ms > 0 else reset_ms
-            limits.append(b"%b%d;t=%d" % (self._rate, left, -(-wait_ms // 1_000)))
-        said = b", ".join(limits)
-        return b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (self._policies, said)
+            numbers += (min(left, SF_INTEGER_MAX), -(-wait_ms // 1_000))
+        return self._format % tuple(numbers)
 
 
 def retry_after_s(rate: RateState) -> int:

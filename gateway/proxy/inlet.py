@@ -9,9 +9,9 @@ import asyncio
 
 from gateway.proxy.lending import Lending
 
-HEAD_BYTES = 64 * 1024
-"""The most that is read at once before a request is known. What it has of a body may have to wait
-for its upstream."""
+HEAD_BYTES = 72 * 1024
+"""The most that is read at once before a request is known: a body of 64 KiB with its head. What it
+has of a larger one may have to wait for its upstream."""
 BODY_BYTES = 128 * 1024
 
 _BUFFER = memoryview(bytearray(BODY_BYTES))
