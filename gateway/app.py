@@ -339,7 +339,10 @@ class Gateway:
 
     def _public_server(self) -> PublicServer:
         settings = self._settings
-        limits, vessels = connection_limits(settings), Vessels(splice=settings.splice)
+        limits, vessels = (
+            connection_limits(settings),
+            Vessels(splice=settings.splice, workers=settings.workers),
+        )
         known = is_understood()
         if settings.fast_path and not known:
             log.warning("this version of aiohttp is not known: there is no fast path")

@@ -14,13 +14,16 @@ import socket
 import sys
 from contextlib import suppress
 
+from gateway.clock import monotonic_s
 from gateway.proxy.poller import Poller, poller
 
 PIPE_BYTES = 1024 * 1024
 PIPE_BYTES_MIN = 64 * 1024
 """A user who has too many pipes gets them smaller than this; then a buffer does better."""
-PIPES_MAX = 32
-"""All of one pool, those that flows keep included."""
+PIPES_MAX = 48
+"""Of all workers together, those that flows keep included: fewer than one user may have."""
+AGAIN_S = 1.0
+"""How long after none could be had another is asked for."""
 PIPES_IDLE_MAX = 4
 BUFFER_BYTES = 1024 * 1024
 RESTS_BYTES_MAX = 16 * 1024 * 1024
@@ -103,13 +106,26 @@ class Buffer:
         return self._memory[self._start : self._start + self.held]
 
 
+def _new_pipe() -> Pipe | None:
+    try:
+        pipe = Pipe()
+    except OSError:
+        return None
+    if pipe.size < PIPE_BYTES_MIN:
+        pipe.close()
+        return None
+    return pipe
+
+
 class Vessels:
     """Of one event loop. `splice` False: no pipes. `rests`: bytes that flows keep in user space."""
 
-    def __init__(self, *, splice: bool = True) -> None:
+    def __init__(self, *, splice: bool = True, workers: int = 1) -> None:
         self._splices = splice and sys.platform == "linux" and hasattr(os, "splice")
         self._idle: list[Pipe] = []
         self._pipes = 0
+        self._pipes_max = max(2, PIPES_MAX // workers)
+        self._again_s = 0.0
         self._buffer: Buffer | None = None
         self._poller: Poller | None = None
         self.rests = 0
@@ -135,16 +151,15 @@ class Vessels:
         """None: there are too many, or none can be had."""
         if self._idle:
             return self._idle.pop()
-        if not self._splices or self._pipes >= PIPES_MAX:
+        if not self._splices or self._pipes >= self._pipes_max:
             return None
-        try:
-            pipe = Pipe()
-        except OSError:
+        if self._again_s and monotonic_s() < self._again_s:
             return None
-        if pipe.size < PIPE_BYTES_MIN:
-            pipe.close()
-            return None
-        self._pipes += 1
+        pipe = _new_pipe()
+        if pipe is None:
+            self._again_s = monotonic_s() + AGAIN_S
+        else:
+            self._pipes += 1
         return pipe
 
     def buffer(self) -> Buffer:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.clock import monotonic_s
 from gateway.proxy.vessels import (
     BUFFER_BYTES,
     PIPE_BYTES,
@@ -51,6 +52,18 @@ def test_pipes_are_few_and_fewer_are_kept(pool: Vessels) -> None:
     pool.give_back(again)
     pool.close()
     assert files() == before
+
+
+def test_workers_share_what_one_user_may_have() -> None:
+    pools = [Vessels(workers=4) for _ in range(4)]
+    had = [pipe for pool in pools for _ in range(PIPES_MAX) if (pipe := pool.pipe()) is not None]
+    assert len(had) == PIPES_MAX
+    for pipe in had:
+        pipe.close()
+    crowded = Vessels(workers=1000)
+    pipe = crowded.pipe()
+    assert pipe is not None
+    pipe.close()
 
 
 def test_a_pipe_that_holds_something_is_not_used_again(pool: Vessels) -> None:
@@ -100,12 +113,21 @@ def test_a_pipe_that_cannot_be_large_is_none(
 
 
 def test_no_file_can_be_opened(pool: Vessels, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
     def none(flags: int) -> tuple[int, int]:
+        asked.append(flags)
         raise OSError("too many open files")
 
-    monkeypatch.setattr(os, "pipe2", none)
-    assert pool.pipe() is None
-    assert pool.pipes == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pipe2", none)
+        assert pool.pipe() is None
+        assert pool.pipe() is None
+    assert (pool.pipes, len(asked)) == (0, 1)  # not for every piece of every body
+    pool._again_s = monotonic_s()
+    pipe = pool.pipe()
+    assert pipe is not None
+    pool.give_back(pipe)
 
 
 @pytest.mark.parametrize("off", ["setting", "platform", "python"])
