@@ -60,6 +60,7 @@ class JobUpstream(AppServer):
         app.router.add_post("/shows", self._open_show)
         app.router.add_get("/jobs/{id}", self._status)
         app.router.add_delete("/jobs/{id}", self._cancel)
+        app.router.add_post("/jobs/{id}/retry", self._retry)
         return app
 
     def end(self, job_id: str, status: str, file_size: int | None = None) -> UpstreamJob:
@@ -112,6 +113,14 @@ class JobUpstream(AppServer):
             return web.json_response({"job_id": (await self._new(asked)).id}, status=201)
         ids = [(await self._new(asked)).id for _ in range(asked["episodes"])]
         return web.json_response({"batch_id": "b", "episode_jobs": ids}, status=201)
+
+    async def _retry(self, request: web.Request) -> web.Response:
+        """A job that failed begins again, under its own name."""
+        job = self.jobs[request.match_info["id"]]
+        if job.status != "Failed":
+            return web.json_response({"error": "it has not failed"}, status=400)
+        job.status = "Pending"
+        return web.json_response({"message": "it begins again"})
 
     async def _new(self, asked: dict[str, Any]) -> UpstreamJob:
         job = UpstreamJob(f"job-{next(self._numbers)}", asked)

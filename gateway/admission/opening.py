@@ -69,15 +69,21 @@ def judge_creation(head: Head, route: Route, plan: Plan, rule: JobRule) -> Openi
     return document if isinstance(document, Refusal) else _judged(document, b"", route, plan, rule)
 
 
+def judge_again(route: Route, plan: Plan, rule: JobRule) -> Opening | Refusal:
+    """As `judge`, where a job is to be done again, and nothing more is said of it."""
+    return _judged({}, b"", route, plan, rule)
+
+
 def _judged(
     document: Any, body: bytes, route: Route, plan: Plan, rule: JobRule
 ) -> Opening | Refusal:
-    over = caps.exceeded(document, route, plan)
-    if over is not None:
-        return over
     items = _items(document, route.batch)
     if isinstance(items, Refusal):
         return items
+    for asked in (document, *(items or ())):
+        over = caps.exceeded(asked, route, plan)
+        if over is not None:
+            return over
     subject = subjects.of_document(route, document)
     if isinstance(subject, Refusal):
         return subject

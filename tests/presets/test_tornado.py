@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.clock import wall_ms
 from gateway.dialects.instants import rfc3339
 from gateway.ledger.store import Store
@@ -99,6 +101,68 @@ async def test_many_jobs_of_one_request(store: Store, tmp_path: Path) -> None:
             upstream.end(job, "Completed", GB // 4)
             await rig.ask("GET", f"/jobs/{job}", own)
         assert figures(await usage(rig)) == (10, 2.5, 0, 2.5)
+
+
+async def test_a_job_that_is_done_again_is_reserved_for_and_charged(
+    store: Store, tmp_path: Path
+) -> None:
+    async with (
+        JobUpstream() as upstream,
+        running(store, tmp_path, "tornado", upstream.url, SINGLE) as rig,
+    ):
+        own = {"x-api-key": rig.key}
+        _, answer = await opened(rig)
+        job = str(answer["job_id"])
+        assert (await rig.ask("POST", f"/jobs/{job}/retry", own))[0] == 400
+        assert figures(await usage(rig)) == (0, 0, 1, 1), "it has not failed: held once"
+        upstream.end(job, "Failed")
+        await rig.ask("GET", f"/jobs/{job}", own)
+        assert figures(await usage(rig)) == (1, 0, 0, 0)
+        theirs = {"x-api-key": await rig.another()}
+        assert (await rig.ask("POST", f"/jobs/{job}/retry", theirs))[0] == 404
+        assert (await rig.ask("POST", f"/jobs/{job}/retry", own))[0] == 200
+        assert figures(await usage(rig)) == (1, 0, 1, 1)
+        upstream.end(job, "Completed", GB // 4)
+        await rig.ask("GET", f"/jobs/{job}", own)
+        assert figures(await usage(rig)) == (1, 0.25, 0, 0.25)
+
+
+async def test_a_job_is_not_done_again_where_there_is_no_room(store: Store, tmp_path: Path) -> None:
+    own = SINGLE.replace('"10GiB"', '"1GiB"').replace("most = 3", "most = 1")
+    async with (
+        JobUpstream() as upstream,
+        running(store, tmp_path, "tornado", upstream.url, own) as rig,
+    ):
+        key = {"x-api-key": rig.key}
+        _, one = await opened(rig)
+        upstream.end(str(one["job_id"]), "Failed")
+        await rig.ask("GET", f"/jobs/{one['job_id']}", key)
+        _, two = await opened(rig)
+        status, refused = await rig.ask("POST", f"/jobs/{one['job_id']}/retry", key)
+        assert (status, refused["error"]) == (403, "Storage quota exceeded")
+        assert not [path for _, path, _ in upstream.requests if path.endswith("retry")]
+        await rig.session.delete(f"{rig.url}/jobs/{two['job_id']}", headers=key)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"jobs": [{"url": "u"}, {"url": "u", "max_resolution": "2160"}]},
+        {"jobs": [{"url": "u"}], "max_resolution": "2160"},
+        {"jobs": [{"url": "u", "max_duration": 9_000}]},
+        {"jobs": [{"url": "u", "Max_Duration": 60}]},
+    ],
+)
+async def test_caps_hold_for_each_of_many_jobs(
+    store: Store, tmp_path: Path, asked: dict[str, object]
+) -> None:
+    async with (
+        JobUpstream() as upstream,
+        running(store, tmp_path, "tornado", upstream.url, SMALL) as rig,
+    ):
+        status, page = await rig.ask("POST", "/jobs/bulk", {"x-api-key": rig.key}, json=asked)
+        assert (status, list(page)) == (400 if "Max_" in str(asked) else 403, ["error"])
+        assert upstream.requests == []
 
 
 async def test_over_quota_and_over_a_cap_are_refused_in_the_vendors_words(

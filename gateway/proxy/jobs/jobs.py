@@ -4,6 +4,9 @@
     status   find the row → forward → settle or extend by what the upstream says → relay
     cancel   find the row → ask how it is → forward → settle → relay
 
+A path with {job} opens work on a job of the account's that was there before: it needs no JSON, and
+the job keeps its name unless the answer gives another.
+
 The ledger moves before the client hears. A gateway that dies before the long lease leaves nothing
 that outlives the short one; after it, the row tells what is open. An upstream that accepted a job
 without naming it, or did not answer, leaves the reservation to whoever learns of its end, else to
@@ -30,6 +33,9 @@ from gateway.proxy.jobs.books import By, JobBooks
 from gateway.records.jobs import Job, Naming, NewJob
 
 log = logging.getLogger(__name__)
+
+AGAIN = "job"
+"""The parameter of a path that opens work on a job which was there before."""
 
 RATE_ONLY = Lasting(Estimate(()))
 """Asking about a job reserves nothing, and counts as a request."""
@@ -96,6 +102,13 @@ class JobOpenings:
             if isinstance(created, Refusal):
                 raise RefusedError(created)
             return created
+        if AGAIN in carriage.call.entered.match.params:
+            await known(carriage, self._job_books)
+            if not head.has_body:
+                again = opening.judge_again(carriage.route, terms.plan, rule)
+                if isinstance(again, Refusal):
+                    raise RefusedError(again)
+                return again
         refusal = opening.judge_head(head, rule)
         if refusal is not None:
             raise RefusedError(refusal)
@@ -165,6 +178,9 @@ class Single:
         rule, account = carriage.rule, carriage.terms.account
         document = await carriage.document(answer)
         job_id = completion.job_id(rule, document) or completion.id_in_head(rule, answer.headers)
+        again = carriage.call.entered.match.params.get(AGAIN)
+        if job_id is None and again is not None:
+            job_id = completion.as_read_from_a_path(again)
         if job_id is None:
             log.warning("the upstream accepted one of the jobs %s without naming it", rule.name)
             self._books.metrics.job_unnamed(rule.name)
