@@ -19,7 +19,9 @@ from gateway.records.listener import Listener
 from gateway.records.memory import Bounds, Memory
 from gateway.records.rows import RedisClient
 
-LISTENING_AGE_MAX_S = 10.0
+LISTENING_AGE_MAX_S = 60.0
+"""Changes are heard at once, and all is forgotten when the line they come by was broken: this only
+bounds what nobody was told of."""
 DEAF_AGE_MAX_S = 1.0
 
 
