@@ -45,11 +45,10 @@ async def create(desk: Desk, order: AccountOrder) -> AccountView:
     new = NewAccount(order.id, plan, readable(order.name), order.anchor_ms, limits)
     match await desk.accounts.create(new):
         case Exists(account):
-            raise CommandError(
-                "account-exists",
-                f"account {account.id} exists on plan {account.plan} with other content",
-                ExitCode.REFUSED,
-            )
+            said = f"account {account.id} exists on plan {account.plan} with other content"
+            if account.id != order.id:
+                said = f"{order.id} is an alias of account {account.id}"
+            raise CommandError("account-exists", said, ExitCode.REFUSED)
         case Account() as account:
             await desk.ledger.open_books(account.id)
             return account_view(account)
@@ -70,7 +69,7 @@ async def list_page(desk: Desk, cursor: str | None = None, count: int = 100) -> 
 
 async def set_plan(desk: Desk, account_id: str, plan: str) -> AccountView:
     _known_plan(desk.catalog, plan)
-    return _changed(account_id, await desk.accounts.set_plan(account_id, plan))
+    return _changed(account_id, await desk.accounts.set_plan(account_id, plan, desk.clock.now_ms()))
 
 
 async def set_limit(desk: Desk, account_id: str, meter: str, text: str) -> AccountView:

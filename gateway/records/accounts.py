@@ -50,6 +50,8 @@ class Account:
     """Of the billing provider, by whose periods it is billed."""
     anchored_ms: int = 0
     """When `anchor_ms` was last changed: months that began before were not counted by it."""
+    planned_ms: int = 0
+    """The same of `plan`, whose periods may be others."""
 
     def anchored_to(self, start_ms: int) -> bool:
         """Its billing months begin at this instant, one of them or all."""
@@ -77,7 +79,7 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The id is taken by an account with other content."""
+    """The id is taken: by an account with other content, or as an alias of this one."""
 
     account: Account
 
@@ -112,6 +114,9 @@ class Accounts:
         """
         if not is_account_id(new.id):
             raise ValueError(f"not an account id: {new.id!r}")
+        taken = await self.find(new.id)
+        if taken is not None and taken.id != new.id:
+            return Exists(taken)
         fields = {"plan": new.plan, "name": new.name, "status": AccountStatus.ACTIVE.value}
         if new.anchor_ms is not None:
             fields["anchor_ms"] = str(new.anchor_ms)
@@ -183,9 +188,9 @@ class Accounts:
             ids[count - 1] if more else None,
         )
 
-    async def set_plan(self, account_id: str, plan: str) -> Account | None:
+    async def set_plan(self, account_id: str, plan: str, now_ms: int) -> Account | None:
         """The account after the change; None if there is none. So for all changes."""
-        return await self._change(account_id, {"plan": plan})
+        return await self._change(account_id, {"plan": plan, "planned_ms": str(now_ms)})
 
     async def set_limit(self, account_id: str, meter: str, limit: int | None) -> Account | None:
         """The account's own limit on a meter; None lifts the plan's."""
@@ -256,6 +261,7 @@ def _account(account_id: str, row: Row) -> Account:
         aliases=tuple(row.get(_ALIASES, "").split()),
         subscription=row.get("subscription", ""),
         anchored_ms=int(row.get("anchored_ms", 0)),
+        planned_ms=int(row.get("planned_ms", 0)),
     )
 
 

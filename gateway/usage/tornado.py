@@ -47,11 +47,12 @@ async def _billing(
 
 
 def counts_exactly(request: UsageRequest, period: StripePeriod, at_ms: int) -> bool:
-    """The account's own billing month is that period, and was before it began."""
+    """The account's own billing month is that period, and was, on this plan, before it began."""
     account, terms = request.account, request.terms
     ours = period_at(terms.plan.period(PERIOD_METER), at_ms, terms.anchor_ms)
     same = (ours.start_ms, ours.end_ms) == (period.start_ms, period.end_ms)
-    return same and max(account.anchored_ms, account.created_ms) <= period.start_ms
+    begun_ms = max(account.anchored_ms, account.planned_ms, account.created_ms)
+    return same and begun_ms <= period.start_ms
 
 
 async def _by_hours(

@@ -304,7 +304,7 @@ async def test_an_account_whose_books_are_gone_is_not_served(caller: Caller, hou
 
 
 async def test_an_account_on_an_unknown_plan_is_our_fault(caller: Caller, house: House) -> None:
-    await house.accounts.set_plan("acme", "gone")
+    await house.accounts.set_plan("acme", "gone", 7)
     assert (await caller.reserve(1))[0] == 500
 
 

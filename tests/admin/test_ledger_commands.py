@@ -98,5 +98,5 @@ async def test_expire_ends_what_is_due(house: House) -> None:
 
 async def test_an_account_on_a_plan_that_is_gone_is_told_so(house: House) -> None:
     await house.open_account()
-    await house.accounts.set_plan("acme", "gone")
+    await house.accounts.set_plan("acme", "gone", 7)
     assert await refused(commands.usage(house.desk, "acme")) == ("unknown-plan", ExitCode.USAGE)

@@ -8,7 +8,7 @@ import pytest
 from gateway.clock import wall_ms
 from gateway.dialects.instants import rfc3339
 from gateway.ledger.store import Store
-from gateway.records.accounts import Accounts
+from gateway.records.accounts import Accounts, account_key
 from tests.job_upstream import JobUpstream
 from tests.presets.rig import PresetRig, running
 from tests.usage.stripe_api import KEY, StripeApi, Subscription
@@ -240,3 +240,31 @@ async def test_a_key_that_is_billed_by_a_subscription(store: Store, tmp_path: Pa
             assert "billing_period_start" not in page
             assert page["billing_error"] == "billing data is not available at the moment"
             assert page["storage_usage_gb"] == 0.5
+
+
+async def test_what_was_used_before_the_plan_changed_belongs_to_the_period_too(
+    store: Store, tmp_path: Path
+) -> None:
+    """The trial counted for ever, so that the months of the paid plan begin with the change."""
+    started_s = wall_ms() // 1_000 - 3 * 86_400
+    async with JobUpstream() as upstream, StripeApi() as stripe:
+        stripe.subscriptions["sub_1"] = Subscription(started_s, started_s + 30 * 86_400)
+        own = f'{SINGLE}[billing]\nstripe_key = "{KEY}"\nurl = "{stripe.url}"\n'
+        async with running(store, tmp_path, "tornado", upstream.url, own) as rig:
+            accounts = Accounts(store.client)
+            row = account_key("acme")
+            await store.client.hset(row, "created_ms", str(started_s * 1_000 - 86_400_000))
+            await store.client.hset(row, "anchor_ms", str(started_s * 1_000))
+            await accounts.set_subscription("acme", "sub_1")
+            await done(rig, upstream, GB // 2)
+            await accounts.set_plan("acme", "paid", wall_ms())
+            await done(rig, upstream, GB // 4)
+            page = await usage(rig)
+            assert page["storage_usage_gb"] == 0.75
+            assert page["current_period_usage_gb"] == 0.75
+
+
+async def done(rig: PresetRig, upstream: JobUpstream, size: int) -> None:
+    _, answer = await opened(rig)
+    upstream.end(str(answer["job_id"]), "Completed", size)
+    await rig.ask("GET", f"/jobs/{answer['job_id']}", {"x-api-key": rig.key})

@@ -80,7 +80,7 @@ async def test_concurrent_creations_make_one_account(accounts: Accounts) -> None
 
 async def test_plan_and_limits_change(accounts: Accounts) -> None:
     await created(accounts)
-    await accounts.set_plan("acme", "pro")
+    await accounts.set_plan("acme", "pro", 7)
     await accounts.set_limit("acme", "storage_bytes", 0)
     changed = await accounts.set_limit("acme", "jobs", None)
     assert changed is not None
@@ -102,7 +102,7 @@ async def test_suspend_and_resume(accounts: Accounts) -> None:
 async def test_changes_of_an_unknown_account_make_no_row(
     accounts: Accounts, client: RedisClient
 ) -> None:
-    assert await accounts.set_plan("acme", "pro") is None
+    assert await accounts.set_plan("acme", "pro", 7) is None
     assert await accounts.set_limit("acme", "jobs", 1) is None
     assert await accounts.suspend("acme") is None
     assert not await client.exists(account_key("acme"))
@@ -140,7 +140,7 @@ async def test_what_is_no_account_id_never_reaches_the_store(
 ) -> None:
     assert not is_account_id(account_id)
     assert await accounts.get(account_id) is None
-    assert await accounts.set_plan(account_id, "pro") is None
+    assert await accounts.set_plan(account_id, "pro", 7) is None
     with pytest.raises(ValueError, match="not an account id"):
         await accounts.create(NewAccount(account_id, "free"))
 
@@ -172,6 +172,15 @@ async def test_an_alias_names_one_account_only_and_no_other_accounts_id(
     assert freed.aliases == ()
     assert await accounts.find("a1") is None
     assert isinstance(await accounts.add_alias("other", "a1"), Account)
+
+
+async def test_no_account_is_created_by_a_name_that_is_anothers_alias(accounts: Accounts) -> None:
+    await created(accounts)
+    account = await accounts.add_alias("acme", "a1")
+    assert isinstance(account, Account)
+    assert await accounts.create(NewAccount("a1", "free")) == Exists(account)
+    assert await accounts.get("a1") is None
+    assert await accounts.find("a1") == account
 
 
 async def test_an_alias_that_was_only_half_given_is_none_until_it_is_given_again(
