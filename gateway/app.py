@@ -68,6 +68,7 @@ from gateway.telemetry.request_ids import RequestIds
 from gateway.telemetry.watched import WatchedTransport
 from gateway.usage import endpoints
 from gateway.usage.billing import BillingPeriods
+from gateway.usage.described import public_document
 from gateway.usage.request import UsageRequest, sources
 
 log = logging.getLogger(__name__)
@@ -295,7 +296,7 @@ class Gateway:
         self.metrics.know("upstream", catalog.upstreams)
         self.metrics.know("rule", catalog.jobs)
         self.ledger.leaves_events = catalog.events is not None
-        return build(catalog, before)
+        return build(catalog, before, public_document)
 
     def _refused(self, refusal: Refusal) -> bytes:
         """The answer to what never became a request."""

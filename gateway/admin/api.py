@@ -13,9 +13,12 @@ from aiohttp import web
 from gateway.admin.by_headers import ByHeaders
 from gateway.admin.command import Desk
 from gateway.admin.decisions import DecisionDeps, Decisions
+from gateway.admin.described import Alive, Readiness, admin_document
 from gateway.admin.entrance import Entrance
 from gateway.admin.operations import Operations
 from gateway.admin.reading import BODY_MAX
+from gateway.catalog.catalog import Catalog
+from gateway.openapi.document import JSON, PATH
 from gateway.telemetry.joining import Exposition
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.request_ids import RequestIds
@@ -48,6 +51,7 @@ def create_admin_app(deps: AdminDeps) -> web.Application:
     app.router.add_get("/livez", _livez)
     app.router.add_get("/readyz", _Readiness(deps.ready).answer)
     app.router.add_get("/metrics", _Scrape(deps).answer)
+    app.router.add_get(PATH, _Document(deps.decisions.catalog).answer)
     decisions = Decisions(deps.decisions)
     app.add_routes(decisions.routes())
     app.add_routes(ByHeaders(decisions).routes())
@@ -56,7 +60,23 @@ def create_admin_app(deps: AdminDeps) -> web.Application:
 
 
 async def _livez(request: web.Request) -> web.Response:
-    return _json(200, {"status": "alive"})
+    alive: Alive = {"status": "alive"}
+    return _json(200, alive)
+
+
+class _Document:
+    """The OpenAPI document of this listener, made once for each catalog that is in force."""
+
+    def __init__(self, catalog: Callable[[], Catalog]) -> None:
+        self._catalog = catalog
+        self._made: tuple[Catalog, bytes] | None = None
+
+    async def answer(self, request: web.Request) -> web.Response:
+        catalog = self._catalog()
+        if self._made is None or self._made[0] is not catalog:
+            self._made = catalog, admin_document(catalog)
+        headers = {"Content-Type": JSON, "Cache-Control": "no-store"}
+        return web.Response(body=self._made[1], headers=headers)
 
 
 class _Readiness:
@@ -66,7 +86,7 @@ class _Readiness:
     async def answer(self, request: web.Request) -> web.Response:
         checks = dict(await self._ready())
         ready = not any(checks.values())
-        document = {
+        document: Readiness = {
             "status": "ready" if ready else "not ready",
             "checks": {name: wrong or "ok" for name, wrong in checks.items()},
         }

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import orjson
 from aiohttp import web
@@ -27,7 +27,7 @@ from gateway.admin.reading import (
     lines_of,
     reservation_id,
 )
-from gateway.admin.views import quota_view
+from gateway.admin.views import QuotaView, quota_view
 from gateway.catalog.catalog import Catalog
 from gateway.clock import StoreClock
 from gateway.dialects.protocol import Answer
@@ -35,7 +35,7 @@ from gateway.dialects.registry import NATIVE
 from gateway.errors import RESERVATION_SETTLED, Error, Refusal
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.outcomes import Denied, Granted, RateLimited, Refused, Settled
+from gateway.ledger.outcomes import Denied, Granted, RateLimited, RateState, Refused, Settled
 from gateway.records.api_keys import ApiKeys
 from gateway.records.identities import Identities
 from gateway.telemetry.metrics import Metrics
@@ -43,6 +43,49 @@ from gateway.telemetry.names import NONE
 
 CLIENT_ID_KEEP_MS = 86_400_000
 GATEWAY_ID_KEEP_MS = 120_000
+
+
+class Rate(TypedDict):
+    remaining: int
+    reset_after_ms: int
+
+
+class GrantedPage(TypedDict):
+    """What is reserved; `rate` says how the API key's rate limit stands, if it has one. Later calls
+    may name who is charged by `account` and `key_id`."""
+
+    id: str
+    state: str
+    amounts: dict[str, int]
+    quotas: list[QuotaView]
+    rate: Rate | None
+    replayed: bool
+    account: str
+    key_id: str | None
+
+
+class ExtendedPage(TypedDict):
+    id: str
+    state: str
+    lease_s: int
+
+
+class SettledPage(TypedDict):
+    """How the reservation has ended; `overage` is meter → units now used over a limit."""
+
+    id: str
+    state: str
+    late: bool
+    overage: dict[str, int]
+    quotas: list[QuotaView]
+    replayed: bool
+
+
+class RemovedPage(TypedDict):
+    """`deltas` are meter → signed change; empty if there was no such asset."""
+
+    asset: str
+    deltas: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +176,8 @@ class Decisions:
         if gone:
             detail = f"reservation {name} is not open: it has ended, or never was"
             return self._no(Refusal(RESERVATION_SETTLED, detail), request_id)
-        return _page(200, {"id": name, "state": "open", "lease_s": lease_s}, request_id)
+        page: ExtendedPage = {"id": name, "state": "open", "lease_s": lease_s}
+        return _page(200, page, request_id)
 
     async def commit(self, fields: Fields, request_id: str, name: str) -> Answer:
         terms = await self._charging.settling(fields)
@@ -183,7 +227,10 @@ class Decisions:
             return response_of(self._no(terms, request[REQUEST_ID]))
         asset = request.match_info["asset"]
         removed = await self._ledger.remove(terms, asset)
-        page = {"asset": asset, "deltas": {} if removed is None else dict(removed.deltas)}
+        page: RemovedPage = {
+            "asset": asset,
+            "deltas": {} if removed is None else dict(removed.deltas),
+        }
         return response_of(_page(200, page, request[REQUEST_ID]))
 
     # -- answers ---------------------------------------------------------------------------------
@@ -199,10 +246,7 @@ class Decisions:
         match outcome:
             case Granted():
                 self._note(terms.account)
-                page = _granted(outcome) | {
-                    "account": terms.account,
-                    "key_id": terms.key_id,
-                }
+                page = _granted(outcome, terms)
                 headers = {
                     **NATIVE.standing(outcome.quotas, outcome.rate, self._clock.now_ms()),
                     "X-Quota-Id": outcome.id,
@@ -223,7 +267,7 @@ class Decisions:
             self._metrics.settlement_refused(outcome)
             return self._no(Refusal(outcome.error, outcome.detail), request_id)
         self._metrics.settled(outcome, reason)
-        page = {
+        page: SettledPage = {
             "id": outcome.id,
             "state": outcome.state.name.lower(),
             "late": outcome.late,
@@ -238,20 +282,29 @@ class Decisions:
         return NATIVE.refusal(refusal, request_id)
 
 
-def _granted(granted: Granted) -> dict[str, Any]:
+def _granted(granted: Granted, terms: Terms) -> GrantedPage:
     rate = granted.rate
     return {
         "id": granted.id,
         "state": granted.state.name.lower(),
         "amounts": dict(granted.amounts),
         "quotas": [quota_view(quota) for quota in granted.quotas],
-        "rate": rate and {"remaining": rate.remaining, "reset_after_ms": rate.reset_after_ms},
+        "rate": None if rate is None else _rate(rate),
         "replayed": granted.replayed,
+        "account": terms.account,
+        "key_id": terms.key_id,
     }
 
 
+def _rate(rate: RateState) -> Rate:
+    return {"remaining": rate.remaining, "reset_after_ms": rate.reset_after_ms}
+
+
 def _page(
-    status: int, page: Mapping[str, Any], request_id: str, headers: Mapping[str, str] | None = None
+    status: int,
+    page: Mapping[str, object],
+    request_id: str,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     fields = {
         "Content-Type": "application/json",

@@ -8,14 +8,16 @@ from typing import Any
 from gateway.catalog.catalog import Catalog
 from gateway.catalog.dialects import AccountsMember, BillingDates, CommandsQuota, StorageFull
 from gateway.catalog.routes import Protocol, Route
-from gateway.dialects.cloudflare import Cloudflare
+from gateway.dialects.cloudflare import Cloudflare, CloudflareFailure
 from gateway.dialects.native import Native
+from gateway.dialects.problem import Problem
 from gateway.dialects.protocol import Dialect
 from gateway.dialects.s3 import S3
-from gateway.dialects.stashfyle import StashFyle
-from gateway.dialects.tornado import Tornado
+from gateway.dialects.stashfyle import StashFyle, StashFyleFailure
+from gateway.dialects.tornado import Tornado, TornadoFailure
 from gateway.dialects.tus import Tus
 from gateway.dialects.wowza import Wowza
+from gateway.dialects.wowza_pages import WowzaFailure
 
 NATIVE = Native()
 
@@ -48,6 +50,15 @@ DIALECTS: Mapping[str, Callable[[Options], Dialect]] = MappingProxyType(
     }
 )
 """How each is made, from what the configuration says of it."""
+
+FAILURES: Mapping[str, type] = {
+    "native": Problem,
+    "tornado": TornadoFailure,
+    "stashfyle": StashFyleFailure,
+    "cloudflare": CloudflareFailure,
+    "wowza": WowzaFailure,
+}
+"""The models that refusals are said by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Schemas: the types that answers are built of, told as JSON Schema (2020-12).
 
 Frozen dataclasses and TypedDicts become components by their names, their docstrings descriptions.
-They are closed: what a model does not name is not there. `Annotated[type, {…}]` adds keywords.
+They are closed: what a model does not name is not there. `Annotated[type, With(…)]` adds keywords.
 """
 
 import inspect
@@ -37,6 +37,15 @@ class Vocabulary(str):
     """Annotates a text that is one of the words that are known under this name, such as meters."""
 
     __slots__ = ()
+
+
+class With:
+    """Annotates a type with further keywords of JSON Schema."""
+
+    __slots__ = ("keywords",)
+
+    def __init__(self, **keywords: Any) -> None:
+        self.keywords = keywords
 
 
 class Schemas:
@@ -80,8 +89,8 @@ class Schemas:
             if isinstance(note, Vocabulary):
                 known = list(self._words.get(note, ()))
                 schema |= {"enum": known} if known else {}
-            else:
-                schema |= note
+            elif isinstance(note, With):
+                schema |= note.keywords
         return schema
 
     def _any_of(self, models: Sequence[Any]) -> Schema:

@@ -228,6 +228,8 @@ class Handler:
 
     async def _told(self, exchange: Exchange, head: Head, found: Found) -> Answer | Refusal:
         """Raises StoreError."""
+        if not found.page.auth:
+            return self.live.openapi(head.method, exchange.request_id)
         identity = await self._gate.identify(head, found.page.auth, exchange.peer)
         if isinstance(identity, Refusal):
             return identity
