@@ -18,6 +18,8 @@ from gateway.ledger.rows import Found, Held, Part, RowReader, Rows, Sums
 from gateway.ledger.spans import DAY_MS, HOUR_MS, Grain, Span
 
 HOURS_KEPT_MS = 100 * DAY_MS
+DAYS_KEPT_MS = 470 * DAY_MS
+"""A month's days are kept for 435 days after the last of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ class History:
 
     async def peak(self, account: str, counter: str, span: Span) -> int:
         """The highest level at any moment of a span on the hour; of an empty one, its level."""
-        parts = self._parts(span) if span.from_ms < span.until_ms else ()
+        there = self._there(span)
+        parts = self._parts(there) if there.from_ms < there.until_ms else ()
         ((rows,), *around) = await self._rows.read(
             account, Rows((counter,), parts), *self._around(counter, span.from_ms)
         )
@@ -130,6 +133,14 @@ class History:
             Rows((counter,), ((Span(day, day + DAY_MS), Grain.HOUR),)),
             Rows((counter,), ((later, Grain.DAY),)),
             Held((counter,)),
+        )
+
+    def _there(self, span: Span) -> Span:
+        """What may be known of a span, however long: nothing is kept for ever, or lies ahead."""
+        now_ms = self._now_ms()
+        first_ms = (now_ms - DAYS_KEPT_MS) // DAY_MS * DAY_MS
+        return Span(
+            max(span.from_ms, first_ms), min(span.until_ms, now_ms // DAY_MS * DAY_MS + 2 * DAY_MS)
         )
 
     def _parts(self, span: Span) -> tuple[Part, ...]:

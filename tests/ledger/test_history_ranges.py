@@ -118,6 +118,20 @@ async def test_an_empty_range_asks_nothing(stage: Stage) -> None:
     assert await history.totals("acme", [], Span(NOON_MS, NOON_MS + HOUR_MS)) == {}
 
 
+async def test_a_peak_of_thousands_of_years_costs_no_more_than_what_is_kept(stage: Stage) -> None:
+    await stage.open()
+    await stage.do("adjust J1 storage=9")
+    await stage.do("adjust J2 storage=-2")
+    history = history_of(stage)
+    span = Span(0, ms_of("8999-12-31T00:00:00Z"))
+    assert await history.peak("acme", "a/storage", span) == 9
+    there = history._there(span)
+    assert there.until_ms - there.from_ms < 480 * DAY_MS
+    assert there.from_ms <= stage.store_ms < there.until_ms
+    ahead = Span(stage.store_ms // DAY_MS * DAY_MS + 9 * DAY_MS, span.until_ms)
+    assert await history.peak("acme", "a/storage", ahead) == 7
+
+
 async def test_a_peak_between_two_looks_is_seen(stage: Stage) -> None:
     """It is written down when it happens, not sampled: it may last for no time at all."""
     await stage.open()
