@@ -47,6 +47,7 @@ class JobUpstream(AppServer):
         self.pages: dict[str, dict[str, Any]] = {}
         """Further members of the status answers of jobs."""
         self.refuses: int | None = None
+        self.same = False
         self.answers: Callable[[UpstreamJob], web.Response] | None = None
         self.cancels: Callable[[UpstreamJob], web.Response] | None = None
         self.on_opened: Callable[[UpstreamJob], Awaitable[None]] | None = None
@@ -115,10 +116,12 @@ class JobUpstream(AppServer):
         return web.json_response({"batch_id": "b", "episode_jobs": ids}, status=201)
 
     async def _retry(self, request: web.Request) -> web.Response:
-        """A job that failed begins again, under its own name."""
+        """A job that failed begins again: as a new one, or (`same`) under its own name."""
         job = self.jobs[request.match_info["id"]]
         if job.status != "Failed":
             return web.json_response({"error": "it has not failed"}, status=400)
+        if not self.same:
+            return web.json_response({"job_id": (await self._new(job.asked)).id}, status=201)
         job.status = "Pending"
         return web.json_response({"message": "it begins again"})
 

@@ -103,14 +103,16 @@ async def test_many_jobs_of_one_request(store: Store, tmp_path: Path) -> None:
         assert figures(await usage(rig)) == (10, 2.5, 0, 2.5)
 
 
+@pytest.mark.parametrize("same", [False, True])
 async def test_a_job_that_is_done_again_is_reserved_for_and_charged(
-    store: Store, tmp_path: Path
+    store: Store, tmp_path: Path, same: bool
 ) -> None:
     async with (
         JobUpstream() as upstream,
         running(store, tmp_path, "tornado", upstream.url, SINGLE) as rig,
     ):
         own = {"x-api-key": rig.key}
+        upstream.same = same
         _, answer = await opened(rig)
         job = str(answer["job_id"])
         assert (await rig.ask("POST", f"/jobs/{job}/retry", own))[0] == 400
@@ -120,11 +122,13 @@ async def test_a_job_that_is_done_again_is_reserved_for_and_charged(
         assert figures(await usage(rig)) == (1, 0, 0, 0)
         theirs = {"x-api-key": await rig.another()}
         assert (await rig.ask("POST", f"/jobs/{job}/retry", theirs))[0] == 404
-        assert (await rig.ask("POST", f"/jobs/{job}/retry", own))[0] == 200
+        status, again = await rig.ask("POST", f"/jobs/{job}/retry", own)
+        assert status == (200 if same else 201)
         assert figures(await usage(rig)) == (1, 0, 1, 1)
+        job = str(again.get("job_id", job))
         upstream.end(job, "Completed", GB // 4)
         await rig.ask("GET", f"/jobs/{job}", own)
-        assert figures(await usage(rig)) == (1, 0.25, 0, 0.25)
+        assert figures(await usage(rig)) == (2, 0.25, 0, 0.25)
 
 
 async def test_a_job_is_not_done_again_where_there_is_no_room(store: Store, tmp_path: Path) -> None:
