@@ -31,8 +31,8 @@ CHECKS: Any = schemathesis.checks.CHECKS.get_by_names(
     ]
 )
 LENGTHS = [
-    pytest.param(2, id="short"),
-    pytest.param(300, id="long", marks=pytest.mark.long),
+    pytest.param(4, id="short"),
+    pytest.param(60, id="long", marks=pytest.mark.long),
 ]
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
