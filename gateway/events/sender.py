@@ -85,7 +85,13 @@ class EventSender:
         await self._due.add(EVERYBODY, 0)
         claim_s = WORK_S + SPARE_S + events.timeout_s * max(1, len(events.meters))
         _, due = await self._due.claim(ABREAST, claim_ms=round(claim_s * 1_000))
-        await asyncio.gather(*(self._look(account, events) for account in due))
+        looks = (self._look(account, events) for account in due)
+        # One account whose outbox is damaged keeps no other from being told of.
+        for outcome in await asyncio.gather(*looks, return_exceptions=True):
+            if isinstance(outcome, StoreError):
+                log.warning("usage events of an account could not be delivered: %s", outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
         return len(due)
 
     async def _look(self, account: str, events: Events) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis, RedisCluster
 
+from gateway.errors import STORE_UNAVAILABLE, StoreError
 from gateway.ledger.frame import Frame, Terms
 from gateway.ledger.keys import account_key, keys_of
 from gateway.ledger.redispy import told
@@ -94,7 +95,7 @@ class Outbox:
         """The next events after a cursor, oldest first."""
         with told("outbox"):
             found = await self._client.xrange(keys_of(account).outbox, f"({cursor}", "+", count)
-        return tuple(_event(account, name.decode(), row[b"event"]) for name, row in found)
+        return tuple(_event(account, name.decode(), row) for name, row in found)
 
     async def waiting(self, account: str, count: int) -> tuple[UsageEvent, ...]:
         """The next events to be delivered."""
@@ -134,13 +135,18 @@ def _cursor_key(account: str) -> bytes:
     return account_key(account, "outbox:cursor")
 
 
-def _event(account: str, number: str, text: bytes) -> UsageEvent:
-    said = orjson.loads(text)
-    subject = said["subject"]
-    return UsageEvent(
-        number,
-        said["id"],
-        account,
-        tuple(UsageLine(*line) for line in said["lines"]),
-        None if subject is None else (subject[0], subject[1]),
-    )
+def _event(account: str, number: str, row: Mapping[bytes, bytes]) -> UsageEvent:
+    """Raises StoreError for what no commit has written: nothing is delivered past it."""
+    try:
+        said = orjson.loads(row[b"event"])
+        subject = said["subject"]
+        return UsageEvent(
+            number,
+            said["id"],
+            account,
+            tuple(UsageLine(*line) for line in said["lines"]),
+            None if subject is None else (subject[0], subject[1]),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as damage:
+        message = f"event {number} of account {account} cannot be read"
+        raise StoreError(STORE_UNAVAILABLE, message, transient=False) from damage

@@ -255,3 +255,13 @@ async def test_a_broken_outbox_stops_a_commit_before_its_first_write(house: Hous
         await house.commit("r-1")
     snapshot = await house.ledger.snapshot(terms())
     assert (snapshot.quotas[0].used, snapshot.quotas[0].reserved) == (0, 10)
+
+
+async def test_an_outbox_that_cannot_be_read_keeps_no_other_account_waiting(house: House) -> None:
+    await house.store.client.xadd("qg:{acme}:outbox", {"event": "nonsense"})
+    await house.commit("r-1")
+    await house.commit("o-1", account="other")
+    await house.sender.round()
+    assert house.ids() == ["o-1"]
+    with pytest.raises(StoreError, match="cannot be read"):
+        await house.outbox.waiting("acme", 1)
