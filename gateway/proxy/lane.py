@@ -50,7 +50,8 @@ class Lane(Protocol):
 
 
 class FastConnection(Connection):
-    """`errand`: the request that is on the fast path."""
+    """`errand`: the request that is on the fast path. `early`: what came while aiohttp was about to
+    rest; a client that answers an answer at once would else never leave the ordinary path."""
 
     def __init__(
         self,
@@ -64,17 +65,41 @@ class FastConnection(Connection):
         self._lane = lane
         self._errand: Errand | None = None
         self._returned: Errand | None = None
+        self._early: list[bytes] | None = None
         self._reading_held = False
 
     @property
     def idle(self) -> bool:
-        return self._errand is None and super().idle
+        return self._errand is None and self._early is None and super().idle
 
     def data_received(self, data: bytes) -> None:
         if self._errand is not None:
             self._errand.more(data)
-        elif not self._at_rest or not self._lane.begin(self, data):
+        elif self._early is not None:
+            self._early.append(data)
+        elif not self._is_free:
             super().data_received(data)
+        elif self._waiter is not None:
+            self._offer(data)
+        elif self._arrival is None:
+            self._early = [data]
+            self._loop.call_soon(self._now_at_rest)
+        else:
+            super().data_received(data)
+
+    def _offer(self, data: bytes) -> None:
+        if not self._lane.begin(self, data):
+            super().data_received(data)
+
+    def _now_at_rest(self) -> None:
+        """Unless aiohttp has still something to do with the request before."""
+        early, self._early = self._early, None
+        if early and self.transport is not None:
+            data = b"".join(early)
+            if self._is_free and self._waiter is not None:
+                self._offer(data)
+            else:
+                super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -82,11 +107,10 @@ class FastConnection(Connection):
             errand.bury()
 
     @property
-    def _at_rest(self) -> bool:
-        """aiohttp waits for a request, and nothing of one has come."""
+    def _is_free(self) -> bool:
+        """Nothing of a request is with aiohttp; it waits for one if it has a `_waiter`."""
         return (
-            self._waiter is not None
-            and not self._messages
+            not self._messages
             and not self._head_bytes
             and not self._upgraded
             and not self._close

@@ -1,7 +1,7 @@
 """A contract with aiohttp: what the lane past it leans on is there, and means what it seems to."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -28,12 +28,20 @@ class Asked:
 
 @asynccontextmanager
 async def served(
-    lane: Asked, go_on: asyncio.Event
+    lane: Asked, go_on: asyncio.Event, *, at_once: Sequence[bytes] = (), leaves: bool = False
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """`at_once`: what comes from the client before aiohttp has heard that it was answered; then it
+    `leaves`."""
+    pieces = list(at_once)
+
     async def handle(arrival: Arrival) -> web.StreamResponse:
         await go_on.wait()
         await arrival.content.read()
         arrival.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        while pieces:
+            asyncio.get_running_loop().call_soon(arrival.connection.data_received, pieces.pop(0))
+        if leaves and arrival.connection.transport is not None:
+            arrival.connection.transport.abort()
         return KEEP
 
     server = FastServer(
@@ -83,3 +91,25 @@ async def test_the_lane_is_offered_what_comes_between_requests_and_nothing_else(
         writer.write(REQUEST[10:] + b"last")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
         assert lane.offered == [REQUEST + b"bo", REQUEST[:10]]
+
+
+async def test_what_comes_right_after_an_answer_is_offered_too() -> None:
+    lane, go_on = Asked(), asyncio.Event()
+    go_on.set()
+    pieces = [REQUEST + b"bo", b"dy"]
+    async with served(lane, go_on, at_once=pieces) as (reader, writer):
+        writer.write(REQUEST + b"body")
+        for _ in range(2):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        assert lane.offered == [REQUEST + b"body", b"".join(pieces)]
+
+
+async def test_a_client_that_is_gone_by_then_is_not_served() -> None:
+    lane, go_on = Asked(), asyncio.Event()
+    go_on.set()
+    early = [REQUEST + b"body"]
+    async with served(lane, go_on, at_once=early, leaves=True) as (reader, writer):
+        writer.write(REQUEST + b"body")
+        assert await reader.read() in (b"", b"HTTP/1.1 204 No Content\r\n\r\n")
+        await asyncio.sleep(0.02)
+        assert lane.offered == early
