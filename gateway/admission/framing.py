@@ -11,7 +11,7 @@ from gateway.admission.fields import SINGLETONS
 from gateway.catalog.meters import AMOUNT_END
 from gateway.errors import BAD_FRAMING, BAD_HEADER, EXPECTATION_FAILED, Refusal
 
-_BODILESS = frozenset({"GET", "HEAD"})
+BODILESS = frozenset({"GET", "HEAD"})
 """Content in these has no meaning (RFC 9110 section 9.3.1); a server that does not read it takes
 it for the next request."""
 
@@ -41,7 +41,7 @@ def judge(method: str, version: tuple[int, int], index: Mapping[bytes, bytes]) -
     if refusal is not None:
         return refusal
     has_body = coding is not None or bool(length)
-    if has_body and method in _BODILESS:
+    if has_body and method in BODILESS:
         return Refusal(BAD_FRAMING, f"a {method} request has no body")
     expectation = index.get(b"expect")
     if expectation is not None and expectation.lower() != b"100-continue":

@@ -18,6 +18,8 @@ Tried = Granted | Denied | RateLimited | Refused | StoreError
 
 CLIENT_GONE = "client-gone"
 """What a request is stopped with when nobody waits for its answer any more. Else it is an Error."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods by which nothing is lost when the upstream is not heard to the end."""
 
 
 class Exchange:

@@ -1,8 +1,8 @@
 """The fast path: small plain requests by callbacks, without a Task, a Future or a timer each.
 
 It takes what arrives between two requests, if it is a whole head whose line and fields are known by
-their bytes, of a caller who is known, for whom all is prepared, and nothing stands in the way. What
-it does not take goes the ordinary way, and is no worse off.
+their bytes, of a caller who is known or asked for nothing, for whom all is prepared, and nothing
+stands in the way. What it does not take goes the ordinary way, and is no worse off.
 """
 
 from gateway.ledger.frame import Terms
@@ -11,7 +11,8 @@ from gateway.proxy.connection import Connection
 from gateway.proxy.exchange import KEEP_MS, Exchange
 from gateway.proxy.lane import FastConnection
 from gateway.proxy.live import Live
-from gateway.proxy.means import Charge, Means
+from gateway.proxy.means import Caller, Charge, Means
+from gateway.proxy.passing import Passing
 from gateway.proxy.shapes import Kind, Kinds, Remembered, Shape, Way, shape_of, sized, split, way_of
 from gateway.proxy.small import Small
 from gateway.proxy.wire import Sender
@@ -29,6 +30,7 @@ class FastPath:
         self.prepares_at_once = False
         self.begun = 0
         means.handler.returned = _returned
+        self._nobody = Caller(None, None)
         self._renew(means.handler.live)
 
     async def stop(self) -> None:
@@ -54,21 +56,30 @@ class FastPath:
             return False
         length, unsized = read
         size, begin = length or 0, head_end + 4
-        if len(data) - begin > size:
+        if len(data) - begin > size or (size and way.bodiless):
             return False
         name = (way.kind, means.senders.of(connection), unsized)
         shape = self._shapes.get(name)
         if shape is None:
             shape = self._shapes.keep(name, self._shape(block, length, way, connection))
-        if not shape:
+        caller = self._caller(way, shape) if shape else None
+        if not shape or caller is None:
             return False
-        identity = means.gate.at_hand(shape.key, shape.peer)
-        charge = None if identity is None else self._charge(identity, way, shape)
-        if charge is None or not self._may(charge, size):
+        errand = self._errand(caller, size, whole=len(data) - begin == size)
+        if errand is None:
             return False
         self.begun += 1
-        Small(means, connection, (way, shape, size), charge).start(data, begin)
+        errand(means, connection, (way, shape, size), caller).start(data, begin)
         return True
+
+    def _errand(self, caller: Caller, size: int, *, whole: bool) -> type[Passing] | None:
+        """How a request is carried through, if nothing is known that would have it refused, or
+        wait."""
+        if not isinstance(caller, Charge):
+            return Passing if whole else None
+        cap = caller.terms.plan.caps.file_bytes
+        fits = cap is None or size <= cap
+        return Small if fits and not self._means.books.settler.is_behind(caller.account) else None
 
     def _renew(self, live: Live) -> None:
         """Forget all that was judged by another configuration."""
@@ -87,29 +98,36 @@ class FastPath:
             shape.peer = senders.address_of(connection.peer, split(block) or ())
         return shape
 
-    def _may(self, charge: Charge, size: int) -> bool:
-        """Whether nothing is known that would have it refused, or wait."""
-        cap = charge.terms.plan.caps.file_bytes
-        fits = cap is None or size <= cap
-        return fits and not self._means.books.settler.is_behind(charge.terms.account)
-
-    def _charge(self, identity: Identity, way: Way, shape: Shape) -> Charge | None:
-        """How that is charged, if it is prepared."""
-        now_ms = self._means.books.clock.now_ms()
-        charge: Charge | None = shape.charge
-        if charge is not None and charge.holds(identity, way.match.subject, now_ms):
-            return charge
-        terms = self._live.terms_of(identity, way.match.subject)
-        if terms is None or identity.account.suspended or terms.plan.block:
+    def _caller(self, way: Way, shape: Shape) -> Caller | None:
+        """Who asks, and how that is charged, if it is known and prepared."""
+        means = self._means
+        if not way.kind.asks_key:
+            return self._nobody
+        identity = means.gate.at_hand(shape.key, shape.peer)
+        if identity is None:
             return None
-        name = (terms, way.kind)
+        now_ms = means.books.clock.now_ms()
+        caller: Caller | None = shape.caller
+        if caller is None or not caller.holds(identity, way.match.subject, now_ms):
+            caller = shape.caller = self._found(identity, way, now_ms)
+        return caller
+
+    def _found(self, identity: Identity, way: Way, now_ms: int) -> Caller | None:
+        terms = self._live.terms_of(identity, way.match.subject)
+        if terms is None or identity.account.suspended:
+            return None
+        if way.kind.reserves:
+            return None if terms.plan.block else self._charge(identity, terms, way.kind, now_ms)
+        return None if terms.plan.rate else Caller(identity, terms)
+
+    def _charge(self, identity: Identity, terms: Terms, kind: Kind, now_ms: int) -> Charge | None:
+        name = (terms, kind)
         charge = self._charges.get(name)
-        if charge is None or now_ms >= charge.prepared.until_ms:
+        if charge is None or now_ms >= charge.until_ms:
             if name not in self._charges and not self.prepares_at_once:
                 self._keep(name, None)
                 return None
-            charge = self._keep(name, self._prepare(identity, terms, way.kind, now_ms))
-        shape.charge = charge
+            charge = self._keep(name, self._prepare(identity, terms, kind, now_ms))
         if charge is not None:
             charge.identity = identity
         return charge

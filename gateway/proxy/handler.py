@@ -41,7 +41,7 @@ from gateway.proxy.endings import (
     RateLimitedError,
     RefusedError,
 )
-from gateway.proxy.exchange import CLIENT_GONE, Exchange
+from gateway.proxy.exchange import CLIENT_GONE, SAFE, Exchange
 from gateway.proxy.gate import Gate, unavailable
 from gateway.proxy.idempotency import Names
 from gateway.proxy.live import Live
@@ -193,8 +193,7 @@ class Handler:
     async def _answer(self, arrival: Arrival, exchange: Exchange, head: Head) -> bool:
         if arrival.client_gone:
             raise ClientGoneError  # aiohttp has told before this began, and will not again
-        if head.method in ("GET", "HEAD", "OPTIONS"):
-            # Nothing is lost when the upstream is not heard to the end.
+        if head.method in SAFE:
             arrival.on_client_gone = lambda: exchange.stop.stop(CLIENT_GONE)
         if self.draining:
             raise RefusedError(_draining())

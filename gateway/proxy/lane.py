@@ -36,8 +36,15 @@ class Errand(Protocol):
     def more(self, data: bytes) -> None:
         """Something has come from the client meanwhile."""
 
+    def client_gone(self) -> None:
+        """Nobody waits for its answer any more."""
+
+
+class Returned(Protocol):
+    """A request that goes the ordinary way after all: nothing of it was sent."""
+
     def bury(self) -> None:
-        """The client has gone before its request was sent on."""
+        """Its client has gone before it got there."""
 
     def exchange(self) -> Exchange:
         """What is known of it, for the ordinary path."""
@@ -64,7 +71,7 @@ class FastConnection(Connection):
         super().__init__(server, loop, limits, refuse)
         self._lane = lane
         self._errand: Errand | None = None
-        self._returned: Errand | None = None
+        self._returned: Returned | None = None
         self._early: list[bytes] | None = None
         self._reading_held = False
 
@@ -103,8 +110,10 @@ class FastConnection(Connection):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        if (errand := self.returned()) is not None:
-            errand.bury()
+        if (returned := self.returned()) is not None:
+            returned.bury()
+        if self._errand is not None:
+            self._errand.client_gone()
 
     @property
     def _is_free(self) -> bool:
@@ -144,16 +153,16 @@ class FastConnection(Connection):
             self._let_read()
             self.data_received(b"".join(held))
 
-    def hand_back(self, errand: Errand, data: bytes) -> None:
+    def hand_back(self, errand: Returned, data: bytes) -> None:
         """The request, and what came behind it, go the ordinary way."""
         self._errand = None
         self._returned = errand
         self._let_read()
         super().data_received(data)
 
-    def returned(self) -> Errand | None:
-        errand, self._returned = self._returned, None
-        return errand
+    def returned(self) -> Returned | None:
+        returned, self._returned = self._returned, None
+        return returned
 
     def hold_reading(self) -> None:
         """Until the request is answered: too much has come behind it."""

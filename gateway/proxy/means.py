@@ -31,23 +31,42 @@ class Means:
     tasks: TaskSet = field(default_factory=TaskSet)
 
 
-class Charge:
-    """How requests of one kind are charged to one account and API key, for an hour at most."""
+class Caller:
+    """Who asks for requests of one kind, and by which terms. Without terms: nobody, on an open
+    route."""
 
-    __slots__ = ("fields", "identity", "key_id", "logged", "note_s", "prepared", "terms")
+    __slots__ = ("account", "identity", "key_id", "logged", "plan", "terms")
 
-    def __init__(self, identity: Identity, terms: Terms, prepared: Prepared) -> None:
+    until_ms: float = float("inf")
+    """When it is to be made anew."""
+
+    def __init__(self, identity: Identity | None, terms: Terms | None) -> None:
         self.identity = identity
         self.terms = terms
-        self.key_id = "" if identity.key is None else identity.key.id
-        self.prepared = prepared
-        self.fields = Fields(prepared.counters, prepared.rate)
-        self.note_s = 0.0
-        """From when on the account is to be noted again as one that holds something."""
+        self.account = "" if terms is None else terms.account
+        self.plan = "none" if terms is None else terms.plan.name
+        self.key_id = "" if identity is None or identity.key is None else identity.key.id
         self.logged = b""
         """The part of a line in the access log; for who writes it."""
 
     def holds(self, identity: Identity, subject: tuple[str, str] | None, now_ms: int) -> bool:
-        """Whether this is how `identity` is charged now; it was made of the same."""
-        same = self.identity is identity and self.terms.subject == subject
-        return same and now_ms < self.prepared.until_ms
+        """Whether that is who asks now, by the same terms; it was made of the same."""
+        terms = self.terms
+        same = self.identity is identity and terms is not None and terms.subject == subject
+        return same and now_ms < self.until_ms
+
+
+class Charge(Caller):
+    """How requests of one kind are charged to one account and API key, for an hour at most."""
+
+    terms: Terms
+
+    __slots__ = ("fields", "note_s", "prepared", "until_ms")
+
+    def __init__(self, identity: Identity, terms: Terms, prepared: Prepared) -> None:
+        super().__init__(identity, terms)
+        self.prepared = prepared
+        self.until_ms = prepared.until_ms
+        self.fields = Fields(prepared.counters, prepared.rate)
+        self.note_s = 0.0
+        """From when on the account is to be noted again as one that holds something."""

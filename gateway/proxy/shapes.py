@@ -10,13 +10,14 @@ from collections.abc import Hashable
 from dataclasses import MISSING, fields
 from typing import Any, Generic, Literal, TypeVar
 
+from gateway.admission.framing import BODILESS
 from gateway.admission.head import Head, HeadLimits, judge
 from gateway.admission.idempotency import HEADER
 from gateway.admission.identify import credential, credential_headers
 from gateway.admission.measure import BodyCount
 from gateway.admission.routing import Match
 from gateway.catalog.meters import Meter, MeterKind
-from gateway.catalog.routes import CredentialKind, HostPolicy, Policy, Route, Source
+from gateway.catalog.routes import AccountSource, CredentialKind, HostPolicy, Policy, Route, Source
 from gateway.dialects.native import Native
 from gateway.errors import Refusal
 from gateway.proxy import wire
@@ -59,11 +60,14 @@ class Remembered(Generic[K, V]):
 class Kind:
     """What all requests of one route have in common."""
 
-    __slots__ = ("dialect", "live", "pool", "route", "rules", "series", "sizes")
+    __slots__ = ("asks_key", "dialect", "live", "pool", "reserves", "route", "rules", "series",
+                 "sizes")  # fmt: skip
 
     def __init__(self, route: Route, live: Live, metrics: Metrics) -> None:
         self.live = live
         self.route = route
+        self.asks_key = route.account is AccountSource.KEY
+        self.reserves = bool(route.reserve)
         self.series = metrics.plain(route.name)
         self.pool = live.pools[route.upstream]
         self.dialect = live.dialects.of(route)
@@ -81,12 +85,13 @@ class Kind:
 class Way:
     """A request line and where it leads."""
 
-    __slots__ = ("forwarded", "kind", "logged", "match", "method", "target", "verb")
+    __slots__ = ("bodiless", "forwarded", "kind", "logged", "match", "method", "target", "verb")
 
     def __init__(self, kind: Kind, method: str, target: str, match: Match) -> None:
         self.kind = kind
         self.method = method
         self.verb = method.encode()
+        self.bodiless = method in BODILESS
         self.target = target
         self.match = match
         self.logged = b""
@@ -97,13 +102,13 @@ class Way:
 class Shape:
     """A header block, judged for a kind of request and who sends it. `before` and `after` are what
     the upstream gets around the request's id; `after` has a place for the length, if there is one.
-    `key` is the name the credential is looked up by."""
+    `key` is the name the credential is looked up by; none is on an open route."""
 
-    __slots__ = ("after", "before", "charge", "inbound_id", "key", "peer", "sized")
+    __slots__ = ("after", "before", "caller", "inbound_id", "key", "peer", "sized")
 
     def __init__(self, kind: Kind, head: Head, key: str, sender: Sender) -> None:
-        self.charge: Any = None
-        """How it was charged last; for who charges it."""
+        self.caller: Any = None
+        """Who has asked by it last; for who finds that out."""
         self.peer = ""
         """The client's address; for who knows whom to believe."""
         self.key = key
@@ -123,8 +128,8 @@ class Shape:
 
 
 HEEDED = frozenset({
-    *("name", "methods", "path", "upstream", "policy", "dialect", "auth", "reserve", "asset"),
-    *("subject", "length_required", "host", "strip_credentials", "opaque", "upgrade"),
+    *("name", "methods", "path", "upstream", "policy", "dialect", "auth", "account", "reserve"),
+    *("asset", "subject", "length_required", "host", "strip_credentials", "opaque", "upgrade"),
     *("strip_prefix", "commit_on", "timeout_s", "body_idle_s", "body_rate_min"),
     *("probe", "probe_headers", "on_expiry", "doubt_lease_s", "lease_s", "grow_step"),
 })  # fmt: skip
@@ -139,14 +144,21 @@ _USUAL = {
 
 
 def is_plain_route(route: Route, live: Live) -> bool:
-    """Whether small requests of this route are reserved, forwarded, charged, and nothing else."""
+    """Whether small requests of this route are forwarded, those that reserve are reserved before
+    and charged after, and nothing else."""
     return (
         all(getattr(route, name) == usual for name, usual in _USUAL.items())
-        and route.policy in (Policy.UPLOAD, Policy.PASS)
+        and route.account in (AccountSource.KEY, AccountSource.NONE)
         and CredentialKind.S3 not in route.auth
         and (route.subject is None or route.subject.template is not None)
+        and (_is_charged_plainly(route, live) if route.reserve else _only_passes(route, live))
+    )
+
+
+def _is_charged_plainly(route: Route, live: Live) -> bool:
+    return (
+        route.policy in (Policy.UPLOAD, Policy.PASS)
         and not live.owners_matter
-        and live.catalog.events is None
         and live.catalog.events is None
         and isinstance(live.dialects.of(route), Native)
         and any(is_charged(live.catalog.meters[meter]) for meter in route.reserve)
@@ -157,8 +169,16 @@ def is_plain_route(route: Route, live: Live) -> bool:
     )
 
 
+def _only_passes(route: Route, live: Live) -> bool:
+    """Nothing of limits is said in its answers, either."""
+    return route.policy is Policy.PASS and not live.dialects.of(route).standing((), None, 0)
+
+
 def is_charged(meter: Meter) -> bool:
     return meter.kind is not MeterKind.CONCURRENCY
+
+
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "DELETE", "POST", "PUT", "PATCH"})
 
 
 class Kinds:
@@ -171,6 +191,9 @@ class Kinds:
             for route in live.catalog.routes
             if is_plain_route(route, live)
         }
+        listed = {method for kind in self._of.values() for method in kind.route.methods}
+        self.methods = _METHODS & (listed | {"HEAD"} if "GET" in listed else listed)
+        """Of others none is plain."""
 
     def of(self, route: Route) -> Kind | None:
         return self._of.get(route.name)
@@ -182,7 +205,7 @@ def way_of(line: bytes, kinds: Kinds, limits: HeadLimits) -> Way | None:
     if len(line) > LINE_BYTES_MAX or line.count(b" ") != 2 or not line.isascii():
         return None
     method, target, version = line.decode().split(" ")
-    if version != "HTTP/1.1" or method not in ("POST", "PUT", "PATCH"):
+    if version != "HTTP/1.1" or method not in kinds.methods:
         return None
     head = judge(method, target, (1, 1), ((b"Host", b"any"),), limits)
     if isinstance(head, Refusal) or live.pages.find(head.path) is not None:
@@ -219,6 +242,8 @@ def shape_of(
     head = head_of(block, way, limits)
     if head is None or head.length != length or not is_plain(head, way.kind.route):
         return None
+    if not way.kind.asks_key:
+        return Shape(way.kind, head, "", sender)
     given = credential(head, way.kind.route.auth)
     if isinstance(given, Refusal):
         return None

@@ -3,8 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
 from gateway.ledger.transport import Transport
 from tests.journeys import rig as rigs
+from tests.journeys.fast_rig import answer, begun, client, counted, logged, open_connections, true
 from tests.journeys.rig import Rig, Way, Wishes, running
 from tests.upstreams import Answer, Close, Drip, Hang, Repeat, Request, Send, Wait
 
@@ -51,64 +51,12 @@ def paused(store: Store) -> tuple[Store, Paused]:
     return replace(store, admission=admission), admission
 
 
-@asynccontextmanager
-async def client(rig: Rig) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
-    try:
-        async with asyncio.timeout(10):
-            yield reader, writer
-    finally:
-        writer.transport.abort()
-
-
 def head(rig: Rig, name: str, length: int, *lines: str) -> bytes:
     more = "".join(f"{line}\r\n" for line in lines)
     return (
         f"PUT /files/{name} HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n{more}"
         f"Content-Length: {length}\r\n\r\n"
     ).encode()
-
-
-async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """Status and body of one answer with a length, or without a body."""
-    told = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"\r\nContent-Length: (\d+)", told)
-    body = await reader.readexactly(int(length[1]) if length else 0)
-    return int(told[9:12]), body
-
-
-async def true(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  # no event tells
-            await asyncio.sleep(0.005)
-
-
-def begun(rig: Rig) -> int:
-    assert rig.gateway.fast is not None
-    return rig.gateway.fast.begun
-
-
-def open_connections(rig: Rig) -> int:
-    assert rig.gateway._server is not None
-    return rig.gateway._server.open_connections
-
-
-def logged(rig: Rig) -> list[dict[str, Any]]:
-    """The lines of the access log so far, without what differs from run to run."""
-    lines = [json.loads(line) for line in rig.log_bytes().splitlines()]
-    found = [line for line in lines if line["kind"] == "access"]
-    for line in found:
-        for name in ("at", "duration_ms", "reservation", "key"):
-            assert line.pop(name)
-    return found
-
-
-def counted(rig: Rig) -> dict[str, str]:
-    """All series but those of time, and of what runs in the background."""
-    text = rig.gateway.metrics.exposition()[0].decode()
-    lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith("quota_"))
-    left_out = re.compile("seconds|lag|build|process|ledger|connections|created")
-    return {name: value for name, _, value in lines if value != "0.0" and not left_out.search(name)}
 
 
 async def test_answer_log_and_metrics_are_those_of_the_ordinary_path(

@@ -1,0 +1,308 @@
+"""Passing: one small request on the fast path, by callbacks, from its head to its answer.
+
+    the whole request is here ─▶ upstream ─▶ answer
+                                     │ else
+                                     └─ carried on, in a Task of its own
+
+It only does what the ordinary path would do next, by the same functions, as long as all goes well.
+Else the request changes over to the ordinary path with all that is known of it. Each step is called
+by what it waited for; what comes after the change finds the step over, and does nothing.
+
+This one asks nothing of the store; `small.py` has what does.
+"""
+
+import asyncio
+import logging
+from typing import ClassVar
+
+from gateway.admission.estimate import Estimate, estimate
+from gateway.clock import monotonic_s
+from gateway.errors import REQUEST_TIMEOUT, Error
+from gateway.ledger.outcomes import Granted
+from gateway.proxy import heads, wire
+from gateway.proxy.answer import AnswerHead, Headers
+from gateway.proxy.call import Call
+from gateway.proxy.exchange import CLIENT_GONE, SAFE, Exchange
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.gate import NO_PLAN, Admitted, Entered
+from gateway.proxy.lane import FastConnection
+from gateway.proxy.means import Caller, Means
+from gateway.proxy.shapes import Shape, Way, head_of
+from gateway.proxy.upstream import UpstreamConnection
+
+log = logging.getLogger(__name__)
+
+ANSWER_BYTES_MAX = 32 * 1024
+"""Larger answers are relayed as the client takes them."""
+HELD_BYTES_MAX = 64 * 1024
+"""Of further requests that may wait here before reading from the client pauses."""
+
+RESERVING, ASKING, CHARGING, OVER = range(4)
+
+
+class Passing:
+    """`_step`: what it waits for, until it is over here."""
+
+    __slots__ = (
+        "_begin",
+        "_caller",
+        "_connection",
+        "_exchange",
+        "_held",
+        "_id",
+        "_means",
+        "_missing",
+        "_raw",
+        "_request_id",
+        "_shape",
+        "_size",
+        "_started_s",
+        "_step",
+        "_upstream",
+        "_way",
+    )  # fmt: skip
+
+    first_step: ClassVar[int] = ASKING
+
+    def __init__(
+        self,
+        means: Means,
+        connection: FastConnection,
+        asked: tuple[Way, Shape, int],
+        caller: Caller,
+    ) -> None:
+        self._means = means
+        self._connection = connection
+        self._way, self._shape, self._size = asked
+        self._caller = caller
+        self._held: list[bytes] | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._exchange: Exchange | None = None
+        self._step = self.first_step
+        self._started_s = monotonic_s()
+        self._id = means.handler.next_id()
+        self._request_id = means.handler.request_ids.of(self._shape.inbound_id).encode()
+
+    @property
+    def account(self) -> str:
+        return self._caller.account
+
+    @property
+    def key_id(self) -> str:
+        return self._caller.key_id
+
+    # -- as long as all goes well -----------------------------------------------------------------
+
+    def start(self, data: bytes, begin: int) -> None:
+        """The body begins at `begin`."""
+        self._take(data, begin)
+        self._ask()
+
+    def _take(self, data: bytes, begin: int) -> None:
+        """The rest of the body may still be on its way."""
+        self._raw = [data]
+        self._begin = begin
+        self._missing = self._size - (len(data) - begin)
+        self._connection.errand_begins(self)
+        self._means.watchdog.enter(self)
+
+    def more(self, data: bytes) -> None:
+        missing = self._missing
+        if missing:
+            self._raw.append(data[:missing])
+            self._missing = missing - len(self._raw[-1])
+            data = data[missing:]
+        if data:
+            self._held = [*(self._held or ()), data]
+            if sum(map(len, self._held)) > HELD_BYTES_MAX:
+                self._connection.hold_reading()
+
+    def overdue(self, now_s: float) -> Error | None:
+        late = now_s - self._started_s > self._way.kind.route.timeout_s
+        return REQUEST_TIMEOUT if late else None
+
+    def _ask(self) -> None:
+        """Send all of it to the upstream."""
+        self._step = ASKING
+        kind, shape = self._way.kind, self._shape
+        upstream = self._upstream = kind.pool.take()
+        if upstream is None:
+            self._carry_on()
+            return
+        after = shape.after % self._size if shape.sized else shape.after
+        head = (self._way.forwarded, shape.before, self._request_id, after)
+        request = b"".join((*head, *self._body()))
+        upstream.ask(self._way.verb, request, self._answered, kind.pool.upstream.answer_timeout_s)
+        upstream.on_informational = self._inform
+        if upstream.congested:
+            self._carry_on()
+
+    def _body(self) -> list[bytes | memoryview]:
+        first = memoryview(self._raw[0])[self._begin :]
+        return [first, *self._raw[1:]] if len(self._raw) > 1 else [first]
+
+    def _answered(self) -> None:
+        if self._step == ASKING:
+            try:
+                self._go_back()
+            except Exception as failure:
+                self._failed(failure)
+
+    def _go_back(self) -> None:
+        """There is some answer, or none will come."""
+        answer = self._simple_answer()
+        if answer is None:
+            self._carry_on()
+        else:
+            self._relay(answer, b"")
+
+    def _simple_answer(self) -> AnswerHead | None:
+        """If all of it is here, it is small, and the client has taken what it was sent before."""
+        answer, transport = self._whole_answer(), self._connection.transport
+        if answer is None or not (answer.bodyless or _is_short(answer.length)):
+            return None
+        return None if transport is not None and transport.get_write_buffer_size() else answer
+
+    def _whole_answer(self) -> AnswerHead | None:
+        """If all of it is here, and nothing behind it."""
+        assert self._upstream is not None
+        reader = self._upstream.whole
+        return None if reader is None else reader.head
+
+    def _relay(self, answer: AnswerHead, fields: bytes) -> None:
+        """Give the whole answer to the client. `fields` are lines on the limits."""
+        self._step = OVER
+        upstream = self._upstream
+        assert upstream is not None
+        body = upstream.taken()
+        upstream.release()
+        transport = self._connection.transport
+        if transport is None or transport.is_closing():
+            self._report_otherwise("client-gone", answer.status, 0)
+        else:
+            transport.write(heads.whole_answer(answer, fields, self._request_id, body))
+            if 200 <= answer.status < 300:
+                self._report(answer.status, len(body))
+            else:
+                self._report_otherwise("relayed", answer.status, len(body))
+        self._connection.errand_over(self._held, keep=not self._means.handler.draining)
+
+    def _report(self, status: int, answer_bytes: int) -> None:
+        means, way, caller = self._means, self._way, self._caller
+        means.watchdog.leave(self)
+        seconds = monotonic_s() - self._started_s
+        way.kind.series.request(seconds, self._size, answer_bytes)
+        if not way.logged:
+            way.logged = means.access.part(
+                {"method": way.method, "path": way.target, "route": way.kind.route.name}
+            )
+        if not caller.logged:
+            caller.logged = means.access.part(
+                {"account": caller.account, "key": caller.key_id, "plan": caller.plan}
+            )
+        sizes = (self._size, answer_bytes)
+        means.access.write_plain((way.logged, caller.logged, self._request_id, status, seconds,
+                                  self._id, sizes, self._shape.peer.encode()))  # fmt: skip
+
+    def _report_otherwise(self, outcome: str, status: int, answer_bytes: int) -> None:
+        exchange = self.exchange()
+        exchange.outcome, exchange.status = outcome, status
+        exchange.answer_bytes = answer_bytes
+        self._means.handler.over(exchange)
+
+    def _inform(self, status: int, headers: Headers) -> None:
+        transport = self._connection.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(wire.informational(status, headers))
+
+    def _failed(self, failure: Exception) -> None:
+        """By a mistake of ours: nothing is known but what the store knows."""
+        log.error("a request on the fast path failed", exc_info=failure)
+        self._step = OVER
+        exchange = self.exchange()
+        if self._upstream is not None:
+            self._upstream.abort()
+        self._means.handler.over(exchange)
+        self._connection.errand_over(None, keep=False)
+
+    # -- to the ordinary path ---------------------------------------------------------------------
+
+    def exchange(self) -> Exchange:
+        """From now on what is known of this request stands there."""
+        if self._exchange is not None:
+            return self._exchange
+        means, way, route = self._means, self._way, self._way.kind.route
+        exchange = Exchange(self._shape.peer, self._started_s, means.lease_ms)
+        exchange.reservation_id = self._id.decode()
+        exchange.request_id = self._request_id.decode()
+        exchange.method, exchange.target = way.method, way.target
+        exchange.route, exchange.upstream = route.name, route.upstream
+        exchange.dialect = way.kind.dialect
+        exchange.account, exchange.plan = self._caller.account, self._caller.plan
+        exchange.key_id = self._caller.key_id
+        exchange.deadline_s = self._started_s + route.timeout_s
+        if self._upstream is not None:
+            exchange.body_bytes = self._size
+        means.watchdog.leave(self)
+        means.watchdog.enter(exchange)
+        self._exchange = exchange
+        return exchange
+
+    def halt(self, reason: object) -> None:
+        """A limit, the drain, a revocation or a client that has gone ends this request."""
+        if self._step != OVER:
+            self._carry_on()
+            # Once it has begun to wait, as if it had always gone that way.
+            asyncio.get_running_loop().call_soon(self.exchange().stop.stop, reason)
+
+    def client_gone(self) -> None:
+        """The upstream is heard to the end all the same, where that may change something."""
+        if self._way.method not in SAFE:
+            return
+        if self._step != OVER:
+            self.halt(CLIENT_GONE)
+        elif self._exchange is not None:
+            self._exchange.stop.stop(CLIENT_GONE)
+
+    def _carry_on(self) -> None:
+        """It was let through, and perhaps sent: the ordinary path goes on from there."""
+        self._step = OVER
+        exchange = self.exchange()
+        work = self._carried(exchange)
+        self._means.tasks.start(work, name=f"carry on {exchange.reservation_id}")
+
+    async def _carried(self, exchange: Exchange) -> None:
+        keep = False
+        try:
+            keep = await self._carried_on(exchange)
+        finally:
+            self._connection.errand_over(self._held, keep=keep)
+
+    async def _carried_on(self, exchange: Exchange) -> bool:
+        means, way, terms = self._means, self._way, self._caller.terms
+        first = self._raw[0]
+        head = head_of(first[first.index(b"\r\n") : self._begin - 2], way, means.limits)
+        assert head is not None, "it was judged before"
+        sized = estimate(head, way.kind.route, NO_PLAN if terms is None else terms.plan)
+        assert isinstance(sized, Estimate)
+        arrival = self._connection.arrival(way.method, way.target, head.headers)
+        sender = means.senders.of(self._connection)
+        call = Call(arrival, exchange, Entered(head, way.match, terms), way.kind.live, sender)
+        admitted = Admitted(head, way.match, terms, sized, self._granted())
+        forwarder = Forwarder(means.books, call, admitted)
+        forwarder.go_on(b"".join(self._body()), self._upstream)
+
+        async def forward() -> bool:
+            keep = await forwarder.forward()
+            exchange.outcome = "relayed"
+            return keep
+
+        return await means.handler.carry_on(arrival, exchange, head, forward)
+
+    def _granted(self) -> Granted | None:
+        """What it holds meanwhile."""
+        return None
+
+
+def _is_short(length: int | None) -> bool:
+    return length is not None and length <= ANSWER_BYTES_MAX

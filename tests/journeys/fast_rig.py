@@ -1,0 +1,102 @@
+"""What journeys on the fast path share: a client on a raw socket, and what was told and counted."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from gateway.ledger.store import Store
+from tests.journeys.rig import Rig, Wishes, running
+from tests.upstreams import Answer
+
+PASSING = """
+[[routes]]
+name = "keyed"
+methods = ["GET", "OPTIONS", "DELETE", "POST", "PUT", "PATCH"]
+path = "/keyed/{rest...}"
+upstream = "files"
+policy = "pass"
+
+[[routes]]
+name = "open"
+methods = ["GET", "OPTIONS", "DELETE", "POST", "PUT", "PATCH"]
+path = "/open/{rest...}"
+upstream = "files"
+policy = "pass"
+auth = []
+account = "none"
+"""
+"""Routes that let pass who has a key, and everybody."""
+OK = Answer(200, [(b"X-A", b"1")], b"ok")
+
+
+def ask(rig: Rig, method: str, place: str, *fields: str, body: bytes | None = None) -> bytes:
+    lines = [f"{method} /{place}/a%20b?q=1 HTTP/1.1", "Host: t", *fields]
+    if place == "keyed":
+        lines.append(f"X-API-Key: {rig.key}")
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
+
+
+@asynccontextmanager
+async def passing(store: Store, directory: Path, *scripts: Any, **more: str) -> AsyncIterator[Rig]:
+    wishes = Wishes(extra=PASSING, **more)
+    async with running(store, directory, *scripts, wishes=wishes) as rig:
+        yield rig
+
+
+@asynccontextmanager
+async def client(rig: Rig) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+    try:
+        async with asyncio.timeout(10):
+            yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Status and body of one answer with a length, or without a body."""
+    told = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"\r\nContent-Length: (\d+)", told)
+    body = await reader.readexactly(int(length[1]) if length else 0)
+    return int(told[9:12]), body
+
+
+async def true(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(0.005)
+
+
+def begun(rig: Rig) -> int:
+    assert rig.gateway.fast is not None
+    return rig.gateway.fast.begun
+
+
+def open_connections(rig: Rig) -> int:
+    assert rig.gateway._server is not None
+    return rig.gateway._server.open_connections
+
+
+def logged(rig: Rig) -> list[dict[str, Any]]:
+    """The lines of the access log so far, without what differs from run to run."""
+    lines = [json.loads(line) for line in rig.log_bytes().splitlines()]
+    found = [line for line in lines if line["kind"] == "access"]
+    for line in found:
+        for name in ("at", "duration_ms", "reservation"):
+            assert line.pop(name)
+        assert bool(line.pop("key")) == bool(line["account"])
+    return found
+
+
+def counted(rig: Rig) -> dict[str, str]:
+    """All series but those of time, and of what runs in the background."""
+    text = rig.gateway.metrics.exposition()[0].decode()
+    lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith("quota_"))
+    left_out = re.compile("seconds|lag|build|process|ledger|connections|created")
+    return {name: value for name, _, value in lines if value != "0.0" and not left_out.search(name)}
