@@ -16,6 +16,7 @@ from typing import Protocol
 
 from gateway.clock import monotonic_s
 from gateway.proxy.eagerness import Eagerness
+from gateway.proxy.pacing import unpace
 from gateway.proxy.vessels import PIPE_BYTES, UNSPLICEABLE, Buffer, Pipe, Vessels
 from gateway.proxy.wait import Wait
 
@@ -123,6 +124,7 @@ class Splice:
         self._wait = Wait(self._loop)
         self._active_s = monotonic_s()
         self._eager = Eagerness(source, self._active_s)
+        unpace(target)
         self.left = left
         self.lost = 0
 

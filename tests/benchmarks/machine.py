@@ -89,8 +89,14 @@ def described() -> dict[str, str]:
     return {
         "processor": processor(),
         "kernel": platform.release(),
+        "congestion control": congestion_control(),
         "benchmark": python_said(sys.executable),
     }
+
+
+def congestion_control() -> str:
+    """Of TCP: what paces (BBR) makes large bodies dear."""
+    return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
 
 
 def processor() -> str:
