@@ -9,8 +9,6 @@ Answers are written as bytes by the data path; aiohttp only learns whether the c
 import array
 import asyncio
 import fcntl
-import socket
-import struct
 import termios
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,14 +22,13 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import StreamReader
 
 from gateway.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, ClientGoneError, Refusal
+from gateway.proxy import resets
 from gateway.proxy.inlet import Inlet
 from gateway.proxy.lending import Lending
 from gateway.proxy.vessels import Vessels
 
 READ_BYTES = 32 * 1024
 """Twice this much of a body may wait to be read before no more is taken from its client."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +256,7 @@ class Connection(Lending):
         """End the connection with a reset: a proper close would be the end of an answer that has
         neither a length nor chunks."""
         if self.transport is not None:
-            sock = self.transport.get_extra_info("socket")
-            with suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self.transport.abort()
+            resets.break_off(self.transport)
 
     def handle_error(
         self,

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 ANSWER_BYTES_MAX = 32 * 1024
 """Larger answers are relayed as the client takes them."""
+COPIED_BYTES_MAX = 8 * 1024
+"""A larger body is cheaper to write beside its head than behind it."""
 HELD_BYTES_MAX = 64 * 1024
 """Of further requests that may wait here before reading from the client pauses."""
 
@@ -131,7 +133,9 @@ class Passing:
             return
         after = shape.after % self._size if shape.sized else shape.after
         head = (self._way.forwarded, shape.before, self._request_id, after)
-        request = b"".join((*head, *self._body()))
+        request = [b"".join(head), *self._body()]
+        if self._size <= COPIED_BYTES_MAX:
+            request = [b"".join(request)]
         upstream.ask(self._way.verb, request, self._answered, kind.pool.upstream.answer_timeout_s)
         upstream.on_informational = self._inform
         if upstream.congested:

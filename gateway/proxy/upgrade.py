@@ -92,7 +92,7 @@ class Tunnel:
 
     async def _downwards(self) -> None:
         arrival, exchange = self._arrival, self._exchange
-        while data := await self._upstream.read_raw(None):
+        while data := await self._upstream.read(None):
             await self._covered(len(data))
             arrival.write(data)
             exchange.answer_bytes += len(data)

@@ -9,8 +9,7 @@ for a proper end. There is no Task and no timer per read; whoever waits, waits o
 import asyncio
 import os
 import socket
-import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import cast
@@ -30,6 +29,7 @@ from gateway.proxy.answer import (
     MalformedAnswerError,
     TruncatedAnswerError,
 )
+from gateway.proxy.resets import break_off
 from gateway.proxy.splice import lent
 from gateway.proxy.wait import Wait
 
@@ -37,8 +37,6 @@ QUEUE_BYTES_MAX = 256 * 1024
 """Body bytes that may wait here before reading from the upstream pauses."""
 WRITE_BYTES_MAX = 64 * 1024
 """Bytes that may wait to be written before `drain` waits."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -92,11 +90,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.on_answer = None
         self.on_informational = None
 
-    def send(self, data: bytes) -> None:
+    def send(self, *data: bytes | memoryview) -> None:
         """Write, buffered; what the upstream does not take is held back by `drain`."""
         if self._failure is None and self._transport is not None:
             self._asked = True
-            self._transport.write(data)
+            self._transport.writelines(data)
 
     def end(self) -> None:
         """The request has been handed over whole. Without this the connection is not kept."""
@@ -146,10 +144,16 @@ class UpstreamConnection(asyncio.Protocol):
             await self._arrival(timeout_s, "the upstream does not answer")
         return head
 
-    def ask(self, method: bytes, request: bytes, then: Callable[[], None], within_s: float) -> None:
+    def ask(
+        self,
+        method: bytes,
+        request: Sequence[bytes | memoryview],
+        then: Callable[[], None],
+        within_s: float,
+    ) -> None:
         """Send a whole request; `then` is called once there is some answer, or none will come."""
         self.begin(method)
-        self.send(request)
+        self.send(*request)
         self._sent_whole = True
         self._incoming.tell(partial(self._woken, then), within_s)
 
@@ -175,8 +179,6 @@ class UpstreamConnection(asyncio.Protocol):
         if self._reading_paused:
             self._resume_reading()
         return reader.take()
-
-    read_raw = read
 
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
@@ -348,11 +350,9 @@ class UpstreamConnection(asyncio.Protocol):
         if transport is None:
             return
         if self._asked and not self._sent_whole:
-            sock = transport.get_extra_info("socket")
-            if sock is not None:
-                with suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        transport.abort()
+            break_off(transport)
+        else:
+            transport.abort()
 
     def _error(self) -> UpstreamError:
         assert self._failure is not None

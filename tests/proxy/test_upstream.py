@@ -255,10 +255,10 @@ async def test_another_protocol_after_101() -> None:
         assert (await connection.head(PATIENCE_S)).upgrade
         got = b""
         while len(got) < len(b"welcome"):
-            got += await connection.read_raw(PATIENCE_S)
+            got += await connection.read(PATIENCE_S)
         connection.send(b"HTTP/1.1 \x00\xff")
         await connection.drain()
-        assert (got, await connection.read_raw(PATIENCE_S)) == (b"welcome", b"HTTP/1.1 \x00\xff")
+        assert (got, await connection.read(PATIENCE_S)) == (b"welcome", b"HTTP/1.1 \x00\xff")
         connection.release()
         assert pool.idle == 0
         await upstream.until(lambda: upstream.open == 0)
