@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from gateway.catalog.routes import Upstream
 from gateway.errors import UPSTREAM_TIMEOUT, UPSTREAM_UNREACHABLE, UpstreamError
+from gateway.proxy.pacing import unpaced
 from gateway.proxy.tls import client_context
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -122,19 +123,29 @@ class UpstreamPool:
         return connection
 
     async def _dial(self) -> UpstreamConnection:
-        where, loop = self.address, self._loop
         try:
             async with asyncio.timeout(self.upstream.connect_timeout_s):
-                if where.path is not None:
-                    _, connection = await loop.create_unix_connection(self._make, where.path)
-                else:
-                    _, connection = await loop.create_connection(
-                        self._make, where.host, where.port, ssl=self._context
-                    )
+                return await self._connected()
         except TimeoutError as failure:
             raise UpstreamError(UPSTREAM_TIMEOUT, "the upstream takes no connection") from failure
         except OSError as failure:
             raise UpstreamError(UPSTREAM_UNREACHABLE, str(failure)) from failure
+
+    async def _connected(self) -> UpstreamConnection:
+        where, loop = self.address, self._loop
+        if where.path is not None:
+            _, connection = await loop.create_unix_connection(self._make, where.path)
+        elif self._context is None and (sock := unpaced(where.host)) is not None:
+            try:
+                await loop.sock_connect(sock, (where.host, where.port))
+                _, connection = await loop.create_connection(self._make, sock=sock)
+            except BaseException:
+                sock.close()
+                raise
+        else:
+            _, connection = await loop.create_connection(
+                self._make, where.host, where.port, ssl=self._context
+            )
         return connection
 
     def _make(self) -> UpstreamConnection:
