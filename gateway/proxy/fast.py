@@ -13,6 +13,7 @@ from gateway.proxy.lane import FastConnection
 from gateway.proxy.live import Live
 from gateway.proxy.means import Caller, Charge, Means
 from gateway.proxy.passing import Passing
+from gateway.proxy.rated import Rated
 from gateway.proxy.shapes import Kind, Kinds, Remembered, Shape, Way, shape_of, sized, split, way_of
 from gateway.proxy.small import Small
 from gateway.proxy.wire import Sender
@@ -65,18 +66,22 @@ class FastPath:
         caller = self._caller(way, shape) if shape else None
         if not shape or caller is None:
             return False
-        errand = self._errand(caller, size, whole=len(data) - begin == size)
+        errand = self._errand(way.kind, caller, size, whole=len(data) - begin == size)
         if errand is None:
             return False
         self.begun += 1
         errand(means, connection, (way, shape, size), caller).start(data, begin)
         return True
 
-    def _errand(self, caller: Caller, size: int, *, whole: bool) -> type[Passing] | None:
+    def _errand(
+        self, kind: Kind, caller: Caller, size: int, *, whole: bool
+    ) -> type[Passing] | None:
         """How a request is carried through, if nothing is known that would have it refused, or
         wait."""
         if not isinstance(caller, Charge):
             return Passing if whole else None
+        if not kind.reserves:
+            return Rated
         cap = caller.terms.plan.caps.file_bytes
         fits = cap is None or size <= cap
         return Small if fits and not self._means.books.settler.is_behind(caller.account) else None
@@ -116,9 +121,12 @@ class FastPath:
         terms = self._live.terms_of(identity, way.match.subject)
         if terms is None or identity.account.suspended:
             return None
-        if way.kind.reserves:
-            return None if terms.plan.block else self._charge(identity, terms, way.kind, now_ms)
-        return None if terms.plan.rate else Caller(identity, terms)
+        kind = way.kind
+        if not (kind.reserves or terms.plan.rate):
+            return Caller(identity, terms)
+        # What is held of a block, and what other dialects say of a rate, is for the ordinary path.
+        plain = kind.native and not (kind.reserves and terms.plan.block)
+        return self._charge(identity, terms, kind, now_ms) if plain else None
 
     def _charge(self, identity: Identity, terms: Terms, kind: Kind, now_ms: int) -> Charge | None:
         name = (terms, kind)

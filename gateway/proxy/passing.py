@@ -8,7 +8,7 @@ It only does what the ordinary path would do next, by the same functions, as lon
 Else the request changes over to the ordinary path with all that is known of it. Each step is called
 by what it waited for; what comes after the change finds the step over, and does nothing.
 
-This one asks nothing of the store; `small.py` has what does.
+This one asks nothing of the store; `rated.py` and `small.py` have what does.
 """
 
 import asyncio
@@ -158,7 +158,11 @@ class Passing:
         if answer is None:
             self._carry_on()
         else:
-            self._relay(answer, b"")
+            self._relay(answer, self._fields())
+
+    def _fields(self) -> bytes:
+        """Lines on the limits, for the head of its answer."""
+        return b""
 
     def _simple_answer(self) -> AnswerHead | None:
         """If all of it is here, it is small, and the client has taken what it was sent before."""
@@ -174,7 +178,7 @@ class Passing:
         return None if reader is None else reader.head
 
     def _relay(self, answer: AnswerHead, fields: bytes) -> None:
-        """Give the whole answer to the client. `fields` are lines on the limits."""
+        """Give the whole answer to the client."""
         self._step = OVER
         upstream = self._upstream
         assert upstream is not None

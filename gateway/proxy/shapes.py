@@ -60,8 +60,8 @@ class Remembered(Generic[K, V]):
 class Kind:
     """What all requests of one route have in common."""
 
-    __slots__ = ("asks_key", "dialect", "live", "pool", "reserves", "route", "rules", "series",
-                 "sizes")  # fmt: skip
+    __slots__ = ("asks_key", "dialect", "live", "native", "pool", "reserves", "route", "rules",
+                 "series", "sizes")  # fmt: skip
 
     def __init__(self, route: Route, live: Live, metrics: Metrics) -> None:
         self.live = live
@@ -71,6 +71,7 @@ class Kind:
         self.series = metrics.plain(route.name)
         self.pool = live.pools[route.upstream]
         self.dialect = live.dialects.of(route)
+        self.native = isinstance(self.dialect, Native)
         self.rules = wire.ForwardRules(
             self.pool.address.authority,
             keep_host=route.host is HostPolicy.KEEP,

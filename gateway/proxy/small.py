@@ -4,49 +4,39 @@
        │ else           │ else              │ else      │ else
        └─ handed back ──┘                   └───────────┴─ carried on, in a Task of its own
 
-What was not sent yet is handed back to the ordinary path, which begins anew with what the store has
-said; all else is as in `passing.py`.
+It is reserved, and handed back, as in `rated.py`; all else is as in `passing.py`.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 from gateway.admission import settle
-from gateway.clock import monotonic_s
-from gateway.errors import Error, StoreError
-from gateway.ledger.outcomes import Granted
-from gateway.ledger.prepared import is_granted, is_settled
+from gateway.errors import Error
+from gateway.ledger.prepared import is_settled
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.means import Charge
-from gateway.proxy.passing import ASKING, CHARGING, OVER, RESERVING, Passing
+from gateway.proxy.passing import ASKING, CHARGING
+from gateway.proxy.rated import Rated
 
 BEAT_AFTER_S = 1.0
 LEASE_LONG_MS = 6_000
 """What is shorter is kept from ending at once, and not when one of the watchdog's looks has seen
 that it takes long."""
 NOTE_EVERY_S = 1.0
-PATIENCE_S = 0.15
-"""A reserve that failed sooner is worth another attempt."""
 
 
-class Small(Passing):
-    """What it reserved is `_reply`, once that is granted."""
+class Small(Rated):
+    """`_beating`: the heartbeat keeps what it holds from ending."""
 
-    __slots__ = ("_beating", "_reply")
-
-    _caller: Charge
-    first_step: ClassVar[int] = RESERVING
+    __slots__ = ("_beating",)
 
     # -- as long as all goes well -----------------------------------------------------------------
 
     def start(self, data: bytes, begin: int) -> None:
-        """Reserve."""
         self._beating = False
-        self._take(data, begin)
-        charge, books = self._caller, self._means.books
+        charge = self._caller
         if self._started_s >= charge.note_s:
             charge.note_s = self._started_s + NOTE_EVERY_S
-            books.heartbeat.note(charge.account)
-        books.ledger.begin_reserve(charge.prepared.reserve(self._id, self._size), self._reserved)
+            self._means.books.heartbeat.note(charge.account)
+        super().start(data, begin)
 
     def overdue(self, now_s: float) -> Error | None:
         """Also keeps what it holds from ending, once that is worth it."""
@@ -64,23 +54,10 @@ class Small(Passing):
             self._beating = False
             self._means.books.heartbeat.discard(self._id.decode())
 
-    def _reserved(self, reply: Any) -> None:
-        if self._step == RESERVING:
-            try:
-                self._go_on(reply)
-            except Exception as failure:  # Those whose replies come next must not feel it.
-                self._failed(failure)
-
-    def _go_on(self, reply: Any) -> None:
-        self._reply = reply
-        if not is_granted(reply) or self._missing:
-            self._hand_back()
-            return
-        self._way.kind.series.granted.value += 1
+    def _ask(self) -> None:
         if self._means.lease_ms < LEASE_LONG_MS:
             self._beat()
-        self._means.gate.answered(self._caller.account)
-        self._ask()
+        super()._ask()
 
     def _go_back(self) -> None:
         answer, means = self._simple_answer(), self._means
@@ -128,52 +105,6 @@ class Small(Passing):
     def exchange(self) -> Exchange:
         self._beat_no_more()
         return super().exchange()
-
-    def halt(self, reason: object) -> None:
-        if self._step != RESERVING:
-            super().halt(reason)
-            return
-        exchange = self.exchange()
-        exchange.stop.stop(reason)
-        if self._connection.transport is not None:
-            self._means.books.settler.abandon(self.account, exchange.reservation_id)
-        self._give_back()
-
-    def _hand_back(self) -> None:
-        """Nothing was sent: the ordinary path begins anew, with what the store has said."""
-        reply, exchange = self._reply, self.exchange()
-        if isinstance(reply, StoreError):
-            soon = reply.transient and monotonic_s() - self._started_s < PATIENCE_S
-            exchange.tried = None if soon else reply
-        else:
-            exchange.tried = self._caller.prepared.reserved(
-                exchange.reservation_id, self._size, reply
-            )
-        self._give_back()
-
-    def _give_back(self) -> None:
-        self._step = OVER
-        if self._connection.transport is not None:
-            self._connection.hand_back(self, b"".join((*self._raw, *(self._held or ()))))
-        else:
-            self.bury()
-
-    def bury(self) -> None:
-        exchange, books = self.exchange(), self._means.books
-        tried, exchange.tried = exchange.tried, None
-        name = exchange.reservation_id
-        if isinstance(tried, Granted):
-            release = books.settler.release(self.account, name, reason="client-gone")
-            self._means.tasks.start(release, name=f"release {name}")
-        elif tried is None or (isinstance(tried, StoreError) and tried.indeterminate):
-            books.settler.abandon(self.account, name)
-        exchange.outcome = "client-gone"
-        self._means.handler.over(exchange)
-
-    def _granted(self) -> Granted:
-        granted = self._caller.prepared.reserved(self._id.decode(), self._size, self._reply)
-        assert isinstance(granted, Granted)
-        return granted
 
 
 _AS_HELD = [b"0", 0, b""]

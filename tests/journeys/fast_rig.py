@@ -3,12 +3,15 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
+from gateway.ledger.transport import Transport
 from tests.journeys.rig import Rig, Wishes, running
 from tests.upstreams import Answer
 
@@ -30,12 +33,14 @@ auth = []
 account = "none"
 """
 """Routes that let pass who has a key, and everybody."""
+PLACES = {"open": "open", "keyed": "keyed", "rated": "keyed"}
+RATE = 'rate = "100/1h"'
 OK = Answer(200, [(b"X-A", b"1")], b"ok")
 
 
 def ask(rig: Rig, method: str, place: str, *fields: str, body: bytes | None = None) -> bytes:
-    lines = [f"{method} /{place}/a%20b?q=1 HTTP/1.1", "Host: t", *fields]
-    if place == "keyed":
+    lines = [f"{method} /{PLACES[place]}/a%20b?q=1 HTTP/1.1", "Host: t", *fields]
+    if place != "open":
         lines.append(f"X-API-Key: {rig.key}")
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
@@ -47,6 +52,29 @@ async def passing(store: Store, directory: Path, *scripts: Any, **more: str) -> 
     wishes = Wishes(extra=PASSING, **more)
     async with running(store, directory, *scripts, wishes=wishes) as rig:
         yield rig
+
+
+class Paused:
+    """A transport whose scripts run, and whose replies wait until they may pass."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+        self.go_on = asyncio.Event()
+        self.ran = asyncio.Event()
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        reply = await self._inner.run(script, keys, args)
+        self.ran.set()
+        await self.go_on.wait()
+        return reply
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def paused(store: Store) -> tuple[Store, Paused]:
+    admission = Paused(store.admission)
+    return replace(store, admission=admission), admission
 
 
 @asynccontextmanager

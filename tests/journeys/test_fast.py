@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,18 @@ import pytest
 
 from gateway.dialects.ratelimit_headers import Fields
 from gateway.errors import UNAUTHENTICATED
-from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
-from gateway.ledger.transport import Transport
 from tests.journeys import rig as rigs
-from tests.journeys.fast_rig import answer, begun, client, counted, logged, open_connections, true
+from tests.journeys.fast_rig import (
+    answer,
+    begun,
+    client,
+    counted,
+    logged,
+    open_connections,
+    paused,
+    true,
+)
 from tests.journeys.rig import Rig, Way, Wishes, running
 from tests.upstreams import Answer, Close, Drip, Hang, Repeat, Request, Send, Wait
 
@@ -26,29 +32,6 @@ ON_EVERY_LOOP = True
 @pytest.fixture(autouse=True)
 def fast(way: None) -> None:
     rigs.way = Way.FAST
-
-
-class Paused:
-    """A transport whose scripts run, and whose replies wait until they may pass."""
-
-    def __init__(self, inner: Transport) -> None:
-        self._inner = inner
-        self.go_on = asyncio.Event()
-        self.ran = asyncio.Event()
-
-    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
-        reply = await self._inner.run(script, keys, args)
-        self.ran.set()
-        await self.go_on.wait()
-        return reply
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-def paused(store: Store) -> tuple[Store, Paused]:
-    admission = Paused(store.admission)
-    return replace(store, admission=admission), admission
 
 
 def head(rig: Rig, name: str, length: int, *lines: str) -> bytes:

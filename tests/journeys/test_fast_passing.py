@@ -14,6 +14,7 @@ from gateway.ledger.store import Store
 from tests.journeys import rig as rigs
 from tests.journeys.fast_rig import (
     OK,
+    RATE,
     answer,
     ask,
     begun,
@@ -106,7 +107,11 @@ KEYED = ("not found", "very large", "too late", "stale, GET", "stale, POST", "re
 
 @pytest.mark.parametrize(
     ("name", "place"),
-    [*((name, "open") for name in CASES), *((name, "keyed") for name in (*METHODS, *KEYED))],
+    [
+        *((name, "open") for name in CASES),
+        *((name, "keyed") for name in (*METHODS, *KEYED)),
+        *((name, "rated") for name in (*METHODS, *KEYED)),
+    ],
 )
 async def test_it_ends_as_on_the_ordinary_path(tmp_path: Path, name: str, place: str) -> None:
     """failure rows 33 to 41"""
@@ -122,7 +127,10 @@ async def told(way: Way, directory: Path, case: Case, place: str) -> Any:
     rigs.way = way
     others = [Repeat([Request(), Answer(200, body=b"other")])]
     play = [Request(), OK, Request(), *case.steps, *others]
-    async with passing(Store.fake(), directory, play, others, answer_timeout="300ms") as rig:
+    plan = RATE if place == "rated" else ""
+    async with passing(
+        Store.fake(), directory, play, others, answer_timeout="300ms", plan=plan
+    ) as rig:
         async with client(rig) as (reader, writer):
             writer.write(ask(rig, "GET", place, "X-Request-Id: warm"))
             assert await reader.readuntil(b"ok")

@@ -3,6 +3,7 @@ interrupted."""
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from tests.journeys import rig as rigs
 from tests.journeys.fast_rig import (
     OK,
     PASSING,
+    RATE,
     answer,
     ask,
     begun,
     client,
+    counted,
     logged,
     open_connections,
     passing,
+    paused,
     true,
 )
 from tests.journeys.rig import ACCOUNT, Way, Wishes, running
@@ -259,3 +263,87 @@ async def test_a_mistake_breaks_one_request_and_nobody_elses(
             assert (await answer(reader))[0] == 200
         await true(lambda: len(logged(rig)) == 3)
         assert [line["outcome"] for line in logged(rig)] == ["relayed", "internal", "relayed"]
+
+
+# -- counted against a rate -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", Way, ids=str)
+async def test_what_is_too_often_is_refused_unheard(fake: Store, tmp_path: Path, way: Way) -> None:
+    rigs.way = way
+    play, plan = [Repeat([Request(), OK])], 'rate = "2/1h"'
+    async with passing(fake, tmp_path, play, plan=plan) as rig, client(rig) as (reader, writer):
+        told = []
+        for _ in range(3):
+            writer.write(ask(rig, "GET", "rated"))
+            told.append(await reader.readuntil(b"\r\n\r\n"))
+            await reader.read(1_000)
+        assert [head[9:12] for head in told] == [b"200", b"200", b"429"]
+        assert [re.findall(rb"\r\nRateLimit: ([^\r]*)", head) for head in told] == [
+            [b'"request-rate";r=1;t=1800'],
+            [b'"request-rate";r=0;t=1800'],
+            [b'"request-rate";r=0;t=1800'],
+        ]
+        assert len(rig.upstream.requests) == 2
+
+
+async def test_the_rest_of_a_body_may_come_while_it_is_counted(fake: Store, tmp_path: Path) -> None:
+    rigs.way = Way.FAST
+    store, admission = paused(fake)
+    play = [Repeat([Request(), OK])]
+    async with passing(store, tmp_path, play, plan=RATE) as rig, client(rig) as (reader, writer):
+        for late in (False, True):
+            request = ask(rig, "PUT", "rated", body=b"1234567890")
+            writer.write(request[:-5])
+            await admission.ran.wait()
+            if not late:
+                writer.write(request[-5:])
+                await asyncio.sleep(0.02)
+            admission.go_on.set()
+            if late:
+                await true(lambda: begun(rig) == 2)
+                writer.write(request[-5:])
+            assert (await answer(reader))[0] == 200
+        assert [bytes(r.body) for r in rig.upstream.requests] == [b"1234567890"] * 2
+        # Counted once each.
+        writer.write(ask(rig, "GET", "rated"))
+        assert b"r=97" in await reader.readuntil(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_a_client_that_leaves_while_it_is_counted_is_not_passed_on(
+    fake: Store, tmp_path: Path, method: str
+) -> None:
+    """failure row 29"""
+    rigs.way = Way.FAST
+    store, admission = paused(fake)
+    async with passing(store, tmp_path, [Request(), OK], plan=RATE) as rig:
+        async with client(rig) as (_, writer):
+            body = None if method == "GET" else b"1234567890"
+            request = ask(rig, method, "rated", body=body)
+            writer.write(request if body is None else request[:-5])
+            await admission.ran.wait()
+        await true(lambda: not open_connections(rig))
+        admission.go_on.set()
+        await true(lambda: len(logged(rig)) == 1)
+        assert logged(rig)[0]["outcome"] == "client-gone"
+        assert rig.upstream.connections == 0
+        assert "settlement_refusals" not in str(counted(rig))
+
+
+async def test_what_is_stopped_while_it_is_counted_is_not_passed_on(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure row 62"""
+    rigs.way = Way.FAST
+    store, admission = paused(fake)
+    async with (
+        passing(store, tmp_path, [Request(), OK], plan=RATE) as rig,
+        client(rig) as (reader, writer),
+    ):
+        writer.write(ask(rig, "GET", "rated"))
+        await admission.ran.wait()
+        rig.gateway._watchdog.stop_of(ACCOUNT, None, UNAUTHENTICATED)
+        assert (await answer(reader))[0] == 401
+        admission.go_on.set()
+        assert rig.upstream.connections == 0

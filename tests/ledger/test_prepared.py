@@ -61,6 +61,25 @@ async def told(ledger: Ledger, call: Call, *, reserve: bool) -> Any:
         return await reply
 
 
+async def test_without_sizes_only_the_rate_is_counted(store: Store) -> None:
+    ledger, of = (
+        Ledger(store.admission, store.settlement, StoreClock()),
+        terms(rate=RateLimit(2, 60)),
+    )
+    await ledger.open_books("acme")
+    ready = Prepared(of, {}, StoreClock().now_ms(), lease_ms=10_000, keep_ms=60_000, note="pass",
+                     with_asset=False)  # fmt: skip
+    told_now = [await told(ledger, ready.reserve(b"id-%d" % n, 9), reserve=True) for n in range(3)]
+    assert [is_granted(reply) for reply in told_now] == [True, True, False]
+    first, _, third = (ready.reserved(f"id-{n}", 9, reply) for n, reply in enumerate(told_now))
+    assert isinstance(first, Granted)
+    assert (first.amounts, first.quotas) == ({}, ())
+    assert first.rate is not None
+    assert first.rate.remaining == 1
+    assert isinstance(third, RateLimited)
+    assert (await ledger.snapshot(of)).open_count == 0
+
+
 @pytest.mark.parametrize("asset", [None, "files/a b"])
 async def test_a_prepared_call_is_the_verbs(store: Store, asset: str | None) -> None:
     heard = Heard(store)
