@@ -104,7 +104,7 @@ class Bulk:
             _close(target)
             return
         follower = _Up(self._exchange, self._count, cover)
-        splice = Splice(self._arrival.vessels, source, target, left, follower)
+        splice = Splice(self._arrival.connection.vessels, source, target, left, follower)
         try:
             if not await self._sent_before(upstream, idle_s):
                 raise StoppedError(ANSWERED)
@@ -133,7 +133,7 @@ class Bulk:
             return
         left = upstream.left
         follower = _Down(self._exchange, self._arrival, cover)
-        splice = Splice(self._arrival.vessels, source, target, left, follower)
+        splice = Splice(self._arrival.connection.vessels, source, target, left, follower)
         try:
             await first(cover)
             await self._delivered_before()

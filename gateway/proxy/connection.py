@@ -13,7 +13,7 @@ import termios
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -24,7 +24,7 @@ from aiohttp.streams import StreamReader
 from gateway.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, ClientGoneError, Refusal
 from gateway.proxy import resets
 from gateway.proxy.inlet import Inlet
-from gateway.proxy.lending import Lending
+from gateway.proxy.lending import Lending, Told, taken
 from gateway.proxy.vessels import Vessels
 
 READ_BYTES = 32 * 1024
@@ -66,27 +66,31 @@ KEEP = Written(keep=True)
 CLOSE = Written(keep=False)
 
 
-class Arrival(web.BaseRequest):
-    """A request as it arrived, with the way back to its client."""
+class Arrival:
+    """A request as it arrived, with the way back to its client. aiohttp takes it for one of its
+    own, which would hold much more for as long as it takes; the last three parts are for it."""
+
+    __slots__ = ("_task", "_writer", "connection", "content", "method", "on_client_gone",
+                 "raw_headers", "raw_target", "should_close", "version")  # fmt: skip
 
     def __init__(
         self,
         message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
+        content: StreamReader,
+        connection: "Connection",
         writer: AbstractStreamWriter,
-        task: "asyncio.Task[None]",
-        loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(message, payload, protocol, writer, task, loop)
-        assert isinstance(protocol, Connection)
-        self.connection = protocol
+        self.connection = connection
+        self.content = content
+        self.method = message.method
         self.raw_target = message.path
+        self.version = message.version
+        self.raw_headers = message.raw_headers
         # Behind a request to upgrade, the parser may drop what follows in the same segment.
         self.should_close = message.should_close or message.upgrade
-        self.vessels = protocol.vessels
-        self._writer = writer
         self.on_client_gone: Callable[[], None] | None = None
+        self._writer = writer
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def client_gone(self) -> bool:
@@ -125,6 +129,13 @@ class Arrival(web.BaseRequest):
         except ConnectionError as failure:
             raise ClientGoneError from failure
 
+    def _cancel(self, failure: BaseException) -> None:
+        """Its client has gone."""
+        self.content.set_exception(failure)
+
+    def _finish(self) -> None:
+        """Nothing is left of it that were to be closed."""
+
 
 def _unsent(transport: asyncio.Transport) -> int:
     queued = array.array("i", [0])
@@ -134,6 +145,9 @@ def _unsent(transport: asyncio.Transport) -> int:
 
 
 class Connection(Lending):
+    __slots__ = ("_arrival", "_counted", "_head_bytes", "_head_timer", "_limits", "_refuse",
+                 "_server", "_taking_timer", "encrypted", "peer", "port", "vessels")  # fmt: skip
+
     def __init__(
         self,
         server: "PublicServer",
@@ -144,7 +158,7 @@ class Connection(Lending):
         super().__init__(
             server,
             loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # None turns aiohttp's own log off
+            access_log=None,  # None turns aiohttp's own log off
             auto_decompress=False,
             keepalive_timeout=limits.keepalive_s,
             lingering_time=limits.lingering_s,
@@ -225,8 +239,11 @@ class Connection(Lending):
         """The request is answered."""
         self._expect_taking()
         arrival, self._arrival = self._arrival, None
-        if arrival is not None and arrival.content.exception() is not None:
-            self._lingering_time = 0.0  # There is no rest of this body to be read.
+        if arrival is not None:
+            arrival.raw_headers = ()  # aiohttp keeps the request until the next one comes
+            self._let_go(arrival.content)
+            if arrival.content.exception() is not None:
+                self._lingering_time = 0.0  # There is no rest of this body to be read.
 
     @property
     def _between_requests(self) -> bool:
@@ -325,7 +342,7 @@ class PublicServer(web.Server):
         vessels: Vessels,
     ) -> None:
         loop = asyncio.get_running_loop()
-        super().__init__(self._serve, request_factory=self._arrive)
+        super().__init__(cast(Any, self._serve), request_factory=cast(Any, self._arrive))
         self._event_loop = loop
         self._handle = handle
         self._limits = limits
@@ -351,18 +368,18 @@ class PublicServer(web.Server):
 
     def _arrive(
         self,
-        message: RawRequestMessage,
-        payload: StreamReader,
+        told: Told | RawRequestMessage,
+        content: StreamReader,
         protocol: web.RequestHandler,
         writer: AbstractStreamWriter,
         task: "asyncio.Task[None]",
     ) -> Arrival:
-        arrival = Arrival(message, payload, protocol, writer, task, self._event_loop)
-        arrival.connection.begin(arrival)
+        assert isinstance(protocol, Connection)
+        arrival = Arrival(taken(told), content, protocol, writer)
+        protocol.begin(arrival)
         return arrival
 
-    async def _serve(self, arrival: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(arrival, Arrival)
+    async def _serve(self, arrival: Arrival) -> web.StreamResponse:
         try:
             answer = await self._handle(arrival)
         finally:

@@ -60,6 +60,8 @@ class FastConnection(Connection):
     """`errand`: the request that is on the fast path. `early`: what came while aiohttp was about to
     rest; a client that answers an answer at once would else never leave the ordinary path."""
 
+    __slots__ = ("_early", "_errand", "_lane", "_reading_held", "_returned")
+
     def __init__(
         self,
         server: PublicServer,
@@ -189,10 +191,7 @@ class FastConnection(Connection):
             chunked=False,
             url=URL(),
         )
-        task = asyncio.current_task()
-        assert task is not None
-        writer = StreamWriter(self, self._loop)
-        return Arrival(message, EMPTY_PAYLOAD, self, writer, task, self._loop)
+        return Arrival(message, EMPTY_PAYLOAD, self, StreamWriter(self, self._loop))
 
 
 class FastServer(PublicServer):

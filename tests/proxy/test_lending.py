@@ -1,15 +1,18 @@
 """Lending rests on what is private to aiohttp: a version in which that has changed fails here."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import web, web_protocol
 from aiohttp.http import HttpRequestParser
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.proxy import lending
 from gateway.proxy.connection import KEEP, Arrival, Connection, ConnectionLimits, PublicServer
+from gateway.proxy.lending import Waiting
 from gateway.proxy.vessels import Vessels
 
 ON_EVERY_LOOP = True
@@ -41,6 +44,15 @@ def test_a_parser_is_made_as_aiohttp_makes_it(monkeypatch: pytest.MonkeyPatch) -
     assert by_aiohttp == by_us
 
 
+def test_what_was_told_of_a_request_is_kept_by_whoever_took_it_alone() -> None:
+    message, error = web_protocol.ERROR, object()
+    waiting = Waiting([(message, EMPTY_PAYLOAD), (error, EMPTY_PAYLOAD)])
+    told, _ = waiting.popleft()
+    assert told.take() is message
+    assert not any(held is message for held in gc.get_referents(told))
+    assert waiting.popleft() == (error, EMPTY_PAYLOAD)
+
+
 async def _keep(arrival: Arrival) -> web.StreamResponse:
     return KEEP
 
@@ -61,6 +73,8 @@ class Served:
             sock = arrival.connection.lend(reading=True)
             assert sock is not None
             with sock:
+                assert arrival.connection._parser is None
+                assert arrival.connection._keepalive_handle is None
                 body = begun
                 while len(body) < 1000 - self._leave:
                     body += await loop.sock_recv(sock, 1000 - self._leave - len(body))
