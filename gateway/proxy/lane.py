@@ -18,6 +18,7 @@ from yarl import URL
 
 from gateway.proxy.connection import Arrival, Connection, ConnectionLimits, PublicServer, Refuse
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.inlet import HEAD_BYTES
 
 _SLOTS = ("_waiter", "_messages", "_upgraded", "_payload_parser", "_close", "_force_close",
           "_next_keepalive_close_time", "_keepalive_handle")  # fmt: skip
@@ -93,6 +94,8 @@ class FastConnection(Connection):
         elif self._arrival is None:
             self._early = [data]
             self._loop.call_soon(self._now_at_rest)
+            if len(data) >= HEAD_BYTES:
+                self.hold_reading()  # a loop may read megabytes of a body before that turn comes
         else:
             super().data_received(data)
 
@@ -105,6 +108,7 @@ class FastConnection(Connection):
         early, self._early = self._early, None
         if early and self.transport is not None:
             data = b"".join(early)
+            self._let_read()
             if self._is_free and self._waiter is not None:
                 self._offer(data)
             else:
@@ -167,7 +171,7 @@ class FastConnection(Connection):
         return returned
 
     def hold_reading(self) -> None:
-        """Until the request is answered: too much has come behind it."""
+        """Until it is known what to do with what has come, which is much."""
         if self.transport is not None and not self._reading_held:
             self._reading_held = True
             self.transport.pause_reading()

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from gateway.proxy.connection import KEEP, Arrival, ConnectionLimits
+from gateway.proxy.connection import KEEP, Arrival, Connection, ConnectionLimits
+from gateway.proxy.inlet import HEAD_BYTES
 from gateway.proxy.lane import FastConnection, FastServer, is_understood
 from gateway.proxy.vessels import Vessels
 
@@ -16,10 +17,12 @@ REQUEST = b"PUT /slow HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n"
 
 
 class Asked:
-    """A lane that takes nothing, and remembers what it was offered."""
+    """A lane that takes nothing, and remembers what it was offered. `read_on`: whether more was
+    read after each piece that came at once."""
 
     def __init__(self) -> None:
         self.offered: list[bytes] = []
+        self.read_on: list[bool] = []
 
     def begin(self, connection: FastConnection, data: bytes) -> bool:
         self.offered.append(data)
@@ -39,10 +42,15 @@ async def served(
         await arrival.content.read()
         arrival.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         while pieces:
-            asyncio.get_running_loop().call_soon(arrival.connection.data_received, pieces.pop(0))
+            asyncio.get_running_loop().call_soon(come, arrival.connection, pieces.pop(0))
         if leaves and arrival.connection.transport is not None:
             arrival.connection.transport.abort()
         return KEEP
+
+    def come(connection: Connection, piece: bytes) -> None:
+        connection.data_received(piece)
+        if connection.transport is not None:
+            lane.read_on.append(connection.transport.is_reading())
 
     server = FastServer(
         handle, ConnectionLimits(), lambda refusal: b"refused", Vessels(splice=False)
@@ -102,6 +110,22 @@ async def test_what_comes_right_after_an_answer_is_offered_too() -> None:
         for _ in range(2):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
         assert lane.offered == [REQUEST + b"body", b"".join(pieces)]
+        assert lane.read_on == [True, True]
+
+
+async def test_of_a_long_body_that_comes_then_no_more_is_read_until_it_was_offered() -> None:
+    lane, go_on = Asked(), asyncio.Event()
+    go_on.set()
+    long = REQUEST.replace(b": 4", b": %d" % (HEAD_BYTES + 4)) + bytes(HEAD_BYTES)
+    async with served(lane, go_on, at_once=[long]) as (reader, writer):
+        writer.write(REQUEST + b"body")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        writer.write(b"rest")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        assert lane.read_on == [False]
+        writer.write(REQUEST + b"more")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        assert lane.offered == [REQUEST + b"body", long, REQUEST + b"more"]
 
 
 async def test_a_client_that_is_gone_by_then_is_not_served() -> None:
