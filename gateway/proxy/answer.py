@@ -63,18 +63,19 @@ class _Framing:
 
 class _Heads:
     """Answers that came in one piece, by the bytes of their head: what llhttp read once it would
-    read again. A head of the same bytes says the same, so only its body has to be counted."""
+    read again. A head of the same bytes says the same, so only its body has to be counted; but in
+    answer to HEAD it says something else."""
 
     __slots__ = ("_known",)
 
     def __init__(self) -> None:
         self._known: dict[bytes, AnswerHead] = {}
 
-    def find(self, data: bytes, method: bytes) -> tuple[AnswerHead, int] | None:
+    def find(self, data: bytes) -> tuple[AnswerHead, int] | None:
         """The head of a whole answer, and where its body begins."""
         begin = data.find(b"\r\n\r\n", 0, REMEMBERED_BYTES_MAX) + 4
         head = self._known.get(data[:begin])
-        if head is None or method == b"HEAD" or len(data) - begin != head.length:
+        if head is None or len(data) - begin != (0 if head.bodyless else head.length):
             return None
         return head, begin
 
@@ -82,7 +83,8 @@ class _Heads:
         """`head` was read from `data`, which is a whole answer."""
         begin = data.find(b"\r\n\r\n", 0, REMEMBERED_BYTES_MAX) + 4
         interim = not data.startswith(b"HTTP/1.1 %d" % head.status)
-        if interim or head.bodyless or begin < 4 or len(data) - begin != head.length:
+        length = 0 if head.bodyless else head.length
+        if interim or begin < 4 or len(data) - begin != length:
             return
         if len(self._known) >= REMEMBERED_MAX:
             del self._known[next(iter(self._known))]
@@ -182,7 +184,7 @@ class AnswerReader:
 
     def _recall(self, data: bytes) -> bool:
         """Whether this is a whole answer with a head that is known."""
-        found = _heads.find(data, self._method)
+        found = _heads[self._method == b"HEAD"].find(data)
         if found is None:
             return False
         self.head, begin = found
@@ -199,7 +201,7 @@ class AnswerReader:
         begins = self.head is None and self._fed == len(data)
         self._parse(data)
         if begins and self.ended and self.keep_alive and not self.extra and self.head is not None:
-            _heads.learn(data, self.head)
+            _heads[self._method == b"HEAD"].learn(data, self.head)
         if self.head is None:
             if self._fed > HEAD_BYTES_MAX:
                 raise MalformedAnswerError("the answer's head is too large")
@@ -335,7 +337,8 @@ class AnswerReader:
         )
 
 
-_heads = _Heads()
+_heads = {False: _Heads(), True: _Heads()}
+"""Of answers to HEAD, and of others."""
 
 
 def _framing(headers: list[tuple[bytes, bytes]]) -> _Framing:

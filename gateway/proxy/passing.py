@@ -189,7 +189,7 @@ class Passing:
             self._report_otherwise("client-gone", answer.status, 0)
         else:
             transport.write(heads.whole_answer(answer, fields, self._request_id, body))
-            if 200 <= answer.status < 300:
+            if 200 <= answer.status < 600:
                 self._report(answer.status, len(body))
             else:
                 self._report_otherwise("relayed", answer.status, len(body))
@@ -199,7 +199,7 @@ class Passing:
         means, way, caller = self._means, self._way, self._caller
         means.watchdog.leave(self)
         seconds = monotonic_s() - self._started_s
-        way.kind.series.request(seconds, self._size, answer_bytes)
+        way.kind.series.request(status, seconds, self._size, answer_bytes)
         if not way.logged:
             way.logged = means.access.part(
                 {"method": way.method, "path": way.target, "route": way.kind.route.name}

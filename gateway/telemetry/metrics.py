@@ -149,7 +149,7 @@ class Metrics:
         return Plain(
             self._reservations.of("reserve", "granted"),
             self._settlements.of(STATES[State.COMMITTED], "answered", "false"),
-            self._requests.of(route, "relayed", "2xx"),
+            {n: self._requests.of(route, "relayed", _status_class(n * 100)) for n in range(2, 6)},
             self._request_seconds.of(route),
             self._body_bytes.of(route),
             self._answer_bytes.of(route),

@@ -1,10 +1,13 @@
 """Plain: the series that a request counts in when all goes as it should."""
 
+from collections.abc import Mapping
+
 from gateway.telemetry.instruments import Count, Spread
 
 
 class Plain:
-    """The series of requests of one route that are granted, charged and relayed."""
+    """The series of requests of one route that are granted, charged and relayed; `relayed` has one
+    for each class of statuses, by its first digit."""
 
     __slots__ = ("answer_bytes", "body_bytes", "granted", "relayed", "seconds", "settled")
 
@@ -12,7 +15,7 @@ class Plain:
         self,
         granted: Count,
         settled: Count,
-        relayed: Count,
+        relayed: Mapping[int, Count],
         seconds: Spread,
         body_bytes: Count,
         answer_bytes: Count,
@@ -24,9 +27,9 @@ class Plain:
         self.body_bytes = body_bytes
         self.answer_bytes = answer_bytes
 
-    def request(self, seconds: float, body_bytes: int, answer_bytes: int) -> None:
-        """One was answered with 2xx."""
-        self.relayed.value += 1
+    def request(self, status: int, seconds: float, body_bytes: int, answer_bytes: int) -> None:
+        """One was answered."""
+        self.relayed[status // 100].value += 1
         self.seconds.observe(seconds)
         self.body_bytes.value += body_bytes
         self.answer_bytes.value += answer_bytes

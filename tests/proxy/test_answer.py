@@ -378,6 +378,26 @@ def test_a_known_head_says_otherwise_in_answer_to_a_head_request() -> None:
     assert reading.reader.ended
 
 
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        (b"HEAD", KNOWN),
+        (b"GET", b"HTTP/1.1 204 None\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Same\r\n\r\n"),
+    ],
+)
+def test_an_answer_without_a_body_is_known_by_its_bytes_too(method: bytes, head: bytes) -> None:
+    first = Reading(method).feed(head)
+    again = Reading(method).feed(head)
+    assert again.head is first.head
+    for reading in (first, again):
+        reader = reading.reader
+        assert (reader.ended, reader.keep_alive, reader.extra, reader.take()) == (
+            *(True, True, False, b""),
+        )
+    assert Reading(method).feed(head + b"x").reader.extra
+
+
 def test_an_interim_head_is_never_remembered_for_what_came_behind_it() -> None:
     early = b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
     final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"
