@@ -22,6 +22,8 @@ from gateway.ledger.pipeline import Limits, PipelinedTransport
 from gateway.ledger.redispy import client_options, told
 from gateway.ledger.resp import ASK, MOVED, TRYAGAIN, error_code, store_error, unavailable
 from gateway.ledger.scripts import Script
+from gateway.ledger.template import Call
+from gateway.ledger.transport import Then
 from gateway.tasks import TaskSet
 
 SLOTS = 16_384
@@ -90,6 +92,11 @@ class ClusterTransport:
                 self._owners[slot] = node
                 self._refresh_soon()
         raise unavailable(f"{script.name}: redirected too often")
+
+    def send(self, call: Call, then: Then) -> bool:
+        """To where its slot was last."""
+        node = self._owners[slot_of(call.template.keys[0])]
+        return node is not None and node.transport.send(call, then)
 
     async def close(self) -> None:
         await self._tasks.stop()

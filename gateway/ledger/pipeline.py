@@ -27,6 +27,7 @@ from gateway.ledger.resp import (
     unavailable,
 )
 from gateway.ledger.scripts import Script
+from gateway.ledger.template import Call
 from gateway.ledger.transport import Then
 from gateway.tasks import TaskSet
 
@@ -120,12 +121,12 @@ class PipelinedTransport:
             await self._acknowledged(connection)
         return reply
 
-    def send(self, script: Script, packed: bytes, then: Then) -> bool:
-        """Without replicas to wait for. Error replies are the caller's to see."""
+    def send(self, call: Call, then: Then) -> bool:
+        """Without replicas to wait for."""
         connection = self._connection
         if connection is None or connection.full or self._limits.replicas:
             return False
-        connection.ask(packed, then)
+        connection.ask(call.packed(), then)
         return True
 
     async def command(self, *words: bytes) -> Any:

@@ -92,9 +92,9 @@ class Runner:
         send = transport.send if isinstance(transport, Prompt) else None
 
         def begin(call: Call, then: Then) -> None:
-            script = call.template.script
-            if send is None or not send(script, call.packed(), then):
-                self._tasks.start(_run_and_tell(transport, call, then), name=script.name)
+            if send is None or not send(call, then):
+                name = call.template.script.name
+                self._tasks.start(_run_and_tell(transport, call, then), name=name)
 
         return begin
 

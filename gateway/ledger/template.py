@@ -20,7 +20,7 @@ _MARK = b"\r\n\0\r\n"
 class Template:
     """`call(values)` is a call; `values` stand in the order of the samples."""
 
-    __slots__ = ("_args", "_format", "_keys", "_pick", "_places", "script")
+    __slots__ = ("_args", "_format", "_pick", "_places", "keys", "script")
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Template:
         assert keys == other_keys, "keys do not depend on values"
         assert len(args) == len(other_args), "the number of words does not depend on values"
         self.script = script
-        self._keys = tuple(keys)
+        self.keys = tuple(keys)
         self._args = tuple(args)
         self._places = tuple(_places(args, other_args, samples))
         marked = list(args)
@@ -54,7 +54,7 @@ class Template:
         args = list(self._args)
         for at, number in self._places:
             args[at] = values[number].partition(b"\r\n")[2][:-2]
-        return self._keys, args
+        return self.keys, args
 
 
 def bulk(word: bytes) -> bytes:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from gateway.ledger.scripts import Script
+from gateway.ledger.template import Call
 
 
 class Transport(Protocol):
@@ -30,6 +31,7 @@ must not raise."""
 class Prompt(Protocol):
     """A transport that can also be asked without a coroutine."""
 
-    def send(self, script: Script, packed: bytes, then: Then) -> bool:
-        """Write a packed EVALSHA; False if that cannot be done just now, and nothing was."""
+    def send(self, call: Call, then: Then) -> bool:
+        """Write a call; False if that cannot be done just now, and nothing was. It is not repeated,
+        nor is a redirection followed: an error reply is the caller's to see."""
         ...

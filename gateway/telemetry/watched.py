@@ -6,6 +6,7 @@ from typing import Any
 from gateway.clock import monotonic_s
 from gateway.errors import STORE_LOST, StoreError
 from gateway.ledger.scripts import Script
+from gateway.ledger.template import Call
 from gateway.ledger.transport import Prompt, Then, Transport
 from gateway.telemetry.instruments import Spread
 from gateway.telemetry.metrics import Metrics
@@ -35,10 +36,11 @@ class WatchedTransport:
         self._metrics.store_up.set(1)
         return reply
 
-    def send(self, script: Script, packed: bytes, then: Then) -> bool:
+    def send(self, call: Call, then: Then) -> bool:
         if self._prompt is None:
             return False
         began_s = monotonic_s()
+        script = call.template.script
         took = self._took.get(script)
         if took is None:
             took = self._took[script] = self._metrics.ledger_seconds(script.name)
@@ -52,7 +54,7 @@ class WatchedTransport:
                 self._metrics.store_up.set(0)
             then(reply)
 
-        return self._prompt.send(script, packed, watched)
+        return self._prompt.send(call, watched)
 
     async def close(self) -> None:
         await self._inner.close()
