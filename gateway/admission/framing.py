@@ -89,10 +89,14 @@ def _judge_coding(
     return None
 
 
+_NO_OPTIONS: frozenset[bytes] = frozenset()
+"""One for all: an empty set of its own is larger than most heads."""
+
+
 def _options(connection: bytes | None) -> frozenset[bytes]:
     """The options of a Connection header (RFC 9110 section 7.6.1)."""
     if connection is None:
-        return frozenset()
+        return _NO_OPTIONS
     return frozenset(option.strip() for option in connection.lower().split(b",")) - {b""}
 
 

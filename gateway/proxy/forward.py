@@ -50,6 +50,10 @@ class Forwarder:
     """One request on its way; made for it, used once. `asset_of`: the answer says which stored
     thing the request was about; None for nothing that is on the books."""
 
+    __slots__ = ("_admitted", "_answer", "_arrival", "_asset", "_asset_of", "_books", "_call",
+                 "_committed", "_exchange", "_guard", "_head", "_hold", "_live", "_pool", "_route",
+                 "_settled", "_transfer")  # fmt: skip
+
     def __init__(
         self, books: Books, call: Call, admitted: Admitted, asset_of: AssetOf | None = None
     ) -> None:
@@ -90,8 +94,9 @@ class Forwarder:
     async def _carry(self) -> bool:
         try:
             fields = None if self._route.learn is None else heads.readable(self._call)
-            request_head = heads.request_head(self._call, headers=fields)
-            answer = await self._transfer.request(request_head, self._hold.body_cover)
+            answer = await self._transfer.request(
+                heads.request_head(self._call, headers=fields), self._hold.body_cover
+            )
             self._answer = answer
             if self._asset_of is not None:
                 self._asset = self._asset_of(answer)

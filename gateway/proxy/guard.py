@@ -14,6 +14,8 @@ from gateway.proxy.settler import Settler
 
 
 class Guard:
+    __slots__ = ("_ended", "_heartbeat", "_settler", "reservation_id", "terms")
+
     def __init__(
         self, settler: Settler, heartbeat: Heartbeat, terms: Terms, reservation_id: str
     ) -> None:

@@ -10,7 +10,6 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from aiohttp import web
 
@@ -57,6 +56,9 @@ log = logging.getLogger(__name__)
 
 UsagePages = Callable[[Found, Head, Identity, Terms, str], Awaitable[Answer]]
 """Answers a usage page for an account; raises StoreError."""
+
+Work = Callable[[Arrival, Exchange, Head], Awaitable[bool]]
+"""Answers a request; says whether the connection can stay."""
 
 USAGE = "usage"
 """What logs and metrics call the usage pages where a route is asked for."""
@@ -113,7 +115,11 @@ class Handler:
             exchange.dialect = self.live.dialects.default
             self._watchdog.enter(exchange)
         try:
-            keep = await self._serve(arrival, exchange)
+            head = self._judged(arrival, exchange)
+            if isinstance(head, Refusal):
+                keep = self._say(arrival, exchange, None, self._refusal(exchange, head))
+            else:
+                keep = await self._guarded(arrival, exchange, head, self._answer)
         finally:
             self.over(exchange)
         if keep and not self.draining:
@@ -137,7 +143,7 @@ class Handler:
         arrival: Arrival,
         exchange: Exchange,
         head: Head,
-        work: Callable[[], Awaitable[bool]],
+        work: Work,
     ) -> bool:
         """The rest of a request that others have begun; say whether the connection can stay."""
         CURRENT.set(exchange.request_id)
@@ -147,8 +153,8 @@ class Handler:
             self.over(exchange)
         return keep and not self.draining
 
-    async def _serve(self, arrival: Arrival, exchange: Exchange) -> bool:
-        """Answer the request; say whether the connection can stay."""
+    def _judged(self, arrival: Arrival, exchange: Exchange) -> Head | Refusal:
+        """From now on it has a name."""
         head = judge(
             arrival.method,
             arrival.raw_target,
@@ -160,22 +166,19 @@ class Handler:
         exchange.request_id = exchange.request_id or self.request_ids.of(inbound)
         exchange.method, exchange.target = arrival.method, arrival.raw_target
         CURRENT.set(exchange.request_id)
-        if isinstance(head, Refusal):
-            return self._say(arrival, exchange, None, self._refusal(exchange, head))
-        return await self._guarded(
-            arrival, exchange, head, partial(self._answer, arrival, exchange, head)
-        )
+        return head
 
     async def _guarded(
         self,
         arrival: Arrival,
         exchange: Exchange,
         head: Head,
-        work: Callable[[], Awaitable[bool]],
+        work: Work,
     ) -> bool:
+        """Say whether the connection can stay."""
         try:
             async with exchange.stop:
-                return await work()
+                return await work(arrival, exchange, head)
         except ClientGoneError as failure:
             exchange.outcome = "client-gone"
             await self._tell(exchange, failure, None)

@@ -25,6 +25,9 @@ from gateway.proxy.gate import Admitted
 class Hold:
     """`quotas` are those of the last grant."""
 
+    __slots__ = ("_admitted", "_count", "_delivery_began_s", "_exchange", "_held", "_ledger",
+                 "_whole", "quotas")  # fmt: skip
+
     def __init__(
         self, ledger: Ledger, admitted: Admitted, exchange: Exchange, count: BodyCount
     ) -> None:
@@ -35,7 +38,7 @@ class Hold:
         self._delivery_began_s: float | None = None
         self._whole = False
         granted = admitted.granted
-        self._held: dict[str, int] = {} if granted is None else dict(granted.amounts)
+        self._held: Mapping[str, int] = {} if granted is None else granted.amounts
         self.quotas: tuple[Quota, ...] = () if granted is None else granted.quotas
 
     @property
@@ -101,7 +104,8 @@ class Hold:
         outcome = await self._ledger.grow(admitted.terms, self._exchange.reservation_id, lines)
         match outcome:
             case Granted():
-                self._held.update({line.meter: outcome.amounts[line.meter] for line in lines})
+                grown = {line.meter: outcome.amounts[line.meter] for line in lines}
+                self._held = {**self._held, **grown}
                 self.quotas = outcome.quotas
             case Denied():
                 raise DeniedError(outcome)

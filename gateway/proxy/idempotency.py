@@ -12,7 +12,7 @@ may be tried anew; where the upstream may have carried it out, a minute later.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from gateway.admission.head import Head
@@ -50,15 +50,17 @@ class Names:
     async def stop(self) -> None:
         await self._tasks.stop()
 
-    async def serve(self, call: Call, server: Server) -> bool:
+    def serve(self, call: Call, server: Server) -> Awaitable[bool]:
         """`server.serve`, or the answer that the request got before (AnsweredError)."""
         terms, head = call.entered.terms, call.entered.head
         name = None if terms is None else client_key(head)
-        if name is None:
-            return await server.serve(call)
         if isinstance(name, Refusal):
             raise RefusedError(name)
-        assert terms is not None
+        if terms is None or name is None:
+            return server.serve(call)
+        return self._serve_named(call, server, terms, name)
+
+    async def _serve_named(self, call: Call, server: Server, terms: Terms, name: str) -> bool:
         named = await self._claim(call, terms, name)
         if named is None:
             return await server.serve(call)

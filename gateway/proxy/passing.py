@@ -300,7 +300,7 @@ class Passing:
         forwarder = Forwarder(means.books, call, admitted)
         forwarder.go_on(b"".join(self._body()), self._upstream)
 
-        async def forward() -> bool:
+        async def forward(*_: object) -> bool:
             keep = await forwarder.forward()
             exchange.outcome = "relayed"
             return keep

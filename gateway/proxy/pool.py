@@ -54,6 +54,7 @@ class UpstreamPool:
         self._idle: dict[UpstreamConnection, float] = {}
         """Since when (loop time) each has been idle; the longest idle one first."""
         self._open: set[UpstreamConnection] = set()
+        self._ends = (self._keep, self._gone)  # the same for all that are ever opened
         self._dialling = 0
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -149,7 +150,7 @@ class UpstreamPool:
         return connection
 
     def _make(self) -> UpstreamConnection:
-        return UpstreamConnection(self._loop, self._keep, self._gone)
+        return UpstreamConnection(self._loop, *self._ends)
 
     # -- waiting in turn --------------------------------------------------------------------------
 

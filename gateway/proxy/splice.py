@@ -18,7 +18,6 @@ from gateway.clock import monotonic_s
 from gateway.proxy.eagerness import Eagerness
 from gateway.proxy.pacing import unpace
 from gateway.proxy.vessels import PIPE_BYTES, UNSPLICEABLE, Buffer, Pipe, Vessels
-from gateway.proxy.wait import Wait
 
 
 class SourceError(Exception):
@@ -92,9 +91,9 @@ class Splice:
         "_target_fd",
         "_target_s",
         "_timer",
+        "_turn",
         "_vessel",
         "_vessels",
-        "_wait",
         "left",
         "lost",
     )
@@ -121,7 +120,7 @@ class Splice:
         self._timer: asyncio.TimerHandle | None = None
         self._source_s: float | None = None
         self._target_s: float | None = None
-        self._wait = Wait(self._loop)
+        self._turn: asyncio.Future[None] | None = None
         self._active_s = monotonic_s()
         self._eager = Eagerness(source, self._active_s)
         unpace(target)
@@ -137,7 +136,8 @@ class Splice:
         self._look()
         try:
             while not self._over:
-                await self._wait.until_woken(None)
+                self._turn = self._loop.create_future()
+                await self._turn
                 if self._vessel is not None and not self._stalled and not self._over:
                     await self._follower.cover(self._vessel.held)
                     self._active_s = monotonic_s()
@@ -203,7 +203,7 @@ class Splice:
         if self._follower.covers:
             self._vessel = self._vessels.keep(vessel)
             self._poller.forget(self._source_fd)
-            self._wait.wake()
+            self._wake()
         else:
             self._put(vessel)
 
@@ -268,13 +268,16 @@ class Splice:
         self._failure = failure
         self._poller.forget(self._source_fd)
         self._poller.forget(self._target_fd)
-        self._wait.wake()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
     def _end(self) -> None:
         self._poller.forget(self._source_fd)
         self._over = True
         self._flow()
-        self._wait.close()
         self._eager.stop()
         if self._timer is not None:
             self._timer.cancel()

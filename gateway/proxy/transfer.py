@@ -4,6 +4,8 @@ It counts and reports; it neither decides nor settles. Every piece of a body pas
 it is forwarded: whatever follows the bytes (a reservation that grows, a cap) can stop them there.
 """
 
+from collections.abc import Awaitable
+
 from aiohttp import web
 
 from gateway.admission.head import Head
@@ -17,6 +19,7 @@ from gateway.proxy.answer import AnswerHead, Headers
 from gateway.proxy.bulk import BULK_BYTES_MIN, Bulk, Cover
 from gateway.proxy.connection import Arrival
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.named import Named
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.records.idempotency import Charge, StoredAnswer
@@ -33,6 +36,10 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 class Transfer:
     """`sent_all` is one of the facts a settlement is decided on: the last byte has gone out."""
 
+    __slots__ = ("_ahead", "_arrival", "_began", "_bulk", "_continued", "_count", "_early",
+                 "_exchange", "_head", "_heard", "_in_hand", "_pool", "_request_head", "_sent_on",
+                 "connection", "on_interim", "overheard", "repeated", "sent_all")  # fmt: skip
+
     def __init__(
         self, arrival: Arrival, exchange: Exchange, head: Head, pool: UpstreamPool, count: BodyCount
     ) -> None:
@@ -42,6 +49,9 @@ class Transfer:
         self._pool = pool
         self._count = count
         self._bulk = Bulk(arrival, exchange, count)
+        self._request_head = b""
+        """As long as it may have to be sent: a body that comes slowly is not to keep it."""
+        self._early: Interrupt | None = None
         self._continued = False
         self._began = False
         self._ahead = b""
@@ -80,9 +90,9 @@ class Transfer:
             self._exchange.received()
         return b"".join(pieces)
 
-    async def request(
+    def request(
         self, request_head: bytes, cover: Cover | None, *, body: bytes | None = None
-    ) -> AnswerHead:
+    ) -> Awaitable[AnswerHead]:
         """Send the request and wait for the head of the answer. `body`: instead of the client's,
         which has been taken.
 
@@ -90,22 +100,26 @@ class Transfer:
         `cover` raises. A request without a body that meets a connection the upstream has just
         closed is sent again on another.
         """
+        self._request_head = request_head
         named = self._exchange.named
         if body is None:
             body = self._in_hand
+        if named is None:
+            return self._request(cover, body)
+        return self._request_named(named, cover, body)
+
+    async def _request_named(
+        self, named: Named, cover: Cover | None, body: bytes | None
+    ) -> AnswerHead:
         try:
-            answer = await self._request(request_head, cover, body)
+            answer = await self._request(cover, body)
         except BaseException:
-            if named is not None:
-                named.in_doubt = self.sent_all
+            named.in_doubt = self.sent_all
             raise
-        if named is not None:
-            named.in_doubt = self.repeated or commits(named.route, answer.status)
+        named.in_doubt = self.repeated or commits(named.route, answer.status)
         return answer
 
-    async def _request(
-        self, request_head: bytes, cover: Cover | None, body: bytes | None
-    ) -> AnswerHead:
+    async def _request(self, cover: Cover | None, body: bytes | None) -> AnswerHead:
         while True:
             connection = self._sent_on or await self._pool.connect()
             self.connection = connection
@@ -113,7 +127,7 @@ class Transfer:
                 if self._sent_on is not None:
                     await self._resume(connection)
                 else:
-                    await self._begin(connection, request_head, cover, body)
+                    await self._begin(connection, cover, body)
                 return await connection.head(self._pool.upstream.answer_timeout_s)
             except UpstreamError as failure:
                 self.abandon()
@@ -129,19 +143,14 @@ class Transfer:
         connection.on_informational = self.on_interim
         await connection.drain(self._pool.upstream.idle_timeout_s)
 
-    async def _begin(
-        self,
-        connection: UpstreamConnection,
-        request_head: bytes,
-        cover: Cover | None,
-        body: bytes | None,
-    ) -> None:
+    def _begin(
+        self, connection: UpstreamConnection, cover: Cover | None, body: bytes | None
+    ) -> Awaitable[None]:
         connection.begin(self._head.method.encode(), upgrade=self._head.upgrade is not None)
         connection.on_informational = self.on_interim
         if body is None:
-            await self._send(connection, request_head, cover)
-        else:
-            await self._send_taken(connection, request_head + body)
+            return self._send(connection, cover)
+        return self._send_taken(connection, self._request_head + body)
 
     async def hear(self, answer: AnswerHead) -> None:
         """Read what is kept of the answer for repeats of a named request, before it is relayed."""
@@ -267,25 +276,27 @@ class Transfer:
         """Nothing of a body has been taken, and with none of it not even the head has gone out."""
         return not self._began and (self._head.has_body or self._head.method in IDEMPOTENT)
 
-    async def _send(
-        self, connection: UpstreamConnection, request_head: bytes, cover: Cover | None
-    ) -> None:
+    async def _send(self, connection: UpstreamConnection, cover: Cover | None) -> None:
         if not self._head.has_body:
-            connection.send(request_head)
+            connection.send(self._request_head)
             connection.end()
             self.sent_all = True
             return
         self._invite()
-        early = Interrupt()
-        connection.on_answer = lambda: early.stop("the upstream has answered")
+        self._early = Interrupt()
+        connection.on_answer = self._stop_early
         try:
-            async with early:
-                await self._pump(connection, request_head, cover)
+            async with self._early:
+                await self._pump(connection, cover)
         except StoppedError:
             pass  # The upstream has answered before the body's end: what it says decides.
         finally:
             connection.on_answer = None
             self._exchange.received()
+
+    def _stop_early(self) -> None:
+        assert self._early is not None
+        self._early.stop("the upstream has answered")
 
     def _invite(self) -> None:
         """Let the client send its body."""
@@ -302,12 +313,10 @@ class Transfer:
         connection.end()
         self.sent_all = True
 
-    async def _pump(
-        self, connection: UpstreamConnection, request_head: bytes, cover: Cover | None
-    ) -> None:
+    async def _pump(self, connection: UpstreamConnection, cover: Cover | None) -> None:
         exchange, count, chunked = self._exchange, self._count, self._head.chunked
         timeout_s = self._pool.upstream.idle_timeout_s
-        ahead = request_head
+        ahead = self._request_head
         while data := await self._read():
             self._began = True
             if cover is None:
@@ -315,7 +324,7 @@ class Transfer:
             else:
                 await self._covered(cover, data)
             connection.send(ahead + (wire.chunk(data) if chunked else data))
-            ahead = b""
+            ahead = self._request_head = b""
             exchange.body_bytes += len(data)
             exchange.last_body_s = monotonic_s()
             if exchange.body_bytes == self._head.length:
