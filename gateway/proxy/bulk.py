@@ -94,15 +94,16 @@ class Bulk:
 
     async def send(
         self, upstream: UpstreamConnection, left: int, cover: Cover | None, idle_s: float
-    ) -> None:
-        """Move the `left` bytes of the request's body, none of which aiohttp has. Raises
-        UpstreamError, ClientGoneError, StoppedError (it has answered) and what `cover` raises."""
+    ) -> bool:
+        """Move the `left` bytes of the request's body, none of which aiohttp has. False: they have
+        to go the other way. Raises UpstreamError, ClientGoneError, StoppedError (it has answered)
+        and what `cover` raises."""
         client = self._arrival.connection
         target = upstream.lend(reading=False)
         source = None if target is None else client.lend(reading=True)
         if target is None or source is None:
             _close(target)
-            return
+            return False
         follower = _Up(self._exchange, self._count, cover)
         splice = Splice(self._arrival.connection.vessels, source, target, left, follower)
         try:
@@ -120,6 +121,7 @@ class Bulk:
                 self._count.take_back(splice.lost)
             _close(source, target)
             client.passed_by(splice.left)
+        return True
 
     async def deliver(
         self, upstream: UpstreamConnection, first: First, cover: Cover | None, idle_s: float

@@ -36,10 +36,6 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 class Transfer:
     """`sent_all` is one of the facts a settlement is decided on: the last byte has gone out."""
 
-    __slots__ = ("_ahead", "_arrival", "_began", "_bulk", "_continued", "_count", "_early",
-                 "_exchange", "_head", "_heard", "_in_hand", "_pool", "_request_head", "_sent_on",
-                 "connection", "on_interim", "overheard", "repeated", "sent_all")  # fmt: skip
-
     def __init__(
         self, arrival: Arrival, exchange: Exchange, head: Head, pool: UpstreamPool, count: BodyCount
     ) -> None:
@@ -52,6 +48,7 @@ class Transfer:
         self._request_head = b""
         """As long as it may have to be sent: a body that comes slowly is not to keep it."""
         self._early: Interrupt | None = None
+        self._lends = True
         self._continued = False
         self._began = False
         self._ahead = b""
@@ -283,11 +280,13 @@ class Transfer:
             self.sent_all = True
             return
         self._invite()
+        idle_s = self._pool.upstream.idle_timeout_s
         self._early = Interrupt()
         connection.on_answer = self._stop_early
         try:
             async with self._early:
-                await self._pump(connection, cover)
+                while await self._pump(connection, cover):
+                    self._lends = await self._bulk.send(connection, self._left, cover, idle_s)
         except StoppedError:
             pass  # The upstream has answered before the body's end: what it says decides.
         finally:
@@ -313,9 +312,10 @@ class Transfer:
         connection.end()
         self.sent_all = True
 
-    async def _pump(self, connection: UpstreamConnection, cover: Cover | None) -> None:
+    async def _pump(self, connection: UpstreamConnection, cover: Cover | None) -> bool:
+        """Send what comes of the body. True: the rest may pass by, where that can be; False: there
+        is none."""
         exchange, count, chunked = self._exchange, self._count, self._head.chunked
-        timeout_s = self._pool.upstream.idle_timeout_s
         ahead = self._request_head
         while data := await self._read():
             self._began = True
@@ -330,12 +330,10 @@ class Transfer:
             if exchange.body_bytes == self._head.length:
                 break  # Whatever happens to the client from here on, the upstream may have it all.
             if self._passes_by:
-                data = b""  # It has been passed on; a long body is not to keep its first piece.
-                left = (self._head.length or 0) - exchange.body_bytes
-                await self._bulk.send(connection, left, cover, timeout_s)
-            elif connection.congested:
+                return True
+            if connection.congested:
                 exchange.waits(exchange.last_body_s)
-                await connection.drain(timeout_s)
+                await connection.drain(self._pool.upstream.idle_timeout_s)
                 exchange.goes_on(monotonic_s())
         self._began = True  # Also an empty body: the head goes out now.
         if chunked:
@@ -344,16 +342,21 @@ class Transfer:
             connection.send(ahead)
         connection.end()
         self.sent_all = True
+        return False
+
+    @property
+    def _left(self) -> int:
+        """Bytes of a body of known length that are to come."""
+        return (self._head.length or 0) - self._exchange.body_bytes
 
     @property
     def _passes_by(self) -> bool:
         """The rest of the request's body is long, of a known length, and nobody looks into it."""
-        exchange, content = self._exchange, self._arrival.content
-        left = (self._head.length or 0) - exchange.body_bytes
-        looks = self._count.reads_bytes or (
-            exchange.named is not None and exchange.named.looks_at_body
-        )
-        return left >= BULK_BYTES_MIN and not looks and content.total_bytes == exchange.body_bytes
+        named, content = self._exchange.named, self._arrival.content
+        if self._count.reads_bytes or (named is not None and named.looks_at_body):
+            return False
+        all_sent = content.total_bytes == self._exchange.body_bytes
+        return self._lends and self._left >= BULK_BYTES_MIN and all_sent
 
     async def _covered(self, cover: Cover, data: bytes) -> None:
         """Count a piece and have it covered. What is stopped there, by a denial or by an early

@@ -1,6 +1,7 @@
 """Listeners: TLS with a certificate that can change, unix sockets, reload, and the admin side."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -14,7 +15,7 @@ from gateway.proxy.tls import client_context
 from gateway.tasks import TaskSet
 from tests.certificates import Authority
 from tests.journeys.rig import TOKEN, Rig, Wishes, configuration, running
-from tests.upstreams import Answer, Request, Wait
+from tests.upstreams import Answer, Hang, Head, Request, Wait
 
 
 async def test_tls_outside_and_inside(fake: Store, tmp_path: Path) -> None:
@@ -40,6 +41,27 @@ def listening_on_tls(authority: Authority, *more: str) -> Wishes:
     pair = authority.issue("localhost")
     lines = [f'tls_cert = "{pair.cert}"', f'tls_key = "{pair.key}"', *more]
     return Wishes(server="\n".join(lines))
+
+
+async def test_a_long_body_by_tls_waits_for_an_upstream_that_is_slow(
+    fake: Store, tmp_path: Path
+) -> None:
+    """No more of it is taken than has room in sockets and buffers: it cannot pass by."""
+    authority, piece = Authority(tmp_path), b"x" * 500_000
+    async with running(fake, tmp_path, [Head(), Hang()], wishes=listening_on_tls(authority)) as rig:
+        _, writer = await asyncio.open_connection(
+            "localhost", rig.port, ssl=client_context(str(authority.ca_file))
+        )
+        head = f"PUT /pass/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+        writer.write(f"{head}Content-Length: 100000000\r\n\r\n".encode())
+        taken = 0
+        with contextlib.suppress(TimeoutError):
+            while taken < 100_000_000:
+                writer.write(piece)
+                await asyncio.wait_for(writer.drain(), 1)
+                taken += len(piece)
+        assert taken < 40_000_000
+        writer.transport.abort()
 
 
 async def test_tls_that_breaks_within_a_body_is_a_client_that_has_gone(
