@@ -33,7 +33,7 @@ from gateway.proxy.resets import break_off
 from gateway.proxy.splice import lent
 from gateway.proxy.wait import Wait
 
-QUEUE_BYTES_MAX = 256 * 1024
+QUEUE_BYTES_MAX = 128 * 1024
 """Body bytes that may wait here before reading from the upstream pauses."""
 WRITE_BYTES_MAX = 64 * 1024
 """Bytes that may wait to be written before `drain` waits."""
