@@ -48,11 +48,13 @@ class Books:
         self._runner = runner
         self._desk = opened
 
-    def customers(self, count: int, name: str = "bench") -> tuple[Customer, ...]:
+    def customers(
+        self, count: int, name: str = "bench", *, plan: str = PLAN
+    ) -> tuple[Customer, ...]:
         """New accounts, each with a key."""
 
         async def work() -> tuple[Customer, ...]:
-            return tuple([await _customer(self._desk, f"{name}-{n}") for n in range(count)])
+            return tuple([await _customer(self._desk, f"{name}-{n}", plan) for n in range(count)])
 
         return self._runner.run(work())
 
@@ -116,11 +118,11 @@ async def _awaited(begin: Callable[[], Awaitable[T]]) -> T:
     return await begin()
 
 
-async def _customer(opened: Desk, account: str) -> Customer:
-    await account_commands.create(opened, AccountOrder(account, PLAN))
+async def _customer(opened: Desk, account: str, plan: str) -> Customer:
+    await account_commands.create(opened, AccountOrder(account, plan))
     issued = await key_commands.create(opened, account)
-    return Customer(account, issued.secret, issued.key.shown, _terms(opened.catalog, account))
+    return Customer(account, issued.secret, issued.key.shown, _terms(opened.catalog, account, plan))
 
 
-def _terms(catalog: Catalog, account: str) -> Terms:
-    return Terms(account, catalog.meters, catalog.plans[PLAN])
+def _terms(catalog: Catalog, account: str, plan: str) -> Terms:
+    return Terms(account, catalog.meters, catalog.plans[plan])

@@ -9,6 +9,7 @@ figures hold for more cores than this machine has.
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,8 @@ from tests.redis_server import RedisServer, found_binaries
 CUSTOMERS = 300
 CONNECTIONS = 64
 IDLE_ACCOUNTS = 5_000
+BLOCK_OVER_S = 1.5
+"""By then what was used of a block is in the books."""
 UPLOAD = Errand("POST", "/files/upload", 1024, CONNECTIONS)
 
 
@@ -127,19 +130,39 @@ def crowd(at: Yard, customers: Sequence[Customer], gateways: int, seconds: float
         return found
 
 
-def hot(at: Yard, customer: Customer, seconds: float) -> Hot:
-    """One account alone, through a gateway; then its master with no pause between its scripts."""
-    keys = at.keys("hot-key", [customer])
-    owner = at.cluster.owner(key_slot(keys_of(customer.account).books))
+def hot(at: Yard, customer: Customer, blocked: Customer, seconds: float) -> Hot:
+    """One account alone, through a gateway; its master with no pause between its scripts; then one
+    that is `blocked`: served from blocks."""
+    owner = _owner(at, customer)
     with at.gateways(1) as running:
-        _loads(at, running, keys, 1.0)
-        before_ns = used_ns(pid(owner))
-        requests = _loads(at, running, keys, seconds)
-        cpu_s = (used_ns(pid(owner)) - before_ns) / 1e9
+        requests, cpu_s = _alone(at, running, customer, seconds)
         before_ns = used_ns(pid(owner))
         served = saturated(owner, running[0][1], customer, seconds)
         per_s = served / (used_ns(pid(owner)) - before_ns) * 1e9
-    return Hot(requests, cpu_s, per_s)
+        block_requests, block_cpu_s = _alone(at, running, blocked, seconds)
+    return Hot(requests, cpu_s, per_s, block_requests, block_cpu_s)
+
+
+def _alone(
+    at: Yard, running: Sequence[tuple[Pinned, int]], customer: Customer, seconds: float
+) -> tuple[int, float]:
+    """How many requests of one account were served, and what they cost its master. Every one must
+    be in the books."""
+    keys, owner = at.keys("hot-key", [customer]), _owner(at, customer)
+    _loads(at, running, keys, 1.0)
+    time.sleep(BLOCK_OVER_S)
+    before, before_ns = at.books.standing([customer]), used_ns(pid(owner))
+    requests = _loads(at, running, keys, seconds)
+    time.sleep(BLOCK_OVER_S)
+    cpu_s = (used_ns(pid(owner)) - before_ns) / 1e9
+    counted = at.books.standing([customer]).uploads - before.uploads
+    if counted != requests:
+        raise RuntimeError(f"{requests} requests were served, and {counted} are in the books")
+    return requests, cpu_s
+
+
+def _owner(at: Yard, customer: Customer) -> RedisServer:
+    return at.cluster.owner(key_slot(keys_of(customer.account).books))
 
 
 def _loads(at: Yard, running: Sequence[tuple[Pinned, int]], keys: Path, seconds: float) -> int:
@@ -161,7 +184,8 @@ def measured(at: Yard, rounds: int, seconds: float, about: str) -> Sizing:
         for gateways in (1, 2, 3):
             crowds.append(crowd(at, customers, gateways, seconds))
             print(".", end="", flush=True, file=sys.stderr)
-    hots = [hot(at, customers[0], seconds) for _ in range(rounds)]
+    (blocked,) = at.books.customers(1, "blocked", plan=gateway.HOT_PLAN)
+    hots = [hot(at, customers[0], blocked, seconds) for _ in range(rounds)]
     empty = at.used_bytes()
     idle = at.books.customers(IDLE_ACCOUNTS, "idle")
     made = at.used_bytes()

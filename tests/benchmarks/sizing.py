@@ -23,12 +23,20 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Hot:
-    """One account alone: what its requests cost the master that keeps it, by way of a gateway; and
-    how many it serves in a second of its processor's time when it is given no pause."""
+    """One account alone: what its requests cost the master that keeps it, by way of a gateway; how
+    many it serves in a second of its processor's time when it is given no pause; and what requests
+    of an account cost it that is served from blocks."""
 
     requests: int
     master_cpu_s: float
     saturated_per_s: float
+    block_requests: int
+    block_cpu_s: float
+
+    @property
+    def block_share(self) -> float:
+        """What a request costs the master with blocks, as a part of what it does without."""
+        return self.block_cpu_s / self.block_requests / (self.master_cpu_s / self.requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,10 @@ class Sizing:
     def hot_saturated(self) -> float:
         return median(hot.saturated_per_s for hot in self.hots)
 
+    @property
+    def block_share(self) -> float:
+        return median(hot.block_share for hot in self.hots)
+
 
 def table(sizing: Sizing) -> str:
     """The README's, in Markdown."""
@@ -78,6 +90,10 @@ def table(sizing: Sizing) -> str:
         ("Redis memory per million accounts", _gib(sizing.account_bytes)),
         ("the same when each has uploaded", _gib(sizing.used_account_bytes)),
         ("requests/s of one account: its slot is on one core", f"{sizing.hot_saturated:,.0f}"),
+        (
+            "of Redis's work on its requests, what is left with a `block`",
+            f"{sizing.block_share:.2%}",
+        ),
     )
     lines = [f"| {sizing.about} | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
     return "\n".join(lines) + "\n"

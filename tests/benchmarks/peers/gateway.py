@@ -9,6 +9,8 @@ from tests.benchmarks.processes import Pinned, free_ports
 from tests.benchmarks.site import Site
 
 PLAN = "bench"
+HOT_PLAN = "hot"
+"""Its accounts are served from blocks, and have no rate."""
 STORAGE = INGRESS = EGRESS = "512TiB"
 """Of which a byte less or more can be said in a RateLimit field: 15 digits at most."""
 RATE = 1_000_000
@@ -41,9 +43,15 @@ kind = "cumulative"
 unit = "bytes"
 
 [plans.{plan}]
+default = true
 limits = {{ storage_bytes = "{storage}", ingress_bytes = "{ingress}", egress_bytes = "{egress}" }}
 periods = {{ ingress_bytes = "month", uploads = "month", egress_bytes = "month" }}
 rate = "{rate}/{span}s"
+
+[plans.{hot}]
+limits = {{ storage_bytes = "{storage}", ingress_bytes = "{ingress}", egress_bytes = "{egress}" }}
+periods = {{ ingress_bytes = "month", uploads = "month", egress_bytes = "month" }}
+block = {{ storage_bytes = "1GiB", ingress_bytes = "1GiB", uploads = 1000000 }}
 
 [upstreams.sink]
 url = "http://127.0.0.1:{upstream_port}"
@@ -81,6 +89,7 @@ def config(site: Site, *, quota: bool = True) -> str:
         store_url=site.store_url or f"redis://127.0.0.1:{site.redis_port}",
         settings="\n".join(site.settings),
         plan=PLAN,
+        hot=HOT_PLAN,
         storage=STORAGE,
         ingress=INGRESS,
         egress=EGRESS,
