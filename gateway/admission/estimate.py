@@ -69,6 +69,15 @@ def estimate(head: Head, route: Route, plan: Plan) -> Estimate | Refusal:
     return Estimate(tuple(lines), tuple(growing), body_max, declared, cap)
 
 
+def ahead_of_answers(route: Route) -> dict[str, Line]:
+    """Meter → what `estimate` reserves of it for the bytes of an answer, whatever they will be."""
+    return {
+        meter: _first_step(meter, source, route, None)
+        for meter, source in route.reserve.items()
+        if source is Source.RESPONSE
+    }
+
+
 def overrun(estimate: Estimate, count: BodyCount) -> Refusal | None:
     """Why the body has to be cut now, with what was counted before it is forwarded."""
     if count.refusal is not None:

@@ -6,6 +6,7 @@ them, moves nothing twice.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from gateway.catalog.meters import MeterKind
@@ -21,19 +22,24 @@ from gateway.ledger.template import Call, Template, Words, bulk
 
 Sizes = Mapping[str, int | None]
 """Meter → what a request uses of it; None: its size."""
+Ahead = Mapping[str, Line]
+"""Meter → what is reserved of it where the size is known only when it is committed."""
 
 _SAMPLES = ((b"sample-1", b"f1", b"1000000000000001", b"asset-1"),
             (b"sample-2", b"f2", b"2000000000000002", b"asset-2"))  # fmt: skip
 _PRINTS_MAX = 64
 _NO_ASSET = bulk(b"")
+_NOTHING: Ahead = MappingProxyType({})
+_AMOUNTS = 6
+"""Where what each line got begins in the reply to a reserve."""
 
 
 class Prepared:
     """Of one account, API key, route and hour; `until_ms` is when it is to be made anew. `counters`
     are those a commit answers with, in their order."""
 
-    __slots__ = ("_charged", "_commit", "_frame", "_prints", "_reserve", "_sizes", "_terms",
-                 "_with_asset", "counters", "rate", "until_ms")  # fmt: skip
+    __slots__ = ("_ahead", "_charged", "_commit", "_frame", "_prints", "_reserve", "_sizes",
+                 "_terms", "_with_asset", "counters", "rate", "until_ms")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - as a reserve
         self,
@@ -45,9 +51,11 @@ class Prepared:
         keep_ms: int,
         note: str,
         with_asset: bool,
+        ahead: Ahead = _NOTHING,
     ) -> None:
         self._terms = terms
         self._sizes = sizes
+        self._ahead = ahead
         self._charged = tuple(
             meter for meter in sizes if terms.meters[meter].kind is not MeterKind.CONCURRENCY
         )
@@ -78,7 +86,7 @@ class Prepared:
             )
 
         def commit(values: Sequence[bytes]) -> Words:
-            amounts, asset = self._amounts(int(values[2])), values[3].decode()
+            amounts, asset = self.amounts(int(values[2])), values[3].decode()
             named = asset if with_asset else None
             return recorder.words(
                 ledger.commit(terms, values[0].decode(), amounts, asset=named),
@@ -89,9 +97,13 @@ class Prepared:
         self._commit = Template(scripts.COMMIT, commit, _SAMPLES)
 
     def lines(self, size: int) -> tuple[Line, ...]:
-        return tuple(Line.exact(meter, amount) for meter, amount in self._amounts(size).items())
+        return tuple(
+            self._ahead.get(meter) or Line.exact(meter, amount)
+            for meter, amount in self.amounts(size).items()
+        )
 
-    def _amounts(self, size: int) -> dict[str, int]:
+    def amounts(self, size: int) -> dict[str, int]:
+        """Meter → what one of this size uses."""
         return {meter: size if known is None else known for meter, known in self._sizes.items()}
 
     def _used(self, amounts: Mapping[str, int]) -> dict[str, int]:
@@ -107,7 +119,7 @@ class Prepared:
         prints = self._prints.get(size) or self._print(size)
         if asset is None:
             return Call(self._commit, (bulk(reservation_id), prints[1], prints[2], _NO_ASSET))
-        named = bulk(print_of_amounts(self._used(self._amounts(size)), asset))
+        named = bulk(print_of_amounts(self._used(self.amounts(size)), asset))
         values = (bulk(reservation_id), named, prints[2], bulk(asset.encode()))
         return Call(self._commit, values)
 
@@ -117,7 +129,7 @@ class Prepared:
             self._prints.clear()
         prints = self._prints[size] = (
             bulk(print_of_lines(self._terms, self.lines(size))),
-            bulk(print_of_amounts(self._used(self._amounts(size)))),
+            bulk(print_of_amounts(self._used(self.amounts(size)))),
             bulk(b"%d" % size),
         )
         return prints
@@ -131,6 +143,19 @@ class Prepared:
         if type(reply) is not list or reply[0] not in _OUTCOMES:
             return None
         return replies.reserved(reservation_id, self._frame, self.lines(size), self.rate, reply)
+
+    def has_room(self, reply: Any, size: int) -> bool:
+        """Whether a reserve that `is_granted` holds so much of all that it reserved ahead."""
+        return all(
+            int(reply[at]) >= size
+            for at, meter in enumerate(self._sizes, _AMOUNTS)
+            if meter in self._ahead
+        )
+
+    def counted(self, reply: Any) -> Sequence[bytes]:
+        """What a reserve that `is_granted` says of the counters."""
+        words: list[bytes] = reply[_AMOUNTS + len(self._sizes) :]
+        return words
 
     def committed(self, reservation_id: str, reply: Any) -> Settled:
         """For a reply that `is_settled`."""

@@ -8,6 +8,7 @@ stands in the way. What it does not take goes the ordinary way, and is no worse 
 from gateway.ledger.frame import Terms
 from gateway.ledger.prepared import Prepared
 from gateway.proxy.connection import Connection
+from gateway.proxy.delivered import Delivered
 from gateway.proxy.exchange import KEEP_MS, Exchange
 from gateway.proxy.lane import FastConnection
 from gateway.proxy.live import Live
@@ -83,8 +84,9 @@ class FastPath:
         if not kind.reserves:
             return Rated
         cap = caller.terms.plan.caps.file_bytes
-        fits = cap is None or size <= cap
-        return Small if fits and not self._means.books.settler.is_behind(caller.account) else None
+        if (cap is not None and size > cap) or self._means.books.settler.is_behind(caller.account):
+            return None
+        return Delivered if kind.delivers else Small
 
     def _renew(self, live: Live) -> None:
         """Forget all that was judged by another configuration."""
@@ -148,7 +150,8 @@ class FastPath:
             lease_ms=self._means.lease_ms,
             keep_ms=KEEP_MS,
             note=kind.route.name,
-            with_asset=kind.route.asset is not None,
+            with_asset=kind.stores,
+            ahead=kind.ahead,
         )
         return Charge(identity, terms, prepared)
 

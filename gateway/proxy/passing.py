@@ -178,21 +178,28 @@ class Passing:
         return None if reader is None else reader.head
 
     def _relay(self, answer: AnswerHead, fields: bytes) -> None:
-        """Give the whole answer to the client."""
         self._step = OVER
-        upstream = self._upstream
+        self._end(answer.status, self._write(answer, fields))
+
+    def _write(self, answer: AnswerHead, fields: bytes) -> int | None:
+        """Give the whole answer to the client; say how large its body is. None: nobody is there."""
+        upstream, transport = self._upstream, self._connection.transport
         assert upstream is not None
         body = upstream.taken()
         upstream.release()
-        transport = self._connection.transport
         if transport is None or transport.is_closing():
-            self._report_otherwise("client-gone", answer.status, 0)
+            return None
+        transport.write(heads.whole_answer(answer, fields, self._request_id, body))
+        return len(body)
+
+    def _end(self, status: int, answer_bytes: int | None) -> None:
+        """Be done with it. `answer_bytes` None: the client had gone."""
+        if answer_bytes is None:
+            self._report_otherwise("client-gone", status, 0)
+        elif 200 <= status < 600:
+            self._report(status, answer_bytes)
         else:
-            transport.write(heads.whole_answer(answer, fields, self._request_id, body))
-            if 200 <= answer.status < 600:
-                self._report(answer.status, len(body))
-            else:
-                self._report_otherwise("relayed", answer.status, len(body))
+            self._report_otherwise("relayed", status, answer_bytes)
         self._connection.errand_over(self._held, keep=not self._means.handler.draining)
 
     def _report(self, status: int, answer_bytes: int) -> None:

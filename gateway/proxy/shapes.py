@@ -10,6 +10,7 @@ from collections.abc import Hashable
 from dataclasses import MISSING, fields
 from typing import Any, Generic, Literal, TypeVar
 
+from gateway.admission.estimate import ahead_of_answers
 from gateway.admission.framing import BODILESS
 from gateway.admission.head import Head, HeadLimits, judge
 from gateway.admission.idempotency import HEADER
@@ -60,8 +61,8 @@ class Remembered(Generic[K, V]):
 class Kind:
     """What all requests of one route have in common."""
 
-    __slots__ = ("asks_key", "dialect", "live", "native", "pool", "reserves", "route", "rules",
-                 "series", "sizes")  # fmt: skip
+    __slots__ = ("ahead", "asks_key", "delivers", "dialect", "live", "native", "pool", "reserves",
+                 "route", "rules", "series", "sizes", "stores")  # fmt: skip
 
     def __init__(self, route: Route, live: Live, metrics: Metrics) -> None:
         self.live = live
@@ -77,6 +78,9 @@ class Kind:
             keep_host=route.host is HostPolicy.KEEP,
             strip=credential_headers(route),
         )
+        self.stores = route.policy is Policy.UPLOAD and route.asset is not None
+        self.delivers = route.policy is Policy.DOWNLOAD
+        self.ahead = ahead_of_answers(route)
         self.sizes = {
             meter: source if isinstance(source, int) else None
             for meter, source in route.reserve.items()
@@ -86,7 +90,8 @@ class Kind:
 class Way:
     """A request line and where it leads."""
 
-    __slots__ = ("bodiless", "forwarded", "kind", "logged", "match", "method", "target", "verb")
+    __slots__ = ("bodiless", "forwarded", "kind", "logged", "match", "method", "stored", "target",
+                 "verb")  # fmt: skip
 
     def __init__(self, kind: Kind, method: str, target: str, match: Match) -> None:
         self.kind = kind
@@ -95,6 +100,7 @@ class Way:
         self.bodiless = method in BODILESS
         self.target = target
         self.match = match
+        self.stored = match.asset if kind.stores else None
         self.logged = b""
         """The part of a line in the access log; for who writes it."""
         self.forwarded = b"%b %b HTTP/1.1\r\n" % (self.verb, match.upstream_target.encode())
@@ -158,15 +164,28 @@ def is_plain_route(route: Route, live: Live) -> bool:
 
 def _is_charged_plainly(route: Route, live: Live) -> bool:
     return (
+        live.catalog.events is None
+        and isinstance(live.dialects.of(route), Native)
+        and (_delivers(route, live) if route.policy is Policy.DOWNLOAD else _stores(route, live))
+    )
+
+
+def _stores(route: Route, live: Live) -> bool:
+    return (
         route.policy in (Policy.UPLOAD, Policy.PASS)
         and not live.owners_matter
-        and live.catalog.events is None
-        and isinstance(live.dialects.of(route), Native)
         and any(is_charged(live.catalog.meters[meter]) for meter in route.reserve)
         and all(
             isinstance(source, int) or source in (Source.BODY, Source.FILES)
             for source in route.reserve.values()
         )
+    )
+
+
+def _delivers(route: Route, live: Live) -> bool:
+    """What a reserve and a commit say of the limits is the same then."""
+    return all(is_charged(live.catalog.meters[meter]) for meter in route.reserve) and all(
+        isinstance(source, int) or source is Source.RESPONSE for source in route.reserve.values()
     )
 
 
@@ -215,7 +234,9 @@ def way_of(line: bytes, kinds: Kinds, limits: HeadLimits) -> Way | None:
     if isinstance(match, Refusal):
         return None
     kind = kinds.of(match.route)
-    return None if kind is None else Way(kind, method, target, match)
+    if kind is None or (kind.delivers and method != "GET"):
+        return None
+    return Way(kind, method, target, match)
 
 
 def sized(block: bytes) -> tuple[int | None, bytes] | None:

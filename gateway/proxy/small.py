@@ -12,6 +12,7 @@ from typing import Any
 from gateway.admission import settle
 from gateway.errors import Error
 from gateway.ledger.prepared import is_settled
+from gateway.proxy.answer import AnswerHead
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.passing import ASKING, CHARGING
 from gateway.proxy.rated import Rated
@@ -60,41 +61,46 @@ class Small(Rated):
         super()._ask()
 
     def _go_back(self) -> None:
-        answer, means = self._simple_answer(), self._means
-        if (
-            answer is None
-            or not settle.commits(self._way.kind.route, answer.status)
-            or means.books.settler.is_behind(self._caller.account)
-        ):
+        answer = self._simple_answer()
+        if answer is None or not self._is_charged(answer):
             self._carry_on()
-            return
+        else:
+            self._charge(self._size)
+
+    def _is_charged(self, answer: AnswerHead) -> bool:
+        """At once, that is."""
+        commits = settle.commits(self._way.kind.route, answer.status)
+        return commits and not self._means.books.settler.is_behind(self._caller.account)
+
+    def _charge(self, size: int) -> None:
         self._step = CHARGING
-        means.books.ledger.begin_commit(
-            self._caller.prepared.commit(self._id, self._size, self._way.match.asset),
-            self._charged,
-        )
+        commit = self._caller.prepared.commit(self._id, size, self._way.stored)
+        self._means.books.ledger.begin_commit(commit, self._charged)
 
     def _charged(self, reply: Any) -> None:
         if self._step == CHARGING:
             try:
-                self._end(reply)
+                self._settle(reply)
             except Exception as failure:  # Those whose replies come next must not feel it.
                 self._failed(failure)
 
-    def _end(self, reply: Any) -> None:
+    def _settle(self, reply: Any) -> None:
         answer = self._whole_answer()
         if not is_settled(reply) or answer is None:
             self._carry_on()  # Or something came behind the answer's end.
             return
-        means, charge = self._means, self._caller
+        self._settled(reply)
+        now_ms = self._means.books.clock.now_ms()
+        self._relay(answer, self._caller.fields.lines(reply[4:], self._reply[3:6], now_ms))
+
+    def _settled(self, reply: Any) -> None:
+        """It holds nothing any more."""
         self._beat_no_more()
         if reply[1:4] == _AS_HELD:
             self._way.kind.series.settled.value += 1
         else:
-            settled = charge.prepared.committed(self._id.decode(), reply)
-            means.books.metrics.settled(settled, "answered")
-        now_ms = means.books.clock.now_ms()
-        self._relay(answer, charge.fields.lines(reply[4:], self._reply[3:6], now_ms))
+            settled = self._caller.prepared.committed(self._id.decode(), reply)
+            self._means.books.metrics.settled(settled, "answered")
 
     def _failed(self, failure: Exception) -> None:
         self._means.books.settler.abandon(self.account, self._id.decode())

@@ -13,6 +13,7 @@ BOTH_WAYS = {
     "test_access",
     "test_blocks",
     "test_deletes",
+    "test_downloads",
     "test_hostile_clients",
     "test_in_doubt",
     "test_interruptions",

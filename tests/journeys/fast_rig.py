@@ -33,7 +33,7 @@ auth = []
 account = "none"
 """
 """Routes that let pass who has a key, and everybody."""
-PLACES = {"open": "open", "keyed": "keyed", "rated": "keyed"}
+PLACES = {"open": "open", "keyed": "keyed", "rated": "keyed", "download": "files"}
 RATE = 'rate = "100/1h"'
 OK = Answer(200, [(b"X-A", b"1")], b"ok")
 

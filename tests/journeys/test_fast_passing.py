@@ -1,5 +1,5 @@
-"""What passes on the fast path without being charged ends as on the ordinary one, whatever it asks,
-whatever it is answered, and wherever it is interrupted."""
+"""What passes on the fast path, or is downloaded, ends as on the ordinary one, whatever it asks and
+whatever it is answered."""
 
 import asyncio
 import re
@@ -111,6 +111,7 @@ KEYED = ("not found", "very large", "too late", "stale, GET", "stale, POST", "re
         *((name, "open") for name in CASES),
         *((name, "keyed") for name in (*METHODS, *KEYED)),
         *((name, "rated") for name in (*METHODS, *KEYED)),
+        *((name, "download") for name, case in CASES.items() if case.method == "GET"),
     ],
 )
 async def test_it_ends_as_on_the_ordinary_path(tmp_path: Path, name: str, place: str) -> None:
@@ -149,8 +150,9 @@ async def told(way: Way, directory: Path, case: Case, place: str) -> Any:
             (re.sub(rb"127.0.0.1:\d+|Port: \d+", b"", each.head), bytes(each.body))
             for each in rig.upstream.requests
         ]
-        told = heard, requests, rig.upstream.connections, logged(rig), counted(rig)
-        return re.sub(r"[0-9a-f]{10}-[0-9a-f]+", "an id of ours", repr(told))
+        standing = [(quota.used, quota.reserved) for quota in (await rig.settled()).quotas]
+        told = heard, requests, rig.upstream.connections, logged(rig), counted(rig), standing
+        return re.sub(r"[0-9a-f]{10}-[0-9a-f]+|;t=\d+", "(of its time)", repr(told))
 
 
 async def test_fields_that_are_known_are_not_for_every_method(fake: Store, tmp_path: Path) -> None:
