@@ -14,8 +14,8 @@ from gateway.catalog.periods import PeriodKind
 from gateway.catalog.plans import RateLimit
 from gateway.ledger.frame import Counter
 from gateway.ledger.outcomes import RateState
+from gateway.ledger.packed import used_reserved_since
 from gateway.ledger.quota import Quota
-from gateway.ledger.replies import RESERVED, SINCE, USED
 
 SF_INTEGER_MAX = 999_999_999_999_999
 """The largest Integer of a structured field (RFC 9651, 3.3.1): larger amounts are capped."""
@@ -86,12 +86,12 @@ class Fields:
     def lines(self, values: Sequence[bytes], rate: Sequence[int], now_ms: int) -> bytes:
         """`values` of the counters are as the scripts tell them; `rate`: what is left of it, until
         it is full again, and until it lets through (ms)."""
-        numbers: list[int] = []
+        numbers: list[float] = []
         for at, limit, start_ms, back_ms in self._said:
-            words = values[at].split()
-            left = limit - int(words[RESERVED])
-            if back_ms is None or int(words[SINCE]) >= start_ms:
-                left -= int(words[USED])
+            used, reserved, since = used_reserved_since(values[at])
+            left = limit - reserved
+            if back_ms is None or since >= start_ms:
+                left -= used
             numbers.append(0 if left < 0 else SF_INTEGER_MAX if left > SF_INTEGER_MAX else left)
             if back_ms is not None:
                 numbers.append(0 if back_ms < now_ms else -(-(back_ms - now_ms) // 1_000))

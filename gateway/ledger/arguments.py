@@ -5,6 +5,7 @@ The scripts check the same amounts again (I7): neither side trusts the other.
 
 import hashlib
 import math
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ Items = Sequence[tuple[str, Sequence[Line]]]
 Shares = Sequence[tuple[str, Mapping[str, int]]]
 """Ids and what each gets: meter → amount."""
 
-_NO_RATE = (b"0", b"0")
+_NO_RATE = (0, 0)
 
 
 def bad_lines(terms: Terms, lines: Sequence[Line]) -> Refused | None:
@@ -114,23 +115,26 @@ def room_words(frame: Frame, meters: Iterable[str]) -> Iterator[bytes]:
     words = frame.words
     for meter in meters:
         yield b"%d" % len(words.names[meter])
-        for pair in zip(words.floors[meter], words.limits[meter], strict=True):
-            yield from pair
+        for floor, counter in zip(words.floors[meter], frame.counters[meter], strict=True):
+            yield floor
+            yield b"%d" % counter.bound
 
 
-def shape_words(frame: Frame, meters: Sequence[str]) -> tuple[bytes, ...]:
-    """How many counters each line has (empty for one each), their floors, lines and counters."""
+def shape_words(frame: Frame, meters: Sequence[str]) -> tuple[bytes, bytes]:
+    """How many counters each line has (empty for one each), and their floors."""
     words = frame.words
     counts = [len(words.names[meter]) for meter in meters]
-    count = sum(counts)
-    shape = b"" if count == len(counts) else b",".join(b"%d" % each for each in counts)
-    floors = b",".join(floor for meter in meters for floor in words.floors[meter])
-    return shape, floors, b"%d" % len(counts), b"%d" % count
+    shape = b"" if sum(counts) == len(counts) else b",".join(b"%d" % each for each in counts)
+    return shape, b",".join(floor for meter in meters for floor in words.floors[meter])
 
 
-def limit_words(frame: Frame, meters: Iterable[str]) -> tuple[bytes, ...]:
-    limits = frame.words.limits
-    return tuple(limit for meter in meters for limit in limits[meter])
+def numbers_word(frame: Frame, meters: Sequence[str], *options: int) -> bytes:
+    """One word of many numbers, since each word is a string in Lua, which costs as much as to
+    unpack three: the frame's interval, `options`, how many lines and counters, and the limits."""
+    limits = [counter.bound for meter in meters for counter in frame.counters[meter]]
+    count = len(limits)
+    numbers = (frame.from_ms, frame.until_ms, *options, len(meters), count, *limits)
+    return struct.pack(f"<{len(numbers)}d", *numbers)
 
 
 def item_words(items: Items, meters: Sequence[str]) -> Iterator[bytes]:
@@ -157,12 +161,12 @@ def amount_words(meters: Iterable[str], amounts: Mapping[str, int]) -> Iterator[
         yield b"%d" % amounts[meter]
 
 
-def rate_words(rate: RateLimit | None) -> tuple[bytes, bytes]:
+def rate_numbers(rate: RateLimit | None) -> tuple[int, int]:
     """The time one request takes of the allowance, and all of it, in microseconds."""
     if rate is None:
         return _NO_RATE
     interval_us = math.ceil(rate.per_s * US_PER_S / rate.requests)
-    return b"%d" % interval_us, b"%d" % (interval_us * rate.requests)
+    return interval_us, interval_us * rate.requests
 
 
 def rate_field(terms: Terms, rate: RateLimit | None) -> bytes:

@@ -8,7 +8,6 @@ finds may only be that the books moved meanwhile, so it is reported when one tra
 the account finds it, too.
 """
 
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from redis.exceptions import RedisError
 from gateway.catalog.meters import AMOUNT_END
 from gateway.errors import STORE_LOST, StoreError
 from gateway.ledger.keys import AccountKeys, keys_of
+from gateway.ledger.packed import Packed, is_whole, told, unpacked
 from gateway.ledger.redispy import as_store_error
 from gateway.ledger.replies import lines_of
 from gateway.ledger.scripts import REPAIR
@@ -34,7 +34,8 @@ NEW_LEASE_MS = 60_000
 
 _SETTLED = frozenset("CREDA")
 _RECORD_WORDS = 6
-_COUNTER = re.compile(r"(\d+) (\d+) (\d+) \w+ (\d+) (\d+) [\d:-]+", re.ASCII)
+_NONE = Packed(0.0, 0.0, 0.0, b"", 0.0, 0.0, ())
+"""A counter that never moved."""
 SWEEP_EVERY_MS = 1_000
 """As the sweep says in `due` when no lease ends before."""
 
@@ -67,7 +68,7 @@ class Books:
 
     account: str
     store_ms: int
-    books: Mapping[str, str]
+    books: Mapping[str, bytes]
     records: Mapping[str, str]
     leases: Mapping[str, int]
     """Ends of the leases."""
@@ -125,8 +126,14 @@ async def repair(
         raise as_store_error(error, doing="repair") from error
     if reply[0] == b"lost":
         raise StoreError(STORE_LOST, f"account {account} has no books", transient=False)
-    words = [word.decode() for word in reply[1:]]
-    return tuple(map(Repaired, words[::3], words[1::3], words[2::3]))
+    return tuple(_repaired(*reply[at : at + 3]) for at in range(1, len(reply), 3))
+
+
+def _repaired(name: bytes, before: bytes, after: bytes) -> Repaired:
+    """Counters, which alone have a `/` and no blank in their names, are packed."""
+    packed = b"/" in name and b" " not in name
+    values = (told(each) if packed and each else each.decode() for each in (before, after))
+    return Repaired(name.decode(), *values)
 
 
 def examine(read: Books) -> tuple[Finding, ...]:
@@ -159,12 +166,12 @@ def _findings(read: Books) -> Iterator[tuple[str, str]]:
 
 
 def _clock(read: Books) -> Iterator[tuple[str, str]]:
-    seen = read.books.get("now", "")
+    seen = read.books.get("now", b"").decode("utf-8", "replace")
     if not _is_amount(seen):
         yield "clock", f"now is {seen!r}"
     elif int(seen) > read.store_ms + AHEAD_MAX_MS:
         yield "clock", f"the books are {int(seen) - read.store_ms} ms ahead of the store"
-    due = read.books.get("due", "0")
+    due = read.books.get("due", b"0").decode("utf-8", "replace")
     first_end = min(read.leases.values(), default=AMOUNT_END)
     if not _is_amount(due) or int(due) > first_end:
         yield "I5", f"due is {due}, and the first lease ends at {first_end}"
@@ -199,14 +206,12 @@ def _counters(
 ) -> Iterator[tuple[str, str]]:
     counters = {name: value for name, value in read.books.items() if "/" in name}
     for name in sorted(counters.keys() | held.keys()):
-        value = counters.get(name, "0 0 0 0 0 0 -")
-        found = _COUNTER.fullmatch(value)
-        if not found or not all(map(_is_amount, found.groups())):
-            below = any(word.startswith("-") for word in value.split(" ")[:6])
-            rule = "I2" if below else "I7"
-            yield rule, f"{name} is {value!r}"
+        packed = unpacked(counters[name]) if name in counters else _NONE
+        if packed is None or not is_whole(packed):
+            below = packed is not None and min(packed.used, packed.reserved, packed.top) < 0
+            yield "I2" if below else "I7", f"{name} is {told(counters[name])}"
             continue
-        used, reserved = int(found[1]), int(found[2])
+        used, reserved = int(packed.used), int(packed.reserved)
         if reserved != held[name]:
             yield "I1", f"{name}: reserved is {reserved}, open reservations hold {held[name]}"
         if used < charged[name]:
@@ -235,7 +240,7 @@ async def _read_whole(redis: Any, keys: AccountKeys, store_ms: int) -> Books:
         pipeline.execute_command("ZRANGE", keys.subjects, 0, -1)
         books, records, leases, forget, assets, subjects = await pipeline.execute()
     return Books(
-        *(keys.account, store_ms, _text(books), _text(records)),
+        *(keys.account, store_ms, _named(books), _text(records)),
         *(_ends(zip(leases[::2], leases[1::2], strict=True)), _members(forget), _text(assets)),
         _members(subjects),
     )
@@ -243,7 +248,7 @@ async def _read_whole(redis: Any, keys: AccountKeys, store_ms: int) -> Books:
 
 async def _read_in_pages(redis: Any, keys: AccountKeys, store_ms: int) -> Books:
     books, records, assets = [
-        _text(dict([pair async for pair in redis.hscan_iter(key, count=PAGE)]))
+        dict([pair async for pair in redis.hscan_iter(key, count=PAGE)])
         for key in (keys.books, keys.reservations, keys.assets)
     ]
     # After the books: who gets a counter is listed in the same step.
@@ -252,9 +257,9 @@ async def _read_in_pages(redis: Any, keys: AccountKeys, store_ms: int) -> Books:
         for key in (keys.leases, keys.forget, keys.subjects)
     ]
     return Books(
-        *(keys.account, store_ms, books, records, _ends(leases)),
+        *(keys.account, store_ms, _named(books), _text(records), _ends(leases)),
         _members(member for member, _ in forget),
-        *(assets, _members(member for member, _ in subjects)),
+        *(_text(assets), _members(member for member, _ in subjects)),
     )
 
 
@@ -265,6 +270,10 @@ async def _store_ms(redis: Any) -> int:
         return max(int(s) * 1000 + int(us) // 1000 for s, us in answers.values())
     seconds, micros = await redis.time()
     return int(seconds) * 1000 + int(micros) // 1000
+
+
+def _named(pairs: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    return {name.decode(): value for name, value in pairs.items()}
 
 
 def _text(pairs: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -49,6 +49,11 @@ class Counter:
     rule: PeriodRule
     period: Period
 
+    @property
+    def bound(self) -> int:
+        """Without a limit of its own a counter ends where amounts do."""
+        return AMOUNT_END - 1 if self.limit is None else self.limit
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -74,7 +79,6 @@ class Words:
     periods: counters that moved with this stamp are counted as this frame counts."""
     names: Mapping[str, tuple[bytes, ...]]
     """Meter name → the names of its counters."""
-    limits: Mapping[str, tuple[bytes, ...]]
     floors: Mapping[str, tuple[bytes, ...]]
     """Meter name → for each counter where its period starts; negative for kinds that do not start
     anew there."""
@@ -147,7 +151,6 @@ def _words(
         until_ms=b"%d" % interval[1],
         stamp=hour + hashlib.blake2b(starts, digest_size=3).hexdigest().encode(),
         names=names,
-        limits={meter: tuple(map(_limit_word, found)) for meter, found in counters.items()},
         floors=floors,
         everything=tuple(name for of_meter in names.values() for name in of_meter),
         periods=b",".join(c.meter.name.encode() + b"=" + _floor_word(c) for c in levels),
@@ -157,8 +160,3 @@ def _words(
 def _floor_word(counter: Counter) -> bytes:
     sign = b"" if counter.meter.kind is MeterKind.CUMULATIVE else b"-"
     return sign + b"%d" % counter.period.start_ms
-
-
-def _limit_word(counter: Counter) -> bytes:
-    """Without a limit of its own a counter ends where amounts do."""
-    return b"%d" % (AMOUNT_END - 1 if counter.limit is None else counter.limit)

@@ -12,8 +12,8 @@ simulation:
 - I5: every OPEN reservation has a lease. From the instant its lease ends it counts as EXPIRED,
   whether or not a script has come by to give its room back.
 - I6: all lines and all scopes of a reservation are granted together, or none is.
-- I7: amounts are integers below 2^53, as are the counters they move; digit strings in Lua. An
-  amount that would take a counter past that is refused.
+- I7: amounts are integers below 2^53, as are the counters they move: digit strings and doubles in
+  Lua, which hold them exactly. An amount that would take a counter past that is refused.
 
 Time is Redis's own. A verb is repeated once when its reply was lost: the id makes that harmless.
 """
@@ -34,16 +34,16 @@ from gateway.ledger.arguments import (
     bad_lines,
     bad_shares,
     item_words,
-    limit_words,
     line_words,
     meters_of,
     name_words,
+    numbers_word,
     print_of_amounts,
     print_of_batch,
     print_of_lines,
     print_of_shares,
     rate_field,
-    rate_words,
+    rate_numbers,
     room_words,
     shape_words,
     share_words,
@@ -129,10 +129,7 @@ class Ledger:
         """
         if refused := bad_lines(terms, lines):
             return refused
-        options = (
-            *(b"%d" % lease_ms, b"%d" % keep_ms, b"1" if remember_denial else b"0"),
-            *rate_words(rate),
-        )
+        kept = b"%d" % keep_ms, b"1" if remember_denial else b"0"
         asked = (
             *(reservation_id.encode(), print_of_lines(terms, lines), text_word(note)),
             *line_words(lines),
@@ -140,11 +137,11 @@ class Ledger:
         meters = [line.meter for line in lines]
 
         def arguments(frame: Frame) -> Arguments:
-            keys, words = frame.keys, frame.words
+            keys = frame.keys
             args = (
-                *(words.from_ms, words.until_ms, words.stamp, *options),
-                *(*shape_words(frame, meters), *name_words(frame, meters)),
-                *(rate_field(terms, rate), *limit_words(frame, meters), self._now(), *asked),
+                numbers_word(frame, meters, lease_ms, *rate_numbers(rate)),
+                *(frame.words.stamp, *kept, *shape_words(frame, meters)),
+                *(*name_words(frame, meters), rate_field(terms, rate), self._now(), *asked),
             )
             names = (keys.books, keys.reservations, keys.leases, keys.forget, *frame.index)
             return names, args
@@ -171,9 +168,10 @@ class Ledger:
         if refused := bad_items(terms, items):
             return refused
         meters = meters_of(items)
+        counted = (b"%d" % each for each in (*rate_numbers(rate), len(meters)))
         options = (
             *(print_of_batch(terms, items, partial), b"%d" % lease_ms, b"%d" % keep_ms),
-            *(text_word(note), b"1" if partial else b"0", *rate_words(rate), b"%d" % len(meters)),
+            *(text_word(note), b"1" if partial else b"0", *counted),
         )
         asked = tuple(item_words(items, meters))
 
@@ -204,11 +202,10 @@ class Ledger:
         meters = [line.meter for line in lines]
 
         def arguments(frame: Frame) -> Arguments:
-            keys, words = frame.keys, frame.words
+            keys = frame.keys
             args = (
-                *(words.from_ms, words.until_ms, words.stamp, *shape_words(frame, meters)),
-                *(*name_words(frame, meters), *limit_words(frame, meters)),
-                *(self._now(), name, *line_words(lines)),
+                *(numbers_word(frame, meters), frame.words.stamp, *shape_words(frame, meters)),
+                *(*name_words(frame, meters), self._now(), name, *line_words(lines)),
             )
             names = (keys.books, keys.reservations, keys.leases, keys.forget, *frame.index)
             return names, args
@@ -277,9 +274,9 @@ class Ledger:
             keys, words = frame.keys, frame.words
             event = event_of(terms, frame, reservation_id, charged) if self.leaves_events else b""
             args = (
-                *(words.from_ms, words.until_ms, words.stamp, words.periods),
+                *(numbers_word(frame, meters), words.stamp, words.periods),
                 *(*shape_words(frame, meters), *name_words(frame, meters)),
-                *(*limit_words(frame, meters), self._now(), *which, event, *used),
+                *(self._now(), *which, event, *used),
             )
             names = (keys.books, keys.reservations, keys.leases, keys.forget)
             return (*names, keys.assets, keys.outbox, *frame.index), args
@@ -322,9 +319,9 @@ class Ledger:
         meters = tuple(deltas)
 
         def arguments(frame: Frame) -> Arguments:
-            keys, words = frame.keys, frame.words
+            keys = frame.keys
             args = (
-                *(words.from_ms, words.until_ms, words.stamp, *shape_words(frame, meters)),
+                *(numbers_word(frame, meters), frame.words.stamp, *shape_words(frame, meters)),
                 *(*name_words(frame, meters), self._now(), *options),
                 *amount_words(meters, deltas),
             )

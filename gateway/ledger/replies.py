@@ -34,14 +34,13 @@ from gateway.ledger.outcomes import (
     Settled,
     Split,
 )
+from gateway.ledger.packed import unpacked
 from gateway.ledger.quota import ACCOUNT_SCOPE, OpenReservation, Quota, Snapshot
 from gateway.ledger.reservation import State
 
 Reply = list[Any]
 
 _DENIAL_WORDS = 6
-USED, RESERVED, SINCE = 0, 1, 4
-"""Where these stand in the text of a counter; it was used since the period that began then."""
 
 _STATE_WORDS = {
     State.OPEN: "is open",
@@ -325,15 +324,15 @@ def _quotas(frame: Frame, meters: Iterable[str], values: Iterable[bytes]) -> tup
 
 
 def _standing(counter: Counter, value: bytes) -> Quota:
-    """`value` is as `move.lua` tells; what belongs to an earlier period is over."""
-    words = value.split()
-    used, reserved, since = int(words[USED]), int(words[RESERVED]), int(words[SINCE])
-    peak = max(int(words[2]), int(words[5]))
-    if since < counter.period.start_ms:
+    """What belongs to an earlier period is over."""
+    packed = unpacked(value)
+    assert packed is not None, f"a script answered a counter that is {value!r}"
+    used, peak = int(packed.used), int(packed.most)
+    if packed.since < counter.period.start_ms:
         if counter.meter.kind is MeterKind.CUMULATIVE:
             used = 0
         peak = used
-    return _quota(counter, used, peak, reserved)
+    return _quota(counter, used, peak, int(packed.reserved))
 
 
 def _quota(counter: Counter, used: int, peak: int, reserved: int) -> Quota:

@@ -3,6 +3,7 @@
 A line `-- include: name` stands for the lines of `lua/name.lua`: Redis scripts cannot import one
 another. One source serves every server: a script that must succeed in a full store starts its
 writes with a ZREM or HDEL, after which Redis lets it finish (`#!lua flags` is unknown to 6.2).
+`fake_struct` is none of the verbs: it gives fakeredis what the verbs take for granted.
 """
 
 import hashlib

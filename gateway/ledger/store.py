@@ -14,6 +14,7 @@ from gateway.ledger.checks import check
 from gateway.ledger.cluster import ClusterTransport, cluster_client
 from gateway.ledger.pipeline import Limits, Locate, PipelinedTransport
 from gateway.ledger.redispy import RedisPyTransport, client_of, no_retry
+from gateway.ledger.scripts import text
 from gateway.ledger.sentinel import SentinelMaster
 from gateway.ledger.transport import Transport
 from gateway.tasks import TaskSet
@@ -57,8 +58,12 @@ class Store:
                 "fakeredis is not installed; install quota-gateway[embedded]",
                 transient=False,
             ) from None
+        server = server or fakeredis.FakeServer()
+        # The Lua of the server is made for its first script, and stays.
+        with fakeredis.FakeRedis(server=server) as first:
+            first.eval(text("fake_struct"), 0)
         client: Redis = fakeredis.FakeAsyncRedis(
-            server=server or fakeredis.FakeServer(),
+            server=server,
             protocol=2,
             retry=no_retry(),
             connection_pool_class=BlockingConnectionPool,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from gateway.admin.command import ExitCode
 from gateway.admin.job_views import JobSettledView
 from gateway.admin.record import Hand
 from gateway.catalog.jobs import JobEnd, JobRule
+from gateway.ledger.packed import told
 from gateway.records.api_keys import KeyPolicy
 from gateway.records.jobs import Ended, Job, Jobs, Naming, NewJob, Outcome
 from tests.admin.house import CATALOG, House
@@ -135,6 +137,6 @@ async def test_the_counters_of_its_api_key_are_charged_too(house: House) -> None
     new = NewJob("r1", "acme", "work", {"storage_bytes": 10}, key.id)
     await jobs.open(new, lease_ms=60_000, keep_ms=KEEP_MS)
     await settle(house, "r1", {"storage_bytes": "90"})
-    books = await house.store.client.hget("qg:{acme}:books", f"k:{key.id}/storage_bytes")
-    assert books is not None
-    assert books.split()[0] == b"90"
+    redis: Any = house.store.client
+    books = await redis.hget("qg:{acme}:books", f"k:{key.id}/storage_bytes")
+    assert told(books).split()[0] == "90"

@@ -24,6 +24,7 @@ from gateway.ledger.outcomes import RateState
 from gateway.ledger.quota import Quota
 from gateway.ledger.replies import _standing
 from tests.dialects.cases import EGRESS, FULL, NOW_MS, STORAGE, UNLIMITED, UPLOADS
+from tests.packed import packed
 
 ITEM = re.compile(
     r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"'
@@ -164,7 +165,10 @@ def test_lines_made_of_replies_are_those_made_of_quotas(
     later_ms: int,
 ) -> None:
     limit = None if rate is None else RateLimit(100, 60)
-    values = [b"%d %d 0 0 %d %d" % standing for standing in replies_of]
+    values = [
+        packed(f"{used} {reserved} 0 0 {since} {peak} -")
+        for used, reserved, since, peak in replies_of
+    ]
     state = None if rate is None or limit is None else RateState(limit, *rate)
     quotas = tuple(map(_standing, COUNTERS, values))
     said = rate_limit_fields(quotas, state, NOW_MS + later_ms)
@@ -173,4 +177,4 @@ def test_lines_made_of_replies_are_those_made_of_quotas(
 
 
 def test_without_anything_to_say_there_are_no_lines() -> None:
-    assert Fields(COUNTERS[3:], None).lines([b"1 0 0 0 0 0"] * 2, (0, 0, 0), NOW_MS) == b""
+    assert Fields(COUNTERS[3:], None).lines([packed("1 0 0 0 0 0 -")] * 2, (0, 0, 0), NOW_MS) == b""

@@ -19,6 +19,7 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.history import History
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Line
+from gateway.ledger.packed import unpacked
 from gateway.ledger.spans import Grain, Span
 from gateway.ledger.transport import Transport
 from tests.ledger import model_batches
@@ -406,10 +407,11 @@ def _standing(name: bytes, value: bytes) -> bytes:
     """A counter as the model has it. What history lacks is told by those who read history."""
     if b"/" not in name:
         return value
-    used, reserved, top, _, since, peak, _ = value.split(b" ")
+    packed = unpacked(value)
+    assert packed is not None, f"{name!r} is {value!r}"
     kind = METERS[name.decode().partition("/")[2]].kind
-    peaked = max(int(top), int(peak)) if kind is MeterKind.LEVEL else 0
-    return b"%s %s %d %s" % (used, since, peaked, reserved)
+    peaked = packed.most if kind is MeterKind.LEVEL else 0
+    return b"%d %d %d %d" % (packed.used, packed.since, peaked, packed.reserved)
 
 
 _WEIGHTS = {

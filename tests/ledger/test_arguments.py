@@ -1,18 +1,21 @@
 """What the scripts are given."""
 
+import struct
 from dataclasses import replace
 
 import pytest
 
+from gateway.catalog.meters import AMOUNT_END
 from gateway.catalog.plans import Plan, RateLimit
 from gateway.ledger.arguments import (
     amount_words,
     line_words,
     name_words,
+    numbers_word,
     print_of_amounts,
     print_of_lines,
     rate_field,
-    rate_words,
+    rate_numbers,
     room_words,
     text_word,
 )
@@ -25,18 +28,18 @@ LINES = [Line("storage", 1, 5), Line.exact("files", 1)]
 
 
 @pytest.mark.parametrize(
-    ("limit", "words"),
+    ("limit", "numbers"),
     [
-        (RateLimit(10, 1), (b"100000", b"1000000")),
-        (RateLimit(3, 1), (b"333334", b"1000002")),
-        (RateLimit(1, 60), (b"60000000", b"60000000")),
-        (None, (b"0", b"0")),
+        (RateLimit(10, 1), (100_000, 1_000_000)),
+        (RateLimit(3, 1), (333_334, 1_000_002)),
+        (RateLimit(1, 60), (60_000_000, 60_000_000)),
+        (None, (0, 0)),
     ],
 )
 def test_a_rate_is_told_in_microseconds_and_never_lets_more_through(
-    limit: RateLimit | None, words: tuple[bytes, bytes]
+    limit: RateLimit | None, numbers: tuple[int, int]
 ) -> None:
-    assert rate_words(limit) == words
+    assert rate_numbers(limit) == numbers
 
 
 def test_a_rate_belongs_to_the_api_key_or_to_the_account() -> None:
@@ -82,3 +85,10 @@ def test_content_of_a_commit_is_amounts_in_any_order_and_the_asset() -> None:
     assert first != print_of_amounts({"a": 1, "b": 2}, "y")
     assert first != print_of_amounts({"a": 1, "b": 3}, "x")
     assert print_of_amounts({"a": 1}) != print_of_amounts({"a": 1}, "None")
+
+
+def test_numbers_are_one_word_the_limits_last() -> None:
+    frame = frame_at(replace(TERMS, key_id="k1", key_limits={"storage": 7}), NOON_MS)
+    word = numbers_word(frame, ["files", "storage"], 30_000, 5)
+    interval = (frame.from_ms, frame.until_ms)
+    assert struct.unpack("<9d", word) == (*interval, 30_000, 5, 2, 3, AMOUNT_END - 1, 100, 7)

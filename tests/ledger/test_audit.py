@@ -14,9 +14,11 @@ from gateway.ledger.keys import keys_of
 from gateway.ledger.outcomes import Granted, Line
 from gateway.ledger.store import Store
 from tests.ledger.stage import NOON_MS, Stage
+from tests.packed import packed
 from tests.stores import REAL, Flavour, RedisServers, Via, open_flavour
 
 KEYS = keys_of("acme")
+NO_STAMP = "0" * 16
 RECORD = f"O {NOON_MS} 120000 p - a/storage=5,"
 
 
@@ -69,21 +71,23 @@ async def test_books_in_order_have_no_findings_and_need_no_repair(busy: Stage) -
 Damage = Callable[[Any], Awaitable[Any]]
 DAMAGES: dict[str, tuple[Damage, str, str]] = {
     "reserved-too-much": (
-        lambda redis: redis.hset(KEYS.books, "a/storage", f"33 {60 + 1} 33 0 0 33 -"),
+        lambda redis: redis.hset(KEYS.books, "a/storage", packed(f"33 {60 + 1} 33 0 0 33 -")),
         "I1",
         "a/storage",
     ),
     "reserved-too-little": (
-        lambda redis: redis.hset(KEYS.books, "a/storage", "33 0 33 0 0 33 -"),
+        lambda redis: redis.hset(KEYS.books, "a/storage", packed("33 0 33 0 0 33 -")),
         "I1",
         "a/storage",
     ),
     "counter-lost": (lambda redis: redis.hdel(KEYS.books, "a/egress"), "I1", "a/egress"),
     "negative": (
-        lambda redis: redis.hset(KEYS.books, "a/storage", "33 -1 33 0 0 33 -"), "I2", "a/storage"
+        lambda redis: redis.hset(KEYS.books, "a/storage", packed("33 -1 33 0 0 33 -")),
+        "I2",
+        "a/storage",
     ),
     "too-large": (
-        lambda redis: redis.hset(KEYS.books, "a/storage", f"{1 << 53} 60 33 0 0 33 -"),
+        lambda redis: redis.hset(KEYS.books, "a/storage", packed(f"{1 << 53} 60 33 0 0 33 -")),
         "I7",
         "a/storage",
     ),
@@ -137,9 +141,11 @@ async def test_each_damage_is_found_and_repaired(busy: Stage, name: str) -> None
 
 async def test_a_repair_says_what_was_and_what_is(busy: Stage) -> None:
     redis: Any = busy.store.client
-    await redis.hset(KEYS.books, "a/storage", "33 999 33 0 0 33 -")
+    await redis.hset(KEYS.books, "a/storage", packed("33 999 33 0 0 33 -"))
     changed = await repair(busy.store.client, "acme", now_ms=busy.store_ms)
-    assert changed == (Repaired("a/storage", "33 999 33 0 0 33 -", "33 60 33 0 0 33 -"),)
+    assert changed == (
+        Repaired("a/storage", f"33 999 33 {NO_STAMP} 0 33 -", f"33 60 33 {NO_STAMP} 0 33 -"),
+    )
 
 
 async def test_a_counter_that_cannot_be_read_becomes_what_its_assets_were_charged(
@@ -195,7 +201,7 @@ async def test_all_accounts_are_audited_one_after_the_other(busy: Stage) -> None
     redis: Any = busy.store.client
     for account in ("b", "c"):
         await busy.ledger.open_books(account)
-        await redis.hset(keys_of(account).books, "a/storage", "0 5 0 0 0 0 -")
+        await redis.hset(keys_of(account).books, "a/storage", packed("0 5 0 0 0 0 -"))
     found = [
         finding
         async for finding in audit_all(busy.store.client, ["acme", "b", "c"], now_ms=busy.store_ms)

@@ -84,16 +84,21 @@ def test_concurrency_has_no_period() -> None:
     assert (counter.period.start_ms, counter.period.end_ms) == (0, None)
 
 
+def test_a_counter_without_a_limit_ends_where_amounts_do() -> None:
+    counters = frame_at(replace(PLAIN, key_id="k1"), NOON_MS).counters
+    assert [each.bound for each in counters["storage"]] == [100, 60]
+    assert [each.bound for each in counters["requests"]] == [AMOUNT_END - 1]
+
+
 def test_a_frame_in_the_words_of_the_scripts() -> None:
     frame = frame_at(replace(PLAIN, key_id="k1"), ms_of("2026-01-09T05:30:00Z"))
     words = frame.words
     january = ms_of("2026-01-01T00:00:00Z")
     assert words.stamp[:10] == b"2026010905"
     assert words.names["storage"] == (b"a/storage", b"k:k1/storage")
-    assert (words.floors["storage"], words.limits["storage"]) == ((b"-0", b"-0"), (b"100", b"60"))
-    assert (words.floors["egress"], words.limits["egress"]) == ((b"%d" % january,), (b"50",))
+    assert words.floors["storage"] == (b"-0", b"-0")
+    assert words.floors["egress"] == (b"%d" % january,)
     assert words.floors["requests"] == (b"0",)
-    assert words.limits["requests"] == (b"%d" % (AMOUNT_END - 1),)
     assert words.floors["slots"] == (b"-0",)
     assert words.periods == b"storage=-0,files=-0"
     assert len(words.everything) == 6

@@ -15,6 +15,7 @@ from gateway.ledger.subjects import Subjects
 from gateway.records.subjects import SubjectFacts
 from tests.ledger.simulation import Simulation
 from tests.ledger.stage import NOON_MS, Stage
+from tests.packed import packed
 from tests.redis_cluster import running_cluster
 from tests.stores import BINARIES
 
@@ -50,7 +51,7 @@ granted H 45+51/100 denied 9 of 45+50/100 left G
         """
     )
     redis: Any = store.client
-    await redis.hset(keys_of("acme").books, "a/storage", "45 7 45 0 0 45 -")
+    await redis.hset(keys_of("acme").books, "a/storage", packed("45 7 45 0 0 45 -"))
     assert [f.rule for f in await audit(redis, "acme", now_ms=stage.store_ms)] == ["I1"]
     changed = await repair(redis, "acme", now_ms=stage.store_ms)
     assert [each.what for each in changed] == ["a/storage"]

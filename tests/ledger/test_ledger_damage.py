@@ -6,6 +6,7 @@ import pytest
 
 from gateway.ledger.keys import keys_of
 from tests.ledger.stage import Stage, everything
+from tests.packed import packed
 
 KEYS = keys_of("acme")
 
@@ -65,10 +66,17 @@ async def test_a_key_of_the_wrong_type_stops_a_verb_before_its_first_write(
 
 
 @pytest.mark.parametrize(
-    "value", ["text", "12", "1 2 3 4 5 x", "1 2 3 4", "1 -4 3 0 0 0 -", "1e3 40 0 0 0 0 -", ""]
+    "value",
+    [
+        *(b"text", b"", packed("20 50 20 0 0 20 -")[:-1], packed("20 50 20 0 0 20 1:2:3:4") + b"0"),
+        *(packed("1 -4 3 0 0 0 -"), packed("-1 50 3 0 0 0 -"), packed("20 50 -3 0 0 0 -")),
+        *(packed("20.5 49.5 20 0 0 0 -"), packed("20 nan 20 0 0 0 -"), packed("inf 50 20 0 0 0 -")),
+        *(packed(f"20 50 {1 << 53} 0 0 0 -"), packed(f"{1 << 53} 50 20 0 0 0 -")),
+        *(packed("20 5 20 0 -1 0 -"), packed("20 5 20 0 0 nan -"), packed("20 5 20 0 0 0 0:.5")),
+    ],
 )
 async def test_a_counter_that_cannot_be_read_stops_a_verb_before_its_first_write(
-    stage: Stage, value: str
+    stage: Stage, value: bytes
 ) -> None:
     """failure row 26"""
     stage.audited = False
@@ -107,7 +115,7 @@ async def test_books_that_hold_less_than_is_to_be_given_back_are_damaged(stage: 
     stage.audited = False
     await prepared(stage)
     redis: Any = stage.store.client
-    await redis.hset(KEYS.books, "a/storage", "19 5 20 0 0 20 -")
+    await redis.hset(KEYS.books, "a/storage", packed("19 5 20 0 0 20 -"))
     before = await everything(stage.store)
     for words in ("commit A storage=1", "release A", "expire", "remove x", "quota storage"):
         assert (await stage.do(words)).startswith("damaged"), words

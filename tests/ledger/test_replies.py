@@ -1,5 +1,6 @@
 """What the scripts' replies mean, where the stories do not tell."""
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +15,12 @@ from gateway.ledger.outcomes import Denied, Granted, Line
 from gateway.ledger.replies import committed, gone, lines_of, reserved
 from gateway.ledger.scripts import Script
 from tests.ledger.stage import METERS, NOON_MS
+from tests.packed import packed
 
 TERMS = Terms("acme", METERS, Plan("test", limits={"storage": 100}))
 FRAME = frame_at(TERMS, NOON_MS)
 LINE = Line.exact("storage", 5)
-GRANTED = [b"granted", b"O", 0, 0, 0, 0, b"5", b"0 5 0 0 0 0 -"]
+GRANTED = [b"granted", b"O", 0, 0, 0, 0, b"5", packed("0 5 0 0 0 0 -")]
 
 
 class Answering:
@@ -51,9 +53,9 @@ async def test_a_script_that_is_in_another_hour_is_run_in_that() -> None:
     later = NOON_MS + 7_200_000
     way = Answering([b"clock", later], GRANTED)
     await ledger(way).reserve(TERMS, "A", [LINE], lease_ms=1)
-    assert [args[:2] for args in way.asked] == [
-        (b"%d" % NOON_MS, b"%d" % (NOON_MS + 3_600_000)),
-        (b"%d" % later, b"%d" % (later + 3_600_000)),
+    assert [struct.unpack_from("<2d", args[0]) for args in way.asked] == [
+        (NOON_MS, NOON_MS + 3_600_000),
+        (later, later + 3_600_000),
     ]
 
 

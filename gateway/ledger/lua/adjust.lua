@@ -2,18 +2,20 @@
   Purpose: move `used` without a reservation, by signed amounts, at most once per id.
   KEYS: books reservations forget subjects
     then those of the hours and days of earlier moves, as a `stale` reply asks
-  ARGV: from till stamp shape floors lines count
+  ARGV: numbers stamp shape floors
     then the names of all counters
     then: given id fingerprint keep_ms reason, then for each line: delta
+  Numbers, packed: from till lines count, then what is of no concern here
   Reply: adjusted replayed | mismatch state | below counter used
     | clock now | stale hours | lost | invalid amount | damaged what
 ]]
 local books, reservations, forget, subjects = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local from, till, stamp, shape, floors = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local lines, count = ARGV[6], ARGV[7]
-local first, fixed, deltas = 8, 3, #ARGV - lines + 1
+local numbers, stamp, shape, floors = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local from, till, lines, count = struct.unpack('<dddd', numbers)
+local first, fixed, deltas = 5, 3, #ARGV - lines + 1
 local given, id, fingerprint, keep_ms, reason = unpack(ARGV, deltas - 5, deltas - 1)
 -- include: time
+-- include: counter
 local set, size = {'now', nil, nil, nil, nil, nil, nil, nil}, 2
 local starts, past, newcomer, charged_to
 local stale = {'stale'}
@@ -24,7 +26,7 @@ if not got[1] then return {'lost'} end
 local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
-if now - from < 0 or now - till >= 0 then return {'clock', now} end
+if now < from or now >= till then return {'clock', now} end
 if record then
   local state, print = string.match(record, '^(%u) %d+ %d+ ([^ ]+) ')
   if not state then return {'damaged', 'reservation ' .. id} end
@@ -34,10 +36,10 @@ end
 local spans, c = shape ~= '' and listed(shape), 0
 for line = 1, lines do
   local delta, last = ARGV[deltas + line - 1], c + (spans and spans[line] or 1)
-  if not is_amount(string.match(delta, '^%-?(.*)$')) then return {'invalid', delta} end
+  if not amount_of(string.match(delta, '^%-?(.*)$')) then return {'invalid', delta} end
   while c < last do
     c = c + 1
-    local name, value, at, amount, give = ARGV[first + c - 1], got[c + 1], c, delta, nil
+    local name, value, at, amount, give = ARGV[first + c - 1], got[c + 1], c, tonumber(delta), nil
     -- include: move
   end
 end

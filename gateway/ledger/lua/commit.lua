@@ -2,42 +2,44 @@
   Purpose: charge what was really used, give back what was held, and remember the asset stored.
   KEYS: books reservations leases forget assets outbox subjects
     then those of the hours and days of earlier moves, as a `stale` reply asks
-  ARGV: from till stamp periods shape floors lines count
-    then the names of all counters, the limits of all counters
+  ARGV: numbers stamp periods shape floors
+    then the names of all counters
     then: given id fingerprint asset event, then for each line: amount
+  Numbers, packed: from till lines count, the limits of all counters
   Reply: settled late replayed overage, the counters | mismatch state | unknown | settled_as state
     | clock now | stale hours | lost | invalid amount | below counter used | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local assets, outbox, subjects = KEYS[5], KEYS[6], KEYS[7]
-local from, till, stamp, periods = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local shape, floors, lines, count = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local first, limits, charges, fixed = 9, 9 + count, #ARGV - lines + 1, 6
+local numbers, stamp, periods, shape, floors = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local from, till, lines, count, limits = struct.unpack('<dddd', numbers)
+local first, charges, fixed = 6, #ARGV - lines + 1, 6
 local given, id, fingerprint, asset, event = unpack(ARGV, charges - 5, charges - 1)
 -- include: time
+-- include: counter
 local set, size = {'now', nil, nil, nil, nil, nil, nil, nil}, 2
 local starts, past, newcomer, charged_to
 local stale = {'stale'}
 
 local record = redis.call('HGET', reservations, id)
-local state, opened, print, detail, list
+local state, opened, keep_ms, print, detail, list
 if record then
-  state, opened, print, detail, list =
-    string.match(record, '^(%u) (%d+ %d+) ([^ ]+) ([^ ]+) ([^ ]+)$')
+  state, opened, keep_ms, print, detail, list =
+    string.match(record, '^(%u) (%d+ (%d+)) ([^ ]+) ([^ ]+) ([^ ]+)$')
   if not state then return {'damaged', 'reservation ' .. id} end
 end
-local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, limits - 1))
+local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, first + count - 1))
 if not got[1] then return {'lost'} end
 local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
-if now - from < 0 or now - till >= 0 then return {'clock', now} end
+if now < from or now >= till then return {'clock', now} end
 if not state then return {'unknown'} end
 if state == 'C' then
   local mark, late, overage = string.match(detail, '^([^;]+);(%d);(.*)$')
   if mark ~= fingerprint then return {'mismatch', state} end
   local reply = {'settled', late, 1, overage}
-  for c = 3, count + 2 do reply[c + 2] = got[c] or '0 0 0 0 0 0 -' end
+  for c = 3, count + 2 do reply[c + 2] = got[c] or NONE end
   return reply
 end
 if state ~= 'O' and state ~= 'E' then return {'settled_as', state} end
@@ -63,19 +65,21 @@ end
 local reply, overage = {'settled', late, 0, '', nil, nil, nil, nil}, ''
 local spans, c = shape ~= '' and listed(shape), 0
 for line = 1, lines do
-  local amount, last = ARGV[charges + line - 1], c + (spans and spans[line] or 1)
-  if not is_amount(amount) then return {'invalid', amount} end
+  local word, last = ARGV[charges + line - 1], c + (spans and spans[line] or 1)
+  local charge = amount_of(word)
+  if not charge then return {'invalid', word} end
   while c < last do
     c = c + 1
-    local name, limit, value, at = ARGV[first + c - 1], ARGV[limits + c - 1], got[c + 2], c
-    local amount, give = amount, held[name]
+    local name, value, at = ARGV[first + c - 1], got[c + 2], c
+    local amount, give = charge, held[name]
     if asset ~= '' and string.byte(starts[at]) == 45 then
-      row = row .. name .. '=' .. amount .. ','
-      if charged[name] then amount, charged[name] = digits(amount - charged[name]), nil end
+      row = row .. name .. '=' .. word .. ','
+      if charged[name] then amount, charged[name] = charge - charged[name], nil end
     end
     -- include: move
     held[name] = nil
-    if charged_to - limit > 0 then
+    local limit = struct.unpack('<d', numbers, limits + 8 * (c - 1))
+    if charged_to > limit then
       overage = overage .. name .. '=' .. digits(charged_to - limit) .. ','
     end
     reply[c + 4] = set[size]
@@ -98,7 +102,7 @@ if row ~= '' then redis.call('HSET', assets, asset, row) end
 record = 'C ' .. opened .. ' ' .. print .. ' ' .. fingerprint .. ';' .. late .. ';' .. overage
   .. ' ' .. list
 redis.call('HSET', reservations, id, record)
-redis.call('ZADD', forget, digits(now + string.match(opened, '%d+$')), id)
+redis.call('ZADD', forget, digits(now + keep_ms), id)
 if event ~= '' then redis.call('XADD', outbox, '*', 'event', event) end
 -- include: index
 -- include: buckets

@@ -7,6 +7,7 @@
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local given, batch_max = ARGV[1], ARGV[2]
 -- include: time
+-- include: counter
 -- include: sweep
 
 local seen = redis.call('HGET', books, 'now')

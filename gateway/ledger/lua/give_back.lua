@@ -10,6 +10,6 @@ local values = redis.call('HMGET', books, unpack(names))
 for i = 1, #names do
   local name = names[i]
   local value, at = values[i], floor_of[string.match(name, '[^/]+$')] or '-0'
-  local amount, give = digits(0 - (charged[name] or 0)), held[name]
+  local amount, give = 0 - (charged[name] or 0), held[name]
   -- include: move
 end

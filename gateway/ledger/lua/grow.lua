@@ -1,26 +1,28 @@
 --[[
   Purpose: let an open reservation hold more: new totals per meter, all of them or none.
   KEYS: books reservations leases forget subjects
-  ARGV: from till stamp shape floors lines count
-    then the names of all counters, the limits of all counters
+  ARGV: numbers stamp shape floors
+    then the names of all counters
     then: given id, then for each line: amount, or least-most
+  Numbers, packed: from till lines count, the limits of all counters
   Reply: granted, what each line has in all, the counters | denied counter requested limit used peak reserved
     | unknown | settled_as state | clock now | again | lost | invalid amount | damaged what
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local subjects = KEYS[5]
-local from, till, stamp, shape, floors = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local lines, count = ARGV[6], ARGV[7]
-local first, limits, asked = 8, 8 + count, #ARGV - lines + 1
+local numbers, stamp, shape, floors = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local from, till, lines, count, limits = struct.unpack('<dddd', numbers)
+local first, last, asked = 5, 4 + count, #ARGV - lines + 1
 local given, id = ARGV[asked - 2], ARGV[asked - 1]
 -- include: time
+-- include: counter
 
-local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, limits - 1))
+local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, last))
 if not got[1] then return {'lost'} end
 local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
-if now - from < 0 or now - till >= 0 then return {'clock', now} end
+if now < from or now >= till then return {'clock', now} end
 local record = redis.call('HGET', reservations, id)
 if not record then return {'unknown'} end
 local state, before, list = string.match(record, '^(%u)( %d+ %d+ [^ ]+ [^ ]+ )([^ ]+)$')
@@ -32,7 +34,7 @@ if tonumber(ends) <= now then return {'settled_as', 'E'} end
 
 local spans = shape ~= '' and listed(shape)
 local due, rounds, words, reply, set, size = tonumber(got[2] or 0) or 0, 0, 1
-local held, order, short, lacking, starts, newcomer
+local held, order, short, lacking, bound, starts, newcomer
 repeat
   local ended, wrote = 0, false
   if now >= due then
@@ -40,7 +42,7 @@ repeat
     ended, due, wrote = sweep(now, 16, true)
     if not ended then return {'damaged', due} end
     if wrote then
-      got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, limits - 1))
+      got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, last))
     end
     due = tonumber(due)
   end
@@ -57,7 +59,7 @@ until not short or ended < 16
 if short then
   -- include: denial
   return {'denied', denial(got[short + 2], ARGV[first + short - 1], lacking, listed(floors)[short],
-    ARGV[limits + short - 1])}
+    bound)}
 end
 
 for i = 1, #order do order[i] = order[i] .. '=' .. digits(held[order[i]]) end

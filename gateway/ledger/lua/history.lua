@@ -11,25 +11,27 @@
 local books = KEYS[1]
 local asks = ARGV[1]
 -- include: time
+-- include: counter
 
 -- What counters have not written yet of the hour that they moved in last, and of its day: counter ->
--- stamp, used, top, history; `move` says how. A row of that bucket may be there already, when the
+-- stamp, used, top, and its history as `move` says. A row of that bucket may be there already, when the
 -- books were ahead of time and were set back.
 local unwritten = {}
 local function read_books(counters)
   local got = redis.call('HMGET', books, unpack(counters))
   for c = 1, #counters do
-    local used, top, stamp, history = string.match(got[c] or '0 0 0 0 0 0 -',
-      '^(%d+) %d+ (%d+) (%w+) %d+ %d+ ([%d:-]+)$')
-    if not used then return counters[c] end
-    unwritten[counters[c]] = {stamp, used, top, history}
+    local value = got[c] or NONE
+    local used, _, top, stamp = counter_of(value)
+    local rest = used and {rest_of(value)}
+    if not used or not rest[1] then return counters[c] end
+    unwritten[counters[c]] = {stamp, used, top, unpack(rest, 3)}
   end
 end
 
 -- The bucket of a hash that a counter has not written all of: its number, and whether it is a day.
 local function own_bucket(counter, key)
   local stamp, history = unwritten[counter][1], unwritten[counter][4]
-  if history == '-' then return end
+  if not history then return end
   local of_day = string.sub(key, -8, -7) == 'd:'
   local ending = of_day and 'd:' .. string.sub(stamp, 1, 6) or 'h:' .. string.sub(stamp, 1, 8)
   if string.sub(key, -#ending) ~= ending then return end
@@ -38,17 +40,12 @@ end
 
 -- The row of that bucket together with what has not been written of it.
 local function with_unwritten(row, counter, of_day)
-  local _, used, top, history = unpack(unwritten[counter])
-  local hour_from, day_from = string.match(history, '^(-?%d+):(-?%d+)$')
-  if hour_from then
-    return digits((row or 0) + used - (of_day and day_from or hour_from))
-  end
-  local peak, day_peak, opening, day_opening =
-    string.match(history, '^(%d+):(%d+):(%d+):(%d+)$')
-  if of_day then peak, opening = day_peak, day_opening end
+  local _, used, top, of_hour, of_the_day, opening, day_opening = unpack(unwritten[counter])
+  local mark = of_day and of_the_day or of_hour
+  if not opening then return digits((row or 0) + used - mark) end
+  if of_day then opening = day_opening end
   local before, before_peak = string.match(row or '', '^(%d+) (%d+) %d+$')
-  peak = math.max(peak, top, before_peak or 0)
-  return (before or opening) .. ' ' .. digits(peak) .. ' ' .. used
+  return (before or digits(opening)) .. ' ' .. digits(math.max(mark, top, before_peak or 0)) .. ' ' .. digits(used)
 end
 
 -- Fields of buckets are `HH/` or `DD/` and the counter. Here is how history is written, and this
@@ -92,7 +89,7 @@ for ask = 1, asks do
   at = till + 1
   if what == 'held' then
     at = last + 1
-    for c = 1, #counters do out[c] = unwritten[counters[c]][2] end
+    for c = 1, #counters do out[c] = digits(unwritten[counters[c]][2]) end
   end
   reply[ask + 1] = out
 end

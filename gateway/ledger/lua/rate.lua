@@ -8,7 +8,7 @@ if rate ~= '' then
   if not busy_us then return {'damaged', rate} end
   if busy_us < now * 1000 then busy_us = now * 1000 end
   counted_us = busy_us + interval_us
-  limited = counted_us - now * 1000 > tonumber(burst_us)
+  limited = counted_us - now * 1000 - burst_us > 0
 end
 
 -- A reply with how the rate stands put in from `at` on: left reset retry.

@@ -7,6 +7,7 @@
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local given, id, reason = ARGV[1], ARGV[2], ARGV[3]
 -- include: time
+-- include: counter
 
 local record = redis.call('HGET', reservations, id)
 local state, opened, keep_ms, print, list
@@ -36,9 +37,10 @@ if not ends then return {'damaged', 'lease ' .. id} end
 redis.call('ZCARD', forget)
 local set = {'now', digits(now)}
 for n = 2, #names do
-  local head, reserved, tail = string.match(got[n] or '', '^(%d+ )(%d+)( %d+ %w+ .+)$')
-  if not head or reserved - gives[n] < 0 then return {'damaged', names[n]} end
-  set[2 * n - 1], set[2 * n] = names[n], head .. digits(reserved - gives[n]) .. tail
+  local value = got[n] or ''
+  local used, reserved = counter_of(value)
+  if not used or reserved - gives[n] < 0 then return {'damaged', names[n]} end
+  set[2 * n - 1], set[2 * n] = names[n], with_reserved(value, reserved - gives[n])
 end
 local until_ms = now + keep_ms
 state = 'R'

@@ -10,6 +10,7 @@ local from, till, stamp, periods = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local given, asset = ARGV[5], ARGV[6]
 local floors, fixed = '', 2
 -- include: time
+-- include: counter
 local set, size = {'now', nil, nil, nil, nil, nil, nil, nil}, 2
 local starts, past, newcomer, charged_to
 local stale = {'stale'}

@@ -8,6 +8,7 @@ local books, reservations, leases = KEYS[1], KEYS[2], KEYS[3]
 local forget, assets, subjects = KEYS[4], KEYS[5], KEYS[6]
 local given, lease_ms = ARGV[1], ARGV[2]
 -- include: time
+-- include: counter
 
 local seen = redis.call('HGET', books, 'now')
 if not seen then return {'lost'} end
@@ -110,16 +111,14 @@ for name, value in pairs_of(redis.call('HGETALL', books)) do
   if string.find(name, '/', 1, true) then
     known[name] = true
     list(name)
-    local used, top, stamp, since, peak, history =
-      string.match(value, '^(%d+) %S+ (%d+) (%w+) (%d+) (%d+) ([%d:-]+)$')
-    local readable = used and is_amount(used) and is_amount(top) and is_amount(peak)
-    if not readable or not is_amount(since) then
-      used = digits(charged[name] or 0)
-      top, stamp, since, peak, history = used, '0', '0', used, '-'
+    local fixed = with_reserved(value, sums[name] or 0)
+    local since = counter_of(fixed) and rest_of(fixed)
+    if not since then
+      local used = charged[name] or 0
+      fixed = struct.pack('<ddd', used, sums[name] or 0, used) .. string.sub(NONE, 25, 48) .. struct.pack('<d', used)
+    elseif since > now then
+      fixed = string.sub(fixed, 1, 40) .. struct.pack('<d', now) .. string.sub(fixed, 49)
     end
-    if tonumber(since) > now then since = digits(now) end
-    local fixed = used .. ' ' .. digits(sums[name] or 0) .. ' ' .. top .. ' ' .. stamp .. ' '
-      .. since .. ' ' .. peak .. ' ' .. history
     if fixed ~= value then
       changed(name, value, fixed)
       redis.call('HSET', books, name, fixed)
@@ -132,7 +131,7 @@ end
 for name, sum in pairs(sums) do
   if not known[name] then
     list(name)
-    local made = '0 ' .. digits(sum) .. ' 0 0 0 0 -'
+    local made = with_reserved(NONE, sum)
     changed(name, '', made)
     redis.call('HSET', books, name, made)
   end

@@ -1,9 +1,10 @@
 --[[
   Purpose: set lines aside under one id, all of them on all their counters, or none.
   KEYS: books reservations leases forget subjects
-  ARGV: from till stamp lease_ms keep_ms remember interval_us burst_us shape floors lines count
-    then the names of all counters, rate, the limits of all counters
+  ARGV: numbers stamp keep_ms remember shape floors
+    then the names of all counters, rate
     then: given id fingerprint note, then for each line: amount, or least-most
+  Numbers, packed: from till lease_ms interval_us burst_us lines count, the limits of all counters
   Reply: granted state replayed left reset retry, what each line got, the counters
     | denied replayed left reset retry counter requested limit used peak reserved
     | limited left reset retry | mismatch state | clock now | again | lost | invalid amount
@@ -11,26 +12,28 @@
 ]]
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local subjects = KEYS[5]
-local from, till, stamp, lease_ms, keep_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local remember, interval_us, burst_us, shape = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-local floors, lines, count = ARGV[10], ARGV[11], ARGV[12]
-local first, after, asked = 13, 13 + count, #ARGV - lines + 1
-local rate, limits = ARGV[after], after + 1
+local numbers, stamp, keep_ms = ARGV[1], ARGV[2], ARGV[3]
+local remember, shape, floors = ARGV[4], ARGV[5], ARGV[6]
+local from, till, lease_ms, interval_us, burst_us, lines, count, limits =
+  struct.unpack('<ddddddd', numbers)
+local first, after, asked = 7, 7 + count, #ARGV - lines + 1
+local rate = ARGV[after]
 local given, id, fingerprint, note = unpack(ARGV, asked - 4, asked - 1)
 -- include: time
+-- include: counter
 
 local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after))
 if not got[1] then return {'lost'} end
 local seen = tonumber(got[1])
 if not seen then return {'damaged', 'now'} end
 local now = time(given, seen)
-if now - from < 0 or now - till >= 0 then return {'clock', now} end
+if now < from or now >= till then return {'clock', now} end
 local spans = shape ~= '' and listed(shape)
 local kept = got[3 + count]
 -- include: rate
 
 -- A known id: the first answer again, or a refusal of other content.
-local record = count ~= '0' and redis.call('HGET', reservations, id)
+local record = count > 0 and redis.call('HGET', reservations, id)
 if record then
   local state, print, detail, list =
     string.match(record, '^(%u) %d+ %d+ ([^ ]+) ([^ ]+) ([^ ]+)$')
@@ -52,7 +55,7 @@ if record then
     reply[#reply + 1] = amounts[ARGV[c]] or '0'
     c = c + (spans and spans[line] or 1)
   end
-  for n = 3, count + 2 do reply[#reply + 1] = got[n] or '0 0 0 0 0 0 -' end
+  for n = 3, count + 2 do reply[#reply + 1] = got[n] or NONE end
   return reply
 end
 
@@ -63,10 +66,10 @@ busy_us = counted_us
 -- Tables are of their size from the beginning: one that grows is moved again and again.
 local text, due, swept, rounds = digits(now), tonumber(got[2] or 0) or 0, false, 0
 local ends = now + lease_ms
-local held, words, reply, set, size, list, short, lacking, starts, newcomer, order = false, 6
+local held, words, reply, set, size, list, short, lacking, bound, starts, newcomer, order = false, 6
 repeat
   local ended, wrote = 0, false
-  if now >= due and count ~= '0' then
+  if now >= due and count > 0 then
     -- include: sweep
     ended, due, wrote = sweep(now, 16, true)
     if not ended then return {'damaged', due} end
@@ -83,13 +86,13 @@ until not short or ended < 16
 
 if short then size = 2 end
 if rate ~= '' then set[size + 1], set[size + 2], size = rate, digits(busy_us), size + 2 end
-if not short and count ~= '0' and ends < due then due, swept = ends, true end
+if not short and count > 0 and ends < due then due, swept = ends, true end
 if swept then set[size + 1], set[size + 2], size = 'due', digits(due), size + 2 end
 
 if short then
   -- include: denial
   reply = with_rate({'denied', 0, 0, 0, 0, denial(got[short + 2], ARGV[first + short - 1], lacking, listed(floors)[short],
-    ARGV[limits + short - 1])}, 3)
+    bound)}, 3)
   -- After this point it must succeed.
   redis.call('HSET', books, unpack(set, 1, size))
   if remember == '1' then
@@ -105,7 +108,7 @@ with_rate(reply, 4)
 -- After this point it must succeed. The first write is one that a full store refuses: no room for
 -- a record, no reservation.
 redis.call('HSET', books, unpack(set, 1, size))
-if count ~= '0' then
+if count > 0 then
   record = 'O ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. note .. ' ' .. list
   redis.call('HSET', reservations, id, record)
   redis.call('ZADD', leases, digits(ends), id)

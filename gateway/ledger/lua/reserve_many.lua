@@ -19,6 +19,7 @@ local interval_us, burst_us, meters, count, stamp = ARGV[9], ARGV[10], ARGV[11],
 local first, after = 14, 14 + count
 local rate = ARGV[after]
 -- include: time
+-- include: counter
 -- include: sweep
 -- include: denial
 
@@ -34,7 +35,7 @@ while ARGV[at] do
   local last = at + 2 * ARGV[at + 1]
   ids[#ids + 1], items[#items + 1] = ARGV[at], {at + 2, last}
   for n = at + 3, last + 1, 2 do
-    if not is_amount(ARGV[n]) then return {'invalid', ARGV[n]} end
+    if not amount_of(ARGV[n]) then return {'invalid', ARGV[n]} end
   end
   at = last + 2
 end
@@ -69,16 +70,16 @@ if known == 0 then busy_us = counted_us end
 
 -- Gives room to the items that are not known, one after the other. Answers the first that has none,
 -- its counter, what was asked of it and what was reserved then; or nil and a refusal.
-local rooms, heads, reserved, tails, fits, touched = {}, {}, {}, {}, {}, {}
+local rooms, reserved, fits, touched = {}, {}, {}, {}
 local function fit()
   for c = 1, count do
-    local used, held, tail, was, since = string.match(got[c + 2] or '0 0 0 0 0 0 -',
-      '^(%d+) (%d+)( %d+ (%w+) (%d+) %d+ [%d:-]+)$')
-    if not used then return nil, {'damaged', ARGV[first + c - 1]} end
-    heads[c], tails[c] = used .. ' ', tail
+    local value = got[c + 2] or NONE
+    local used, held, _, was = counter_of(value)
+    local since = used and rest_of(value)
+    if not since then return nil, {'damaged', ARGV[first + c - 1]} end
     if was ~= stamp and since - ARGV[floors[c]] < 0 then used = 0 end
     rooms[c] = ARGV[floors[c] + 1] - used - held
-    reserved[c] = tonumber(held)
+    reserved[c] = held
   end
   fits, touched = {}, {}
   local short, counter, asked, then_held
@@ -132,7 +133,7 @@ local set, opened, ends = {'now', text}, {}, {}
 local newcomer
 if short then
   local value = got[counter + 2]
-  if then_held then value = heads[counter] .. digits(then_held) .. tails[counter] end
+  if then_held then value = with_reserved(value or NONE, then_held) end
   local floor, limit = ARGV[floors[counter]], ARGV[floors[counter] + 1]
   local words = {denial(value, ARGV[first + counter - 1], asked, floor, limit)}
   for n = 1, #words do reply[#reply + 1] = words[n] end
@@ -158,10 +159,10 @@ for c = 1, count do
   if touched[c] then
     local name = ARGV[first + c - 1]
     if not got[c + 2] and string.byte(name) == 115 then newcomer = name end
-    got[c + 2] = heads[c] .. digits(reserved[c]) .. tails[c]
+    got[c + 2] = with_reserved(got[c + 2] or NONE, reserved[c])
     set[#set + 1], set[#set + 2] = name, got[c + 2]
   end
-  reply[#reply + 1] = got[c + 2] or '0 0 0 0 0 0 -'
+  reply[#reply + 1] = got[c + 2] or NONE
 end
 if rate ~= '' and known == 0 then set[#set + 1], set[#set + 2] = rate, digits(busy_us) end
 reply[5] = table.concat(letters)

@@ -9,6 +9,7 @@
 local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local given, from, till = ARGV[1], ARGV[2], ARGV[3]
 -- include: time
+-- include: counter
 -- include: sweep
 
 local seen = redis.call('HMGET', books, 'now', 'due')
@@ -33,8 +34,8 @@ local reply = {'snapshot', now, redis.call('ZCARD', leases), tonumber(ahead[2] o
 for i = 4, #ARGV, 64 do
   local got = redis.call('HMGET', books, unpack(ARGV, i, math.min(i + 63, #ARGV)))
   for n = 1, #got do
-    local value = got[n] or '0 0 0 0 0 0 -'
-    if not string.find(value, '^%d+ %d+ %d+ %w+ %d+ %d+ [%d:-]+$') then return {'damaged', ARGV[i + n - 1]} end
+    local value = got[n] or NONE
+    if not counter_of(value) or not rest_of(value) then return {'damaged', ARGV[i + n - 1]} end
     reply[#reply + 1] = value
   end
 end

@@ -17,7 +17,7 @@ while ARGV[at] do
   local last = at + 2 * ARGV[at + 1]
   ids[#ids + 1], items[#items + 1] = ARGV[at], {at + 2, last}
   for n = at + 3, last + 1, 2 do
-    if not is_amount(ARGV[n]) then return {'invalid', ARGV[n]} end
+    if not amount_of(ARGV[n]) then return {'invalid', ARGV[n]} end
   end
   at = last + 2
 end

@@ -41,9 +41,10 @@ local function sweep(now, batch, asking)
     end
     local got = redis.call('HMGET', books, unpack(names))
     for i = 1, #names do
-      local head, reserved, tail = string.match(got[i] or '', '^(%d+ )(%d+)( %d+ %w+ .+)$')
-      if not head or reserved - sums[names[i]] < 0 then return nil, names[i] end
-      set[2 * i + 3], set[2 * i + 4] = names[i], head .. digits(reserved - sums[names[i]]) .. tail
+      local name, value = names[i], got[i] or ''
+      local used, reserved = counter_of(value)
+      if not used or reserved < sums[name] then return nil, name end
+      set[2 * i + 3], set[2 * i + 4] = name, with_reserved(value, reserved - sums[name])
     end
   end
   -- After this point it must succeed.

@@ -1,13 +1,15 @@
 -- The digits of an integer below 2^53; tostring would write 1e+15, and %d fail where long has 32
--- bits. For what these hold it takes half the time.
+-- bits, so it is given no more than those hold: %.0f takes half as long again.
 local function digits(number)
   if math.abs(number) < 2147483648 then return string.format('%d', number) end
-  return string.format('%.0f', number)
+  if number < 0 then return string.format('%.0f', number) end
+  return string.format('%d%09d', math.floor(number / 1000000000), number % 1000000000)
 end
 
--- True for the text of an amount.
-local function is_amount(text)
-  return string.find(text, '^%d+$') and tonumber(text) < 9007199254740992
+-- The amount that a text tells, or nothing.
+local function amount_of(text)
+  local amount = string.find(text, '^%d+$') and tonumber(text)
+  if amount and amount < 9007199254740992 then return amount end
 end
 
 -- The time: Redis's own, unless a test gives one, and never before what these books have seen.

@@ -10,11 +10,13 @@
 local present, redis = pcall(require, "nginx.redis")
 if not present then redis = require "resty.redis" end
 local words = require "words"
+local ffi = require "ffi"
 
 local M = {}
 local port, metrics
 local count = 0
 local policy = {}
+local DOUBLES, COUNTER = ffi.typeof("const double *"), 56
 local BOUNDS = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
 
 function M.init(redis_port)
@@ -67,13 +69,14 @@ function M.reserve()
   context.calls, context.id, context.reply = calls, id, reply
 end
 
--- How the account stands, out of the reply: its counters are `used reserved top stamp …`.
+-- How the account stands, out of the reply: its counters, which no other word is as long as, begin
+-- with what is used and what is reserved, as doubles.
 local function standing(reply)
   local counters, said = {}, {}
   for _, value in ipairs(reply) do
-    if type(value) == "string" then
-      local used, reserved = string.match(value, "^(%d+) (%d+) %d+ %w+ ")
-      if used then counters[#counters + 1] = used + reserved end
+    if type(value) == "string" and #value >= COUNTER then
+      local numbers = ffi.cast(DOUBLES, value)
+      counters[#counters + 1] = numbers[0] + numbers[1]
     end
   end
   for i, field in ipairs(words.fields) do
