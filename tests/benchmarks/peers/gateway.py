@@ -46,7 +46,7 @@ unit = "bytes"
 default = true
 limits = {{ storage_bytes = "{storage}", ingress_bytes = "{ingress}", egress_bytes = "{egress}" }}
 periods = {{ ingress_bytes = "month", uploads = "month", egress_bytes = "month" }}
-rate = "{rate}/{span}s"
+{rate}
 
 [plans.{hot}]
 limits = {{ storage_bytes = "{storage}", ingress_bytes = "{ingress}", egress_bytes = "{egress}" }}
@@ -76,9 +76,9 @@ UPLOAD = """policy = "upload"
 reserve = { storage_bytes = "body", ingress_bytes = "body", uploads = 1 }"""
 DOWNLOAD = """policy = "download"
 reserve = { egress_bytes = "response" }"""
-OPEN = """policy = "pass"
-auth = []
-account = "none\""""
+RATED = f'rate = "{RATE}/{RATE_SPAN_S}s"'
+OPEN = 'policy = "pass"'
+"""Whoever has a key is let through, and nothing is counted for it."""
 
 
 def config(site: Site, *, quota: bool = True) -> str:
@@ -93,8 +93,7 @@ def config(site: Site, *, quota: bool = True) -> str:
         storage=STORAGE,
         ingress=INGRESS,
         egress=EGRESS,
-        rate=RATE,
-        span=RATE_SPAN_S,
+        rate=RATED if quota else "",
         upstream_port=site.upstream_port,
         upload=UPLOAD if quota else OPEN,
         download=DOWNLOAD if quota else OPEN,
