@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from gateway import garbage
 from gateway.errors import ConfigError
 from gateway.settings import Configuration
 from gateway.tasks import TaskSet
@@ -51,6 +52,7 @@ async def serve(
     tasks = TaskSet()
     try:
         await served.start()
+        garbage.settle()
         log.info("listening on %s, admin on %s", served.public_address, served.admin_address)
         tasks.start(_reloads(served, read, reload), name="reload on SIGHUP")
         if started is not None:

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "gateway"
 
 FLOOR = {
-    "errors": 0, "clock": 0, "cores": 0, "tasks": 0,
+    "errors": 0, "clock": 0, "cores": 0, "garbage": 0, "tasks": 0,
     "catalog": 1, "openapi": 1,
     "ledger": 2, "records": 2, "files": 2,
     "admission": 3, "dialects": 3, "telemetry": 3, "settings": 3,

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import uvloop
 
+from gateway import garbage
 from gateway.app import Gateway, Place
 from gateway.clock import Turns
 from gateway.errors import ConfigError, StoreError
@@ -101,6 +102,7 @@ class _Worker:
         tasks = TaskSet()
         try:
             await gateway.start()
+            garbage.settle()
             log.info("serving, as process %d", os.getpid())
             tasks.start(self._heed(gateway), name="what the supervisor says")
             self._channel.send(Started(gateway.public_address, gateway.admin_address))
