@@ -58,8 +58,8 @@ class Lane(Protocol):
 
 
 class FastConnection(Connection):
-    """`errand`: the request that is on the fast path. `early`: what came while aiohttp was about to
-    rest; a client that answers an answer at once would else never leave the ordinary path."""
+    """`errand`: the request that is on the fast path. `early`: what came before aiohttp was at rest
+    again; a client that answers an answer at once would else never leave the ordinary path."""
 
     __slots__ = ("_early", "_errand", "_lane", "_reading_held", "_returned")
 
@@ -75,7 +75,7 @@ class FastConnection(Connection):
         self._lane = lane
         self._errand: Errand | None = None
         self._returned: Returned | None = None
-        self._early: list[bytes] | None = None
+        self._early: bytearray | None = None
         self._reading_held = False
 
     @property
@@ -86,28 +86,41 @@ class FastConnection(Connection):
         if self._errand is not None:
             self._errand.more(data)
         elif self._early is not None:
-            self._early.append(data)
-        elif not self._is_free:
+            self._early += data
+            self._bound_early(self._early)
+        elif not data or not self._is_free:  # aiohttp calls this itself, with nothing
             super().data_received(data)
         elif self._waiter is not None:
             self._offer(data)
-        elif self._arrival is None:
-            self._early = [data]
-            self._loop.call_soon(self._now_at_rest)
-            if len(data) >= HEAD_BYTES:
-                self.hold_reading()  # a loop may read megabytes of a body before that turn comes
         else:
-            super().data_received(data)
+            self._early = bytearray(data)
+            self._bound_early(self._early)
+            if self._arrival is None:
+                self._loop.call_soon(self._now_at_rest)
+
+    def end(self) -> None:
+        super().end()
+        if self._early is not None:  # aiohttp hears of the end in between
+            self._loop.call_soon(self._loop.call_soon, self._now_at_rest)
 
     def _offer(self, data: bytes) -> None:
         if not self._lane.begin(self, data):
             super().data_received(data)
 
+    def _bound_early(self, early: bytearray) -> None:
+        if len(early) < HEAD_BYTES:
+            return
+        if self._arrival is None:
+            self.hold_reading()  # a loop may read megabytes of a body before that turn comes
+        else:
+            self._early = None  # aiohttp knows to bound what comes behind a request
+            super().data_received(bytes(early))
+
     def _now_at_rest(self) -> None:
         """Unless aiohttp has still something to do with the request before."""
         early, self._early = self._early, None
         if early and self.transport is not None:
-            data = b"".join(early)
+            data = bytes(early)
             self._let_read()
             if self._is_free and self._waiter is not None:
                 self._offer(data)

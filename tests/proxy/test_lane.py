@@ -13,6 +13,7 @@ from gateway.proxy.vessels import Vessels
 
 ON_EVERY_LOOP = True
 
+BODILESS = b"GET /slow HTTP/1.1\r\nHost: t\r\n\r\n"
 REQUEST = b"PUT /slow HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n"
 
 
@@ -78,7 +79,7 @@ def test_this_aiohttp_is_understood_and_another_would_not_be() -> None:
     assert is_understood(Without)
 
 
-async def test_the_lane_is_offered_what_comes_between_requests_and_nothing_else() -> None:
+async def test_the_lane_is_offered_what_begins_a_request_and_nothing_else() -> None:
     lane, go_on = Asked(), asyncio.Event()
     async with served(lane, go_on) as (reader, writer):
         writer.write(REQUEST + b"bo")
@@ -87,18 +88,45 @@ async def test_the_lane_is_offered_what_comes_between_requests_and_nothing_else(
                 await asyncio.sleep(0.005)
         writer.write(b"dy")
         await asyncio.sleep(0.02)
-        writer.write(REQUEST + b"next")
-        await asyncio.sleep(0.02)
-        assert lane.offered == [REQUEST + b"bo"]
         go_on.set()
-        for _ in range(2):
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
         await asyncio.sleep(0.02)
         writer.write(REQUEST[:10])
         await asyncio.sleep(0.02)
         writer.write(REQUEST[10:] + b"last")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
         assert lane.offered == [REQUEST + b"bo", REQUEST[:10]]
+
+
+async def test_what_comes_while_a_request_is_settled_is_offered_afterwards() -> None:
+    lane, go_on = Asked(), asyncio.Event()
+    async with served(lane, go_on) as (reader, writer):
+        writer.write(BODILESS)
+        await asyncio.sleep(0.02)
+        for piece in (REQUEST + b"ne", b"xt"):
+            writer.write(piece)
+            await asyncio.sleep(0.02)
+        assert lane.offered == [BODILESS]
+        go_on.set()
+        for _ in range(2):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        assert lane.offered == [BODILESS, REQUEST + b"next"]
+
+
+async def test_many_requests_behind_one_that_is_not_answered_are_aiohttps_to_bound() -> None:
+    lane, go_on = Asked(), asyncio.Event()
+    count = HEAD_BYTES // len(BODILESS) + 1
+    async with served(lane, go_on) as (reader, writer):
+        writer.write(BODILESS)
+        await asyncio.sleep(0.02)
+        for _ in range(count):
+            writer.write(BODILESS)
+        await asyncio.sleep(0.05)
+        go_on.set()
+        for _ in range(1 + count):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204")
+        assert lane.offered[0] == BODILESS
+        assert all(len(data) < HEAD_BYTES for data in lane.offered)
 
 
 async def test_what_comes_right_after_an_answer_is_offered_too() -> None:
