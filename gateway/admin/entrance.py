@@ -134,7 +134,7 @@ async def _answered(request: web.Request, handler: Handler, request_id: str) -> 
     except StoreError as failure:
         _log.warning("the store failed a request: %s", failure)
         return _refused(Refusal(failure.error, failure.error.title), request_id)
-    except Exception:
+    except Exception:  # A mistake of ours: whoever asked gets an answer all the same.
         _log.exception("a request failed")
         return _refused(Refusal(INTERNAL, ""), request_id)
 

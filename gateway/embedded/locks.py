@@ -33,7 +33,7 @@ class Lock:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BaseException as failure:
+        except BaseException as failure:  # Whatever it is, the file is not left open.
             os.close(descriptor)
             if isinstance(failure, BlockingIOError):
                 return False

@@ -244,7 +244,7 @@ class PipelinedTransport:
                 connection = await self._open(address)
                 try:
                     await greet(connection, address)
-                except BaseException:
+                except BaseException:  # Also when cancelled: nobody else knows of it yet.
                     connection.drop("not usable")
                     await connection.gone()
                     raise

@@ -63,7 +63,7 @@ async def ask(
             body += piece
             if len(body) > TOLD_BYTES_MAX:
                 raise UpstreamError(UPSTREAM_FAILED, "an answer that is too long")
-    except BaseException:
+    except BaseException:  # Also when cancelled: with half an answer it is of no use again.
         connection.abort()
         raise
     connection.release()
