@@ -175,59 +175,38 @@ async def _used(asked: Question, kind: Kind, ids: Sequence[str]) -> list[Subject
     ]
 
 
-async def _one(asked: Question, kind: Kind) -> Subject | Refusal:
-    name = asked.request.params["id"]
-    if not await asked.sources.subjects.exists(asked.account, kind.name, name):
-        return Refusal(UNKNOWN_SUBJECT, f"there is no {kind.name.replace('_', ' ')} {name!r}")
-    (found,) = await _used(asked, kind, (name,))
-    return found
+def _listed(
+    kind: Kind,
+    told: Callable[[Wowza, Sequence[Subject], CursorPage, Span, str], Answer],
+) -> Reply:
+    """A page of subjects by a key, told by a method of the dialect."""
+
+    async def reply(asked: Question) -> Answer | Refusal:
+        wanted = paging.by_key(asked.query.get("next_page_key"), asked.query.get("per_page"))
+        if isinstance(wanted, Refusal):
+            return wanted
+        found = await asked.sources.subjects.page(
+            asked.account, kind.name, after=wanted.after, count=wanted.per_page
+        )
+        key = None if found.next is None else paging.key_of(found.next)
+        page = CursorPage(found.total, wanted.per_page, key)
+        used = await _used(asked, kind, found.ids)
+        return told(asked.dialect, used, page, asked.span, asked.id)
+
+    return reply
 
 
-async def _keyed(asked: Question, kind: Kind) -> tuple[list[Subject], CursorPage] | Refusal:
-    wanted = paging.by_key(asked.query.get("next_page_key"), asked.query.get("per_page"))
-    if isinstance(wanted, Refusal):
-        return wanted
-    found = await asked.sources.subjects.page(
-        asked.account, kind.name, after=wanted.after, count=wanted.per_page
-    )
-    key = None if found.next is None else paging.key_of(found.next)
-    page = CursorPage(found.total, wanted.per_page, key)
-    return await _used(asked, kind, found.ids), page
+def _shown(kind: Kind, told: Callable[[Wowza, Subject, Span, str], Answer]) -> Reply:
+    """One subject, told by a method of the dialect."""
 
+    async def reply(asked: Question) -> Answer | Refusal:
+        name = asked.request.params["id"]
+        if not await asked.sources.subjects.exists(asked.account, kind.name, name):
+            return Refusal(UNKNOWN_SUBJECT, f"there is no {kind.name.replace('_', ' ')} {name!r}")
+        (found,) = await _used(asked, kind, (name,))
+        return told(asked.dialect, found, asked.span, asked.id)
 
-async def _targets(asked: Question) -> Answer | Refusal:
-    found = await _keyed(asked, TARGETS)
-    if isinstance(found, Refusal):
-        return found
-    return asked.dialect.stream_targets(*found, asked.span, asked.id)
-
-
-async def _target(asked: Question) -> Answer | Refusal:
-    found = await _one(asked, TARGETS)
-    if isinstance(found, Refusal):
-        return found
-    return asked.dialect.stream_target(found, asked.span, asked.id)
-
-
-async def _streams(asked: Question) -> Answer | Refusal:
-    found = await _keyed(asked, STREAMS)
-    if isinstance(found, Refusal):
-        return found
-    return asked.dialect.real_time_streams(*found, asked.span, asked.id)
-
-
-async def _vods(asked: Question) -> Answer | Refusal:
-    found = await _keyed(asked, VODS)
-    if isinstance(found, Refusal):
-        return found
-    return asked.dialect.vod_streams(*found, asked.span, asked.id)
-
-
-async def _vod(asked: Question) -> Answer | Refusal:
-    found = await _one(asked, VODS)
-    if isinstance(found, Refusal):
-        return found
-    return asked.dialect.vod_stream(found, asked.span, asked.id)
+    return reply
 
 
 async def _transcoders(asked: Question) -> Answer | Refusal:
@@ -250,22 +229,15 @@ async def _transcoders(asked: Question) -> Answer | Refusal:
     return asked.dialect.transcoders(used, page, asked.span, asked.id)
 
 
-async def _transcoder(asked: Question) -> Answer | Refusal:
-    found = await _one(asked, TRANSCODERS)
-    if isinstance(found, Refusal):
-        return found
-    return asked.dialect.transcoder(found, asked.span, asked.id)
-
-
 PAGES: Mapping[str, Page] = {
     "accounts": _page(_account),
-    "stream-targets": _page(_targets),
-    "stream-target": _page(_target),
-    "real-time-streams": _page(_streams),
+    "stream-targets": _page(_listed(TARGETS, Wowza.stream_targets)),
+    "stream-target": _page(_shown(TARGETS, Wowza.stream_target)),
+    "real-time-streams": _page(_listed(STREAMS, Wowza.real_time_streams)),
     "transcoders": _page(_transcoders),
-    "transcoder": _page(_transcoder),
+    "transcoder": _page(_shown(TRANSCODERS, Wowza.transcoder)),
     "storage-peak": _page(_storage_peak, days_max=None),
-    "vod-streams": _page(_vods, vod=True),
-    "vod-stream": _page(_vod, vod=True),
+    "vod-streams": _page(_listed(VODS, Wowza.vod_streams), vod=True),
+    "vod-stream": _page(_shown(VODS, Wowza.vod_stream), vod=True),
     "vod-summary": _page(_vod_summary, vod=True),
 }
