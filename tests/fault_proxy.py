@@ -133,7 +133,7 @@ class FaultProxy:
                     self._drop_next = False
                     self.faulted.set()
                     return
-                if not hanging:
+                if not hanging and not writer.transport.is_closing():
                     writer.write(piece)
                     await writer.drain()
         except ConnectionError:
