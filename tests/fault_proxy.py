@@ -4,6 +4,7 @@
         proxy.drop_once()        # the next answer is lost and its connection closed
         proxy.hang_once()        # from the next answer on, nothing comes back on its connection
         proxy.delay_s = 2.0      # every piece of an answer takes so long
+        proxy.gate.clear()       # answers wait until it is set again
         proxy.slices = Random(7) # answers arrive in small pieces of random length
         proxy.reset()            # every open connection is cut now, without a clean end
         proxy.refusing = True    # new connections are cut as they come
@@ -35,6 +36,8 @@ class FaultProxy:
         self._drop_next = False
         self._hang_next = False
         self.delay_s = 0.0
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.slices: Random | None = None
         self.refusing = False
         self.connections = 0
@@ -126,6 +129,7 @@ class FaultProxy:
             while piece := await reader.read(PIECE if self.slices is None else self._slice()):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
+                await self.gate.wait()
                 if self._hang_next:
                     self._hang_next, hanging = False, True
                     self.faulted.set()

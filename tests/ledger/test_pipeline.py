@@ -181,10 +181,10 @@ async def test_a_delayed_reply_never_meets_a_later_call(
     proxy: FaultProxy, proxied: PipelinedTransport
 ) -> None:
     """failure row 15, failure row 17"""
-    proxy.delay_s = 0.3
+    proxy.gate.clear()
     with pytest.raises(StoreError):
         await proxied.run(ECHO, [b"k"], [b"late"])
-    proxy.delay_s = 0
+    proxy.gate.set()
     await until_served(proxied)
     assert await proxied.run(ECHO, [b"k"], [b"new"]) == b"new"
 
