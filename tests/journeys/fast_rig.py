@@ -48,8 +48,11 @@ def ask(rig: Rig, method: str, place: str, *fields: str, body: bytes | None = No
 
 
 @asynccontextmanager
-async def passing(store: Store, directory: Path, *scripts: Any, **more: str) -> AsyncIterator[Rig]:
-    wishes = Wishes(extra=PASSING, **more)
+async def passing(
+    store: Store, directory: Path, *scripts: Any, answer_timeout: str = "20s", **more: str
+) -> AsyncIterator[Rig]:
+    """With `PASSING`; unless a test says otherwise the upstream may take as long as it does."""
+    wishes = Wishes(extra=PASSING, answer_timeout=answer_timeout, **more)
     async with running(store, directory, *scripts, wishes=wishes) as rig:
         yield rig
 

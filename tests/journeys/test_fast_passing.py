@@ -44,13 +44,14 @@ HINTS = Send(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n")
 @dataclass(frozen=True, slots=True)
 class Case:
     """A request by a connection to the upstream that was used before, and what becomes of it.
-    `taken`: the fast path begins it."""
+    `taken`: the fast path begins it. `answer_timeout` is also that of the requests around it."""
 
     method: str
     steps: Sequence[Any] = (OK,)
     fields: Sequence[str] = ()
     body: bytes | None = None
     taken: bool = True
+    answer_timeout: str = "20s"
 
 
 BIG, LARGE = b"x" * 600_000, b"y" * 100_000
@@ -89,8 +90,8 @@ CASES = {
     "cut": Case("GET", [Send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome"), Close()]),
     "broken": Case("GET", [Send(b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n")]),
     "a switch that nobody asked for": Case("GET", [Answer(101, [(b"Upgrade", b"x")])]),
-    "too late": Case("POST", [Hang()], body=b"x"),
-    "too late, GET": Case("GET", [Hang()]),
+    "too late": Case("POST", [Hang()], body=b"x", answer_timeout="1s"),
+    "too late, GET": Case("GET", [Hang()], answer_timeout="1s"),
     **{f"stale, {method}": Case(method, [Close()]) for method in METHODS},
     **{f"reset, {method}": Case(method, [Reset()], body=b"x") for method in ("PUT", "DELETE")},
     "reset, GET": Case("GET", [Reset()]),
@@ -129,8 +130,9 @@ async def told(way: Way, directory: Path, case: Case, place: str) -> Any:
     others = [Repeat([Request(), Answer(200, body=b"other")])]
     play = [Request(), OK, Request(), *case.steps, *others]
     plan = RATE if place == "rated" else ""
+    limit = case.answer_timeout
     async with passing(
-        Store.fake(), directory, play, others, answer_timeout="300ms", plan=plan
+        Store.fake(), directory, play, others, answer_timeout=limit, plan=plan
     ) as rig:
         async with client(rig) as (reader, writer):
             writer.write(ask(rig, "GET", place, "X-Request-Id: warm"))
