@@ -120,8 +120,9 @@ class Gateway:
             store.client,
             on_expired=self.metrics.expired,
             look_after_ms=_ms(settings.lease_s),
+            ahead=store.admission,
         )
-        self.ledger.on_extended = self._reaper.note_lasting
+        self._reaper.attend()
         self._heartbeat = Heartbeat(
             self.ledger,
             lease_ms=_ms(settings.lease_s),

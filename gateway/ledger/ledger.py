@@ -105,6 +105,8 @@ class Ledger:
         """Whether commits leave events of usage in their account's outbox."""
         self.on_event: Callable[[str], None] | None = None
         """Told of the account whenever one was left."""
+        self.on_reserving: Callable[[str], None] | None = None
+        """Told of the account before each reserve; not of those that were prepared."""
         self.on_extended: Callable[[str], None] | None = None
         """Told of the account whenever leases were extended: they may outlive who did it."""
 
@@ -146,6 +148,8 @@ class Ledger:
             names = (keys.books, keys.reservations, keys.leases, keys.forget, *frame.index)
             return names, args
 
+        if self.on_reserving is not None and lines:
+            self.on_reserving(terms.account)
         frame, reply = await self._scripts.framed(
             scripts.RESERVE, terms, arguments, RESERVE_PATIENCE_S
         )
@@ -186,6 +190,8 @@ class Ledger:
             names = (keys.books, keys.reservations, keys.leases, keys.forget, *frame.index)
             return names, args
 
+        if self.on_reserving is not None:
+            self.on_reserving(terms.account)
         frame, reply = await self._scripts.framed(
             scripts.RESERVE_MANY, terms, arguments, RESERVE_PATIENCE_S
         )

@@ -3,12 +3,16 @@
 Admission and usage never depend on it: each script ends the due leases of its account first. What
 it adds is that a quiet account is free again too, within seconds. The store keeps when each account
 with open reservations is due for a look: when its next lease ends, or soon after a gateway said it
-was busy. Of any number of gateways one takes an account on, and a lease ends once anyway.
+was busy, which it does ahead of the reservation and on the same connection: a gateway that is
+killed at its grant has been heard. (In a cluster they go to different nodes, and may cross.) Of any
+number of gateways one takes an account on, and a lease ends once anyway.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
@@ -19,6 +23,8 @@ from gateway.ledger import scripts
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Expired
 from gateway.ledger.redispy import told
+from gateway.ledger.template import Call, Template, Words, bulk
+from gateway.ledger.transport import Prompt, Transport
 from gateway.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -43,8 +49,8 @@ NOTED_MAX = 100_000
 
 
 class Reaper:
-    """`note` on the way of every request; `start` for the rest. `failures` counts what could not be
-    written or asked: nothing is lost by it but time."""
+    """`note` on the way of every request; `start` for the rest. `ahead` is what reservations go by.
+    `failures` counts what could not be written or asked: nothing is lost by it but time."""
 
     def __init__(
         self,
@@ -54,6 +60,7 @@ class Reaper:
         on_expired: Callable[[Expired], None] = lambda expired: None,
         round_s: float = ROUND_S,
         look_after_ms: int = LOOK_AFTER_MS,
+        ahead: Transport | None = None,
     ) -> None:
         self._ledger = ledger
         self._client = client
@@ -63,19 +70,32 @@ class Reaper:
         self._noted: dict[str, float] = {}
         self._fresh: set[str] = set()
         self._telling = False
+        self._ahead = ahead if isinstance(ahead, Prompt) else None
+        self._one = Template(BUSY_SCRIPT, self._of_one, ((b"one",), (b"other",)))
         self._tasks = TaskSet()
         self.failures = 0
 
+    def attend(self) -> None:
+        """Be told by the ledger whenever it reserves, or extends."""
+        self._ledger.on_reserving = self.note
+        self._ledger.on_extended = self.note_lasting
+
     def note(self, account: str) -> None:
-        """The account has an open reservation here. Told to the store at once, in the background,
-        and again every few seconds as long as it is noted."""
+        """The account has an open reservation here, or asks for one next. The store is told ahead
+        of what is asked next, and again every few seconds as long as it is noted."""
         now_s = monotonic_s()
         if now_s - self._noted.get(account, float("-inf")) < NOTE_EVERY_S:
             return
         if len(self._noted) >= NOTED_MAX:
             self._noted.clear()
         self._noted[account] = now_s
-        self.note_lasting(account)
+        call = Call(self._one, (bulk(account.encode()),))
+        if self._ahead is None or not self._ahead.send(call, partial(self._heard, account)):
+            self.note_lasting(account)
+
+    def _heard(self, account: str, reply: Any) -> None:
+        if type(reply) is not list:  # It could not be told so, or the script is not known there.
+            self.note_lasting(account)
 
     def note_lasting(self, account: str) -> None:
         """The account has an open reservation that nobody will note again: told to the store in any
@@ -146,10 +166,9 @@ class Reaper:
     async def _busy(self, batch: int) -> list[bytes]:
         """Tell which accounts are busy; take on up to `batch` that are due: claim, accounts."""
         fresh, self._fresh = self._fresh, set()
-        args = (b"%d" % self._look_after_ms, b"%d" % CLAIM_MS, b"%d" % batch)
         try:
             reply: list[bytes] = await self._eval(
-                BUSY_SCRIPT, *args, *(account.encode() for account in fresh)
+                BUSY_SCRIPT, *self._numbers(batch), *(account.encode() for account in fresh)
             )
         except StoreError:
             for account in fresh:
@@ -157,12 +176,20 @@ class Reaper:
             raise
         return reply
 
+    def _numbers(self, batch: int) -> tuple[bytes, bytes, bytes]:
+        return b"%d" % self._look_after_ms, b"%d" % CLAIM_MS, b"%d" % batch
+
+    def _of_one(self, accounts: Sequence[bytes]) -> Words:
+        return (BUSY.encode(),), (*self._numbers(0), *accounts)
+
     async def _eval(self, script: scripts.Script, *args: bytes) -> Any:
         redis: Any = self._client
         with told(script.name):
             return await redis.eval(script.source, 1, BUSY, *args)
 
     async def _run(self, turns: Turns) -> None:
+        with suppress(StoreError):
+            await self._busy(0)  # From now on the store knows the script by its digest.
         while True:
             await asyncio.sleep(turns.wait_s(self._round_s))
             try:

@@ -9,12 +9,14 @@ import pytest
 from gateway.clock import StoreClock
 from gateway.errors import StoreError
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.outcomes import Expired
-from gateway.ledger.reaper import BUSY, Reaper
+from gateway.ledger.outcomes import Expired, Line
+from gateway.ledger.pipeline import PipelinedTransport
+from gateway.ledger.reaper import BUSY, BUSY_SCRIPT, Reaper
 from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store, connect
-from gateway.ledger.transport import Transport
-from tests.ledger.lively import ledger_on, opened, reserve, until
+from gateway.ledger.template import Call
+from gateway.ledger.transport import Then, Transport
+from tests.ledger.lively import STORAGE, ledger_on, opened, reserve, terms_of, until
 from tests.redis_server import RedisServer
 
 
@@ -127,6 +129,66 @@ async def test_a_later_lease_does_not_hide_an_earlier_one(store: Store) -> None:
     await until(nearer)
     await first.stop()
     await second.stop()
+
+
+class Overheard:
+    """A transport whose calls are written down in the order in which they leave."""
+
+    def __init__(self, inner: PipelinedTransport) -> None:
+        self._inner = inner
+        self.calls: list[str] = []
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        self.calls.append(script.name)
+        return await self._inner.run(script, keys, args)
+
+    def send(self, call: Call, then: Then) -> bool:
+        self.calls.append(call.template.script.name)
+        return self._inner.send(call, then)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+async def test_the_store_is_told_ahead_of_a_reservation(redis_server: RedisServer) -> None:
+    """failure row 2: a gateway that dies at the grant has been heard before it."""
+    store = await connect(redis_server.url)
+    assert isinstance(store.admission, PipelinedTransport)
+    admission = Overheard(store.admission)
+    ledger = Ledger(admission, store.settlement, StoreClock())
+    await opened(ledger, "acme", "other")
+    reaper = Reaper(ledger, store.client, ahead=admission)
+    reaper.attend()
+    reaper.start()
+
+    async def is_known() -> bool:
+        (known,) = await store.client.script_exists(BUSY_SCRIPT.sha.decode())
+        return bool(known)
+
+    await until(is_known)
+    await reserve(ledger, "acme", "r1", lease_ms=10_000)
+    # Nothing was left to be done in the background.
+    assert admission.calls == ["busy", "reserve"]
+    assert set(await busy(store)) == {b"acme"}
+    await reserve(ledger, "acme", "r2", lease_ms=10_000)
+    item = ("b1", [Line.exact(STORAGE.name, 1)])
+    await ledger.reserve_many(terms_of("other"), [item], lease_ms=10_000)
+    assert admission.calls[2:] == ["reserve", "busy", "reserve_many"]
+    await reaper.stop()
+    await store.close()
+
+
+async def test_a_store_that_does_not_know_the_script_is_told_all_the_same(
+    redis_server: RedisServer,
+) -> None:
+    """failure row 18"""
+    store = await connect(redis_server.url)
+    reaper = Reaper(ledger_on(store), store.client, ahead=store.admission)
+    await store.client.script_flush()
+    await noted(reaper, store, "acme")
+    assert reaper.failures == 0
+    await reaper.stop()
+    await store.close()
 
 
 class Meanwhile:
