@@ -134,7 +134,7 @@ class ClusterTransport:
         async def locate() -> Address:
             return address
 
-        return Node(address, PipelinedTransport(locate, self._limits))
+        return Node(address, PipelinedTransport(locate, self._limits, one_slot=True))
 
     async def _ask_for_slots(self) -> list[tuple[int, int, Address]]:
         """The masters' ranges of slots, from the first node or seed that tells them."""

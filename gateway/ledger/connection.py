@@ -1,6 +1,7 @@
 """One connection to Redis that many callers share: commands leave together, replies come in order.
 
-The n-th reply belongs to the n-th command and to nothing else. So a caller that was cancelled keeps
+The n-th reply belongs to the n-th command and to nothing else. Calls of one family that wait to be
+written become one command. So a caller that was cancelled keeps
 its place (its reply is let go when it comes), and a connection whose replies stop is dropped as a
 whole, because a late reply must never meet a later command.
 """
@@ -13,30 +14,37 @@ from typing import Any, cast
 from hiredis import ProtocolError, Reader
 
 from gateway.errors import StoreError
+from gateway.ledger.joined import Joined
 from gateway.ledger.resp import unavailable
+from gateway.ledger.template import Call, Family, Template
 from gateway.ledger.transport import Then
 
 FLUSH_AT = 16
-"""Commands written together at most: Redis works on one batch while the next one is made."""
+"""Calls written together at most: Redis works on one batch while the next one is made."""
 
 GRACE_S = 0.01
 """For what waits in the socket of a loop that was itself too busy to read."""
 
 
 class Connection(asyncio.Protocol):
-    """An idle connection writes a call at once, a busy one at the turn's end."""
+    """An idle connection writes a call at once, a busy one at the turn's end. `one_slot`: only
+    calls of the same account are joined, since a cluster runs no others as one."""
 
     __slots__ = (
         "_doomed",
         "_gone",
+        "_joined",
         "_loop",
         "_on_lost",
+        "_one_slot",
         "_out",
         "_pending",
         "_reader",
         "_retired",
         "_timeout_s",
         "_transport",
+        "_under_way",
+        "_unwritten",
         "_waiters",
         "_watchdog",
         "pending_max",
@@ -50,15 +58,22 @@ class Connection(asyncio.Protocol):
         *,
         timeout_s: float,
         pending_max: int,
+        one_slot: bool = False,
     ) -> None:
         self.place = place
         self.pending_max = pending_max
+        self._one_slot = one_slot
         self._on_lost = on_lost
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._reader = Reader()
         self._pending: deque[tuple[asyncio.Future[Any] | Then, float]] = deque()
-        self._out: list[bytes] = []
+        self._under_way = 0
+        """Calls in `_pending`."""
+        self._out: list[bytes | Joined] = []
+        self._joined: dict[Family | Template, Joined] = {}
+        self._unwritten = 0
+        """Calls in `_out`; `_joined` finds those there that more can join."""
         self._transport: asyncio.Transport | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._doomed: asyncio.Future[Any] | Then | None = None
@@ -80,22 +95,44 @@ class Connection(asyncio.Protocol):
             return
         pending = self._pending
         pending.append((who, self._loop.time()))
-        if len(pending) == 1:
-            transport.write(packed)
-            if self._watchdog is None:
-                self._watchdog = self._loop.call_later(self._timeout_s, self._watch)
+        if len(pending) > 1:
+            self._put(packed)
+            self._one_more()
             return
-        out = self._out
-        out.append(packed)
-        if len(out) == 1:
+        self._under_way += 1
+        transport.write(packed)
+        if self._watchdog is None:
+            self._watchdog = self._loop.call_later(self._timeout_s, self._watch)
+
+    def join(self, call: Call, then: Then) -> None:
+        """As `ask`, and as one with others of its family that wait to be written."""
+        if not self._pending or self._transport is None:
+            self.ask(call.packed(), then)
+            return
+        name = call.template if self._one_slot else call.template.family
+        joined = self._joined.get(name)
+        if joined is None:
+            joined = self._joined[name] = Joined()
+            self._pending.append((joined, self._loop.time()))
+            self._put(joined)
+        joined.add(call, then)
+        self._one_more()
+
+    def _put(self, part: bytes | Joined) -> None:
+        self._out.append(part)
+        if len(self._out) == 1:
             self._loop.call_soon(self._flush)
-        elif len(out) >= FLUSH_AT:
+
+    def _one_more(self) -> None:
+        self._under_way += 1
+        self._unwritten += 1
+        if self._unwritten >= FLUSH_AT:
             self._flush()
 
     @property
     def full(self) -> bool:
         """Whether a new call must wait its turn for room."""
-        return len(self._pending) >= self.pending_max or bool(self._waiters)
+        return self._under_way >= self.pending_max or bool(self._waiters)
 
     async def room(self) -> None:
         """Wait for the replies that make room, first come first served; or until it is dropped."""
@@ -121,8 +158,9 @@ class Connection(asyncio.Protocol):
         if self._watchdog is not None:
             self._watchdog.cancel()
         written = len(self._pending) - len(self._out)
-        self._out.clear()
+        self._forget_unwritten()
         pending, self._pending = self._pending, deque()
+        self._under_way = 0
         for number, (who, _) in enumerate(pending):
             _tell(who, unavailable(f"{self.place}: {why}", indeterminate=number < written))
         self._let_in(len(self._waiters))
@@ -141,6 +179,7 @@ class Connection(asyncio.Protocol):
                     self.drop("a reply that nobody asked for")
                     return
                 who, _ = pending.popleft()
+                self._under_way -= len(who) if type(who) is Joined else 1
                 if not isinstance(who, asyncio.Future):
                     who(reply)
                 elif not who.done():
@@ -149,7 +188,7 @@ class Connection(asyncio.Protocol):
             self.drop(f"not the protocol of Redis ({error})")
             return
         if self._waiters:
-            self._let_in(self.pending_max - len(pending))
+            self._let_in(self.pending_max - self._under_way)
         if self._retired and not pending and self._transport is not None:
             self._transport.close()
 
@@ -167,8 +206,14 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._out and self._transport is not None:
-            self._transport.write(b"".join(self._out))
-            self._out.clear()
+            parts = [part if isinstance(part, bytes) else part.packed() for part in self._out]
+            self._forget_unwritten()
+            self._transport.write(b"".join(parts))
+
+    def _forget_unwritten(self) -> None:
+        self._out.clear()
+        self._joined.clear()
+        self._unwritten = 0
 
     def _watch(self) -> None:
         """Replies come in order, so the oldest call alone tells whether they have stopped.

@@ -66,13 +66,18 @@ class PipelinedTransport:
         "_connection",
         "_limits",
         "_locate",
+        "_one_slot",
         "_tasks",
         "_trouble",
         "connects",
     )
 
-    def __init__(self, locate: Locate, limits: Limits | None = None) -> None:
+    def __init__(
+        self, locate: Locate, limits: Limits | None = None, *, one_slot: bool = False
+    ) -> None:
+        """`one_slot`: of a cluster, which runs no script on the keys of two slots."""
         self._locate = locate
+        self._one_slot = one_slot
         self._limits = limits or Limits()
         self._connection: Connection | None = None
         self._acknowledging: tuple[Connection, asyncio.Future[Any]] | None = None
@@ -122,11 +127,14 @@ class PipelinedTransport:
         return reply
 
     def send(self, call: Call, then: Then) -> bool:
-        """Without replicas to wait for."""
+        """Without replicas to wait for. What is sent in one turn is joined where that can be."""
         connection = self._connection
         if connection is None or connection.full or self._limits.replicas:
             return False
-        connection.ask(call.packed(), then)
+        if call.template.joins:
+            connection.join(call, then)
+        else:
+            connection.ask(call.packed(), then)
         return True
 
     async def command(self, *words: bytes) -> Any:
@@ -264,6 +272,7 @@ class PipelinedTransport:
                 self._lost,
                 timeout_s=limits.op_timeout_s,
                 pending_max=limits.pending_max,
+                one_slot=self._one_slot,
             )
 
         if address.path:

@@ -2,12 +2,15 @@
 
 Where the holes are is found out, not written down: the call is made with two sets of samples, and
 each word that differs must be one of them. So only the verbs know how their scripts are called.
+
+Calls of one family differ in keys and in their own words alone, those at the end, and can be made
+as one (`lua/each.lua`): what they have in common is said, and taken apart by Redis, only once.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
+from weakref import WeakValueDictionary
 
-from gateway.ledger.resp import script_call
 from gateway.ledger.scripts import Script
 
 Words = tuple[Sequence[bytes], Sequence[bytes]]
@@ -17,36 +20,73 @@ _MARK = b"\r\n\0\r\n"
 """Stands in no key and in no argument."""
 
 
-class Template:
-    """`call(values)` is a call; `values` stand in the order of the samples."""
+class Family:
+    """Calls of one script with the same words before their own."""
 
-    __slots__ = ("_args", "_format", "_pick", "_places", "keys", "script")
+    __slots__ = ("__weakref__", "_counts", "_heads", "_script", "_shared")
+
+    def __init__(self, script: Script, shared: Sequence[bytes], keys: int, own: int) -> None:
+        """Each call has so many `keys`, and so many words of its `own`."""
+        self._script = script
+        self._shared = b"".join(map(bulk, shared))
+        self._counts = keys, len(shared), own
+        self._heads: dict[int, bytes] = {}
+
+    def packed(self, calls: Sequence["Call"]) -> bytes:
+        """All of them as the one command that goes over the wire."""
+        head = self._heads.get(len(calls)) or self._head(len(calls))
+        keys = [call.template.packed_keys for call in calls]
+        return b"".join((head, *keys, self._shared, *[call.own() for call in calls]))
+
+    def _head(self, count: int) -> bytes:
+        keys, shared, own = self._counts
+        words = 3 + shared + count * (keys + own)
+        head = b"".join((b"*%d\r\n" % words, bulk(b"EVALSHA"), bulk(self._script.sha),
+                         bulk(b"%d" % (count * keys))))  # fmt: skip
+        self._heads[count] = head
+        return head
+
+
+class Template:
+    """`call(values)` is a call; `values` stand in the order of the samples. `joins`: it can be made
+    as one with others of its family."""
+
+    __slots__ = ("_args", "_format", "_pick", "_places", "family", "joins", "keys", "packed_keys",
+                 "script")  # fmt: skip
 
     def __init__(
         self,
         script: Script,
         made: Callable[[Sequence[bytes]], Words],
         samples: tuple[Sequence[bytes], Sequence[bytes]],
+        own: int | None = None,
     ) -> None:
         """`made` makes the call for some values; AssertionError when it does more with them than
-        to pass each on as a word of its own."""
+        to pass each on as a word of its own. Calls of a script that makes several as one have so
+        many words of their `own`."""
         (keys, args), (other_keys, other_args) = (made(sample) for sample in samples)
         assert keys == other_keys, "keys do not depend on values"
         assert len(args) == len(other_args), "the number of words does not depend on values"
         self.script = script
         self.keys = tuple(keys)
+        self.packed_keys = b"".join(map(bulk, keys))
         self._args = tuple(args)
         self._places = tuple(_places(args, other_args, samples))
+        self.joins = own is not None
+        own = len(args) if own is None else own
+        shared = len(args) - own
+        assert all(at >= shared for at, _ in self._places), "what is shared depends on no value"
+        self.family = _family(script, self._args[:shared], len(keys), own)
         marked = list(args)
         for at, _ in self._places:
             marked[at] = _MARK
-        packed = script_call(b"EVALSHA", script.sha, keys, marked).replace(b"%", b"%%")
-        self._format = packed.replace(b"$%d\r\n%b\r\n" % (len(_MARK), _MARK), b"%b")
+        packed = b"".join(map(bulk, marked[shared:])).replace(b"%", b"%%")
+        self._format = packed.replace(bulk(_MARK), b"%b")
         numbers = [number for _, number in self._places]
         self._pick = itemgetter(*numbers) if len(numbers) > 1 else lambda found: (found[0],)
 
-    def packed(self, values: Sequence[bytes]) -> bytes:
-        """The command as it goes over the wire; the values are `bulk` strings."""
+    def own(self, values: Sequence[bytes]) -> bytes:
+        """The call's own words as they go over the wire; the values are `bulk` strings."""
         return self._format % self._pick(values)
 
     def words(self, values: Sequence[bytes]) -> Words:
@@ -72,10 +112,27 @@ class Call:
         self.values = values
 
     def packed(self) -> bytes:
-        return self.template.packed(self.values)
+        return self.template.family.packed((self,))
+
+    def own(self) -> bytes:
+        return self.template.own(self.values)
 
     def words(self) -> Words:
         return self.template.words(self.values)
+
+
+_FAMILIES: WeakValueDictionary[tuple[bytes, tuple[bytes, ...], int, int], Family] = (
+    WeakValueDictionary()
+)
+
+
+def _family(script: Script, shared: tuple[bytes, ...], keys: int, own: int) -> Family:
+    """The one there is: whoever has the same is of it."""
+    name = (script.sha, shared, keys, own)
+    family = _FAMILIES.get(name)
+    if family is None:
+        family = _FAMILIES[name] = Family(script, shared, keys, own)
+    return family
 
 
 def _places(

@@ -27,7 +27,11 @@ def silence(words: list[bytes]) -> bytes:
 
 @asynccontextmanager
 async def connected(
-    answer: Callable[[list[bytes]], bytes], *, timeout_s: float = 0.25, pending_max: int = 1000
+    answer: Callable[[list[bytes]], bytes],
+    *,
+    timeout_s: float = 0.25,
+    pending_max: int = 1000,
+    one_slot: bool = False,
 ) -> AsyncIterator[tuple[Connection, Puppet]]:
     loop = asyncio.get_running_loop()
     server = Puppet(answer)
@@ -35,7 +39,13 @@ async def connected(
     with TemporaryDirectory(prefix="qg-echo-") as directory:
         listening = await loop.create_unix_server(lambda: server, f"{directory}/s")
         _, connection = await loop.create_unix_connection(
-            lambda: Connection("here", lost.append, timeout_s=timeout_s, pending_max=pending_max),
+            lambda: Connection(
+                "here",
+                lost.append,
+                timeout_s=timeout_s,
+                pending_max=pending_max,
+                one_slot=one_slot,
+            ),
             f"{directory}/s",
         )
         yield connection, server

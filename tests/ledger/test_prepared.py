@@ -156,20 +156,22 @@ async def test_a_no_is_told_as_the_verb_tells_it(store: Store) -> None:
 def test_a_template_refuses_what_is_more_than_values_in_their_places() -> None:
     samples = ((b"one",), (b"two",))
     with pytest.raises(AssertionError, match="not a value as it was given"):
-        Template(scripts.RESERVE, lambda v: ((b"k",), (b"x:" + v[0],)), samples)
+        Template(scripts.RESERVE, lambda v: ((b"k",), (b"x:" + v[0],)), samples, own=1)
     with pytest.raises(AssertionError, match="keys do not depend"):
-        Template(scripts.RESERVE, lambda v: ((v[0],), ()), samples)
+        Template(scripts.RESERVE, lambda v: ((v[0],), ()), samples, own=1)
     with pytest.raises(AssertionError, match="number of words"):
-        Template(scripts.RESERVE, lambda v: ((b"k",), v[0].split(b"w")), samples)
+        Template(scripts.RESERVE, lambda v: ((b"k",), v[0].split(b"w")), samples, own=1)
+    with pytest.raises(AssertionError, match="shared depends on no value"):
+        Template(scripts.RESERVE, lambda v: ((b"k",), (v[0], b"x")), samples, own=1)
 
 
 def test_percent_signs_and_line_breaks_are_values_like_others() -> None:
     samples = ((b"one",), (b"two",))
     template = Template(
-        scripts.COMMIT, lambda v: ((b"k%d",), (b"%b\r\n", v[0], b"$3\r\n")), samples
+        scripts.COMMIT, lambda v: ((b"k%d",), (b"%b\r\n", v[0], b"$3\r\n")), samples, own=2
     )
     packed = script_call(
         b"EVALSHA", scripts.COMMIT.sha, [b"k%d"], [b"%b\r\n", b"%s\r\n\0", b"$3\r\n"]
     )
-    assert template.packed([bulk(b"%s\r\n\0")]) == packed
+    assert Call(template, [bulk(b"%s\r\n\0")]).packed() == packed
     assert template.words([bulk(b"%s\r\n\0")])[1][1] == b"%s\r\n\0"

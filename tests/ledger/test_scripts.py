@@ -18,6 +18,7 @@ LEDGER = {script.name for script in scripts.ALL}
 FREEING = {"commit", "release", "adjust", "remove"}
 """Scripts that a full store must let pass: they begin with a write that frees memory."""
 WRITES = {"HSET", "HSETNX", "HDEL", "HINCRBY", "ZADD", "ZREM", "EXPIRE", "XADD"}
+TAKEN = re.compile(r"local ([\w, ]+) =\s+unpack\(KEYS, from_key, last_key\)")
 POINT = "-- After this point it must succeed."
 
 
@@ -36,8 +37,11 @@ def header_words(name: str, section: str) -> list[str]:
 
 
 def named(name: str, table: str) -> dict[int, str]:
-    """Index → local name, of every `local a, b = KEYS[1], KEYS[2]`."""
+    """Index → local name, of every `local a, b = KEYS[1], KEYS[2]` or, for each of several calls,
+    `local a, b = unpack(KEYS, …)`."""
     found: dict[int, str] = {}
+    if table == "KEYS" and (taken := TAKEN.search(code(name))):
+        found.update(enumerate(taken[1].split(", "), 1))
     for line in re.findall(rf"^local (.+ = .*{table}\[.+)$", code(name), re.MULTILINE):
         names, _, values = line.partition(" = ")
         for local, value in zip(names.split(", "), values.split(", "), strict=False):
@@ -104,7 +108,7 @@ def test_every_key_is_declared_and_no_global_is_set(name: str) -> None:
     source = code(name) if name in VERBS else text(name)
     assert "qg:" not in source
     keys = set(re.findall(r"redis\.p?call\('\w+', (\w+)", source))
-    declared = set(re.findall(r"local ([\w, ]+) = KEYS", source))
+    declared = set(re.findall(r"local ([\w, ]+) = KEYS", source)) | set(TAKEN.findall(source))
     wanted = {key for names in declared for key in names.split(", ")} | {"key"}
     if name in PRELUDES:
         wanted |= {"books", "reservations", "leases", "forget", "hours", "days", "subjects"}

@@ -1,117 +1,127 @@
 --[[
-  Purpose: set lines aside under one id, all of them on all their counters, or none.
+  Purpose: set lines aside under one id, all of them on all their counters, or none. Calls that
+    differ in account, API key, id and amounts alone may be made as one.
   KEYS: books reservations leases forget subjects
+    for each call, without subjects where no counter is of one
   ARGV: numbers stamp keep_ms remember shape floors
-    then the names of all counters, rate
-    then: given id fingerprint note, then for each line: amount, or least-most
+    then the names of all counters
+    then for each call: rate given id fingerprint note, then for each line: amount, or least-most
   Numbers, packed: from till lease_ms interval_us burst_us lines count, the limits of all counters
   Reply: granted state replayed left reset retry, what each line got, the counters
     | denied replayed left reset retry counter requested limit used peak reserved
     | limited left reset retry | mismatch state | clock now | again | lost | invalid amount
     | damaged what
+    For several calls a list of these; `apart` is to be asked alone
 ]]
-local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local subjects = KEYS[5]
 local numbers, stamp, keep_ms = ARGV[1], ARGV[2], ARGV[3]
 local remember, shape, floors = ARGV[4], ARGV[5], ARGV[6]
 local from, till, lease_ms, interval_us, burst_us, lines, count, limits =
   struct.unpack('<ddddddd', numbers)
-local first, after, asked = 7, 7 + count, #ARGV - lines + 1
-local rate = ARGV[after]
-local given, id, fingerprint, note = unpack(ARGV, asked - 4, asked - 1)
+local first = 7
+local named = {unpack(ARGV, first, first + count - 1)}
 -- include: time
 -- include: counter
-
-local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after))
-if not got[1] then return {'lost'} end
-local seen = tonumber(got[1])
-if not seen then return {'damaged', 'now'} end
-local now = time(given, seen)
-if now < from or now >= till then return {'clock', now} end
 local spans = shape ~= '' and listed(shape)
-local kept = got[3 + count]
--- include: rate
 
--- A known id: the first answer again, or a refusal of other content.
-local record = count > 0 and redis.call('HGET', reservations, id)
-if record then
-  local state, print, detail, list =
-    string.match(record, '^(%u) %d+ %d+ ([^ ]+) ([^ ]+) ([^ ]+)$')
-  if not state then return {'damaged', 'reservation ' .. id} end
-  if print ~= fingerprint then return {'mismatch', state} end
-  if state == 'D' then
-    local reply = with_rate({'denied', 1, 0, 0, 0}, 3)
-    for word in string.gmatch(detail, '[^;]+') do reply[#reply + 1] = word end
+-- The call whose words begin at `at`, and whose keys stand from `from_key` to `last_key`.
+local function one(at, from_key, last_key)
+  local books, reservations, leases, forget, subjects = unpack(KEYS, from_key, last_key)
+  local rate, given, id, fingerprint, note = unpack(ARGV, at, at + 4)
+  named[count + 1] = rate
+  local asked = at + 5
+  local got = redis.call('HMGET', books, 'now', 'due', unpack(named, 1, count + 1))
+  if not got[1] then return {'lost'} end
+  local seen = tonumber(got[1])
+  if not seen then return {'damaged', 'now'} end
+  local now = time(given, seen)
+  if now < from or now >= till then return {'clock', now} end
+  local kept = got[3 + count]
+  -- include: rate
+
+  -- A known id: the first answer again, or a refusal of other content.
+  local record = count > 0 and redis.call('HGET', reservations, id)
+  if record then
+    local state, print, detail, list =
+      string.match(record, '^(%u) %d+ %d+ ([^ ]+) ([^ ]+) ([^ ]+)$')
+    if not state then return {'damaged', 'reservation ' .. id} end
+    if print ~= fingerprint then return {'mismatch', state} end
+    if state == 'D' then
+      local reply = with_rate({'denied', 1, 0, 0, 0}, 3)
+      for word in string.gmatch(detail, '[^;]+') do reply[#reply + 1] = word end
+      return reply
+    end
+    if state == 'O' then
+      local ends = redis.call('ZSCORE', leases, id)
+      if ends and tonumber(ends) <= now then state = 'E' end
+    end
+    local amounts = {}
+    for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do amounts[name] = amount end
+    local reply, c = with_rate({'granted', state, 1, 0, 0, 0}, 4), first
+    for line = 1, lines do
+      reply[#reply + 1] = amounts[ARGV[c]] or '0'
+      c = c + (spans and spans[line] or 1)
+    end
+    for n = 3, count + 2 do reply[#reply + 1] = got[n] or NONE end
     return reply
   end
-  if state == 'O' then
-    local ends = redis.call('ZSCORE', leases, id)
-    if ends and tonumber(ends) <= now then state = 'E' end
+
+  if limited then return with_rate({'limited', 0, 0, 0}, 2) end
+  busy_us = counted_us
+
+  -- Leases that are due end first, whoever held them: a denial is final only when none is left.
+  -- Tables are of their size from the beginning: one that grows is moved again and again.
+  local text, due, swept, rounds = digits(now), tonumber(got[2] or 0) or 0, false, 0
+  local ends = now + lease_ms
+  local held, words, reply, set, size, list, short, lacking, bound, starts, newcomer, order = false, 6
+  repeat
+    local ended, wrote = 0, false
+    if now >= due and count > 0 then
+      -- include: sweep
+      ended, due, wrote = sweep(now, 16, true)
+      if not ended then return {'damaged', due} end
+      if wrote then got = redis.call('HMGET', books, 'now', 'due', unpack(named, 1, count + 1)) end
+      due, swept = tonumber(due), true
+    end
+    reply = {'granted', 'O', 0, 0, 0, 0, nil, nil, nil, nil, nil, nil}
+    set = {'now', text, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
+    size, list, short = 2, '', nil
+    -- include: lines
+    rounds = rounds + 1
+    if rounds > 64 then return {'again'} end
+  until not short or ended < 16
+
+  if short then size = 2 end
+  if rate ~= '' then set[size + 1], set[size + 2], size = rate, digits(busy_us), size + 2 end
+  if not short and count > 0 and ends < due then due, swept = ends, true end
+  if swept then set[size + 1], set[size + 2], size = 'due', digits(due), size + 2 end
+
+  if short then
+    -- include: denial
+    reply = with_rate({'denied', 0, 0, 0, 0, denial(got[short + 2], ARGV[first + short - 1], lacking, listed(floors)[short],
+      bound)}, 3)
+    -- After this point it must succeed.
+    redis.call('HSET', books, unpack(set, 1, size))
+    if remember == '1' then
+      local detail = table.concat(reply, ';', 6)
+      record = 'D ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. detail .. ' -'
+      redis.call('HSET', reservations, id, record)
+      redis.call('ZADD', forget, digits(now + keep_ms), id)
+    end
+    return reply
   end
-  local amounts = {}
-  for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do amounts[name] = amount end
-  local reply, c = with_rate({'granted', state, 1, 0, 0, 0}, 4), first
-  for line = 1, lines do
-    reply[#reply + 1] = amounts[ARGV[c]] or '0'
-    c = c + (spans and spans[line] or 1)
-  end
-  for n = 3, count + 2 do reply[#reply + 1] = got[n] or NONE end
-  return reply
-end
 
-if limited then return with_rate({'limited', 0, 0, 0}, 2) end
-busy_us = counted_us
-
--- Leases that are due end first, whoever held them: a denial is final only when none is left.
--- Tables are of their size from the beginning: one that grows is moved again and again.
-local text, due, swept, rounds = digits(now), tonumber(got[2] or 0) or 0, false, 0
-local ends = now + lease_ms
-local held, words, reply, set, size, list, short, lacking, bound, starts, newcomer, order = false, 6
-repeat
-  local ended, wrote = 0, false
-  if now >= due and count > 0 then
-    -- include: sweep
-    ended, due, wrote = sweep(now, 16, true)
-    if not ended then return {'damaged', due} end
-    if wrote then got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after)) end
-    due, swept = tonumber(due), true
-  end
-  reply = {'granted', 'O', 0, 0, 0, 0, nil, nil, nil, nil, nil, nil}
-  set = {'now', text, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
-  size, list, short = 2, '', nil
-  -- include: lines
-  rounds = rounds + 1
-  if rounds > 64 then return {'again'} end
-until not short or ended < 16
-
-if short then size = 2 end
-if rate ~= '' then set[size + 1], set[size + 2], size = rate, digits(busy_us), size + 2 end
-if not short and count > 0 and ends < due then due, swept = ends, true end
-if swept then set[size + 1], set[size + 2], size = 'due', digits(due), size + 2 end
-
-if short then
-  -- include: denial
-  reply = with_rate({'denied', 0, 0, 0, 0, denial(got[short + 2], ARGV[first + short - 1], lacking, listed(floors)[short],
-    bound)}, 3)
-  -- After this point it must succeed.
+  with_rate(reply, 4)
+  -- After this point it must succeed. The first write is one that a full store refuses: no room for
+  -- a record, no reservation.
   redis.call('HSET', books, unpack(set, 1, size))
-  if remember == '1' then
-    local detail = table.concat(reply, ';', 6)
-    record = 'D ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. detail .. ' -'
+  if count > 0 then
+    record = 'O ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. note .. ' ' .. list
     redis.call('HSET', reservations, id, record)
-    redis.call('ZADD', forget, digits(now + keep_ms), id)
+    redis.call('ZADD', leases, digits(ends), id)
+    -- include: index
   end
   return reply
 end
 
-with_rate(reply, 4)
--- After this point it must succeed. The first write is one that a full store refuses: no room for
--- a record, no reservation.
-redis.call('HSET', books, unpack(set, 1, size))
-if count > 0 then
-  record = 'O ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. note .. ' ' .. list
-  redis.call('HSET', reservations, id, record)
-  redis.call('ZADD', leases, digits(ends), id)
-  -- include: index
-end
-return reply
+local own, width = first + count, 5 + lines
+-- include: each
