@@ -274,7 +274,8 @@ class EmbeddedRedis:
             async with asyncio.timeout(within_s):
                 return await client.execute_command(*words)  # type: ignore[no-untyped-call]
         finally:
-            await client.aclose()
+            # Cancelled meanwhile, redis-py would not close the connection at all.
+            await shielded(client.aclose(), self._launching, name="hang up")
 
     @property
     def _place(self) -> Path:

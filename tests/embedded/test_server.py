@@ -21,10 +21,14 @@ from gateway.embedded.locks import Lock
 from gateway.embedded.server import EmbeddedRedis
 from gateway.errors import StoreError
 from gateway.ledger.redispy import no_retry
+from gateway.tasks import TaskSet
 from tests.redis_server import RedisServer
 from tests.stores import newest as newest_found
 
 ON_EVERY_LOOP = True
+
+HANGS_S = 60
+"""Nothing here is about time: what takes so long does not end."""
 
 
 @pytest.fixture
@@ -55,11 +59,17 @@ async def ask(home: Home, *words: str | int) -> object:
 
 async def in_the_end(home: Home, *words: str | int) -> object:
     """The answer, as soon as there is a server to give it."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(HANGS_S):
         while True:
             with suppress(RedisError):
                 return await ask(home, *words)
             await asyncio.sleep(0.01)
+
+
+async def connections(home: Home) -> int:
+    facts = await ask(home, "INFO", "clients")
+    assert isinstance(facts, dict)
+    return int(facts["connected_clients"])
 
 
 def pid(home: Home) -> int:
@@ -245,6 +255,21 @@ async def test_somebody_elses_server_is_used_and_never_stopped(home: Home) -> No
         theirs.stop()
 
 
+async def test_who_is_stopped_while_asking_leaves_no_connection_open(
+    home: Home, newest: Binary
+) -> None:
+    """At whichever turn of the loop that is."""
+    server = await start(home, newest)
+    tasks, before = TaskSet(), await connections(home)
+    for turns in range(100):
+        tasks.start(server._told("PING", within_s=HANGS_S), name="ask")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await tasks.stop()
+    assert await connections(home) == before
+    await server.leave()
+
+
 # -- trouble --------------------------------------------------------------------------------------
 
 
@@ -310,7 +335,7 @@ async def test_where_it_cannot_be_started_again_that_is_logged_and_tried_again(
     server = await start(home, newest)
     await ask(home, "SET", "used", "7")
     os.kill(pid(home), signal.SIGKILL)
-    await asyncio.wait_for(told.wait(), 10)
+    await asyncio.wait_for(told.wait(), HANGS_S)
     logging.getLogger("gateway.embedded.server").removeHandler(handler)
     monkeypatch.undo()
     (tmp_path / "redis-server").symlink_to(newest.path)
