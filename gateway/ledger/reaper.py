@@ -10,6 +10,7 @@ number of gateways one takes an account on, and a lease ends once anyway.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -38,6 +39,9 @@ hint: a missing entry costs only time, since any question about the account ends
 
 ROUND_S = 2.0
 NOTE_EVERY_S = 3.0
+QUIET_AFTER_S = 5.0
+"""From a look that found nothing open to the one that forgets the account. Longer than any gateway
+that has noted it before keeps that to itself: what it opens next has been noted anew."""
 LOOK_AFTER_MS = 10_000
 """After an account was said to be busy; as long as a lease, for then it may be due."""
 CLAIM_MS = 60_000
@@ -46,6 +50,9 @@ BATCH = 512
 ABREAST = 32
 """Accounts that are looked at together, in one write to the store."""
 NOTED_MAX = 100_000
+
+Claimed = tuple[bytes, bytes]
+"""An account that was taken on, and the claim on it."""
 
 
 class Reaper:
@@ -67,6 +74,8 @@ class Reaper:
         self._on_expired = on_expired
         self._round_s = round_s
         self._look_after_ms = look_after_ms
+        self._quiet: deque[tuple[float, Claimed]] = deque()
+        """Had nothing open, and since when; its claim stands."""
         self._noted: dict[str, float] = {}
         self._fresh: set[str] = set()
         self._telling = False
@@ -114,28 +123,49 @@ class Reaper:
     async def sweep(self) -> int:
         """Take on the accounts that are due and end their due leases; returns how many ended.
         Raises StoreError."""
+        quiet = self._still_quiet()
         ended = 0
         while True:
             claim, *due = await self._busy(BATCH)
-            for start in range(0, len(due), ABREAST):
-                ended += await self._look(due[start : start + ABREAST], claim)
+            claimed = [(account, claim) for account in due]
+            ended += await self._look_at(claimed, last=False)
             if len(due) < BATCH:
-                return ended
+                return ended + await self._look_at(quiet, last=True)
 
-    async def _look(self, accounts: Sequence[bytes], claim: bytes) -> int:
+    def _still_quiet(self) -> list[Claimed]:
+        """Those that are looked at for the last time now."""
+        before_s, quiet = monotonic_s() - QUIET_AFTER_S, self._quiet
+        found = []
+        while quiet and quiet[0][0] <= before_s:
+            found.append(quiet.popleft()[1])
+        return found
+
+    async def _look_at(self, claimed: Sequence[Claimed], *, last: bool) -> int:
+        ended = 0
+        for start in range(0, len(claimed), ABREAST):
+            ended += await self._look(claimed[start : start + ABREAST], last=last)
+        return ended
+
+    async def _look(self, claimed: Sequence[Claimed], *, last: bool) -> int:
+        now_s = monotonic_s()
         answers = await asyncio.gather(
-            *(self._expire(account.decode()) for account in accounts), return_exceptions=True
+            *(self._expire(account.decode()) for account, _ in claimed), return_exceptions=True
         )
         ended = 0
         looked: list[bytes] = []
         failure: BaseException | None = None
-        for account, answer in zip(accounts, answers, strict=True):
+        for (account, claim), answer in zip(claimed, answers, strict=True):
             if isinstance(answer, BaseException):
                 failure = answer  # Its claim runs out, and it is looked at again.
                 continue
             count, next_end_ms = answer
             ended += count
-            looked += (account, claim, b"" if next_end_ms is None else b"%d" % next_end_ms)
+            if next_end_ms is not None:
+                looked += (account, claim, b"%d" % next_end_ms)
+            elif last:
+                looked += (account, claim, b"")
+            else:
+                self._quiet.append((now_s, (account, claim)))
         if looked:
             await self._eval(LOOKED_SCRIPT, *looked)
         if failure is not None:

@@ -122,15 +122,18 @@ VERBS = {
 }
 
 
-async def test_watch_and_reaper_run_there_too(store: Store) -> None:
+async def test_watch_and_reaper_run_there_too(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """failure row 25"""
+    monkeypatch.setattr("gateway.ledger.reaper.QUIET_AFTER_S", 0.0)
     clock = StoreClock()
     watch = StoreWatch(store.client, clock)
     await watch.beat()
     assert watch.error is None
     ledger = Ledger(store.admission, store.settlement, clock)
     await ledger.open_books("acme")
-    reaper = Reaper(ledger, store.client, look_after_ms=0)
+    reaper = Reaper(ledger, store.client, look_after_ms=0, ahead=store.admission)
     line = [Line.exact("storage", 1)]
     await ledger.reserve(terms_of("acme"), "r", line, lease_ms=1)
     reaper.note("acme")
@@ -139,6 +142,7 @@ async def test_watch_and_reaper_run_there_too(store: Store) -> None:
         return await reaper.sweep() == 1
 
     await until(ended)
+    await reaper.sweep()
     assert await store.client.zcard(BUSY) == 0
     await reaper.stop()
 

@@ -11,13 +11,20 @@ from gateway.errors import StoreError
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Expired, Line
 from gateway.ledger.pipeline import PipelinedTransport
-from gateway.ledger.reaper import BUSY, BUSY_SCRIPT, Reaper
+from gateway.ledger.reaper import BUSY, BUSY_SCRIPT, NOTE_EVERY_S, QUIET_AFTER_S, Reaper
 from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store, connect
 from gateway.ledger.template import Call
 from gateway.ledger.transport import Then, Transport
+from gateway.proxy import small
 from tests.ledger.lively import STORAGE, ledger_on, opened, reserve, terms_of, until
 from tests.redis_server import RedisServer
+
+
+@pytest.fixture(autouse=True)
+def _quiet_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has nothing open is forgotten at the next sweep."""
+    monkeypatch.setattr("gateway.ledger.reaper.QUIET_AFTER_S", 0.0)
 
 
 async def busy(store: Store) -> dict[bytes, float]:
@@ -107,8 +114,33 @@ async def test_an_account_without_open_reservations_is_forgotten(store: Store) -
     reaper = Reaper(ledger, store.client, look_after_ms=0)
     await noted(reaper, store, "acme")
     assert await reaper.sweep() == 0
+    assert set(await busy(store)) == {b"acme"}
+    assert await reaper.sweep() == 0
     assert await busy(store) == {}
     await reaper.stop()
+
+
+async def test_what_was_noted_before_a_look_and_opened_after_it_is_not_forgotten(
+    store: Store,
+) -> None:
+    """failure row 2: a gateway does not repeat so soon that an account is busy, and dies."""
+    ledger = ledger_on(store)
+    await opened(ledger, "acme")
+    dead = Reaper(ledger, store.client, look_after_ms=0)
+    alive = Reaper(ledger, store.client)
+    await noted(dead, store, "acme")
+    assert await alive.sweep() == 0
+    dead.note("acme")
+    await reserve(ledger, "acme", "r", lease_ms=10_000)
+    await dead.stop()
+    assert await alive.sweep() == 0
+    (holder,) = await ledger.holders("acme")
+    assert await busy(store) == {b"acme": holder.lease_end_ms}
+    await alive.stop()
+
+
+def test_an_account_is_quiet_for_longer_than_a_note_is_kept_to_oneself() -> None:
+    assert QUIET_AFTER_S > NOTE_EVERY_S + small.NOTE_EVERY_S
 
 
 async def test_a_later_lease_does_not_hide_an_earlier_one(store: Store) -> None:
@@ -210,9 +242,12 @@ class Meanwhile:
 async def test_what_becomes_busy_during_a_look_is_not_forgotten(store: Store) -> None:
     await opened(ledger_on(store), "acme")
     other = Reaper(ledger_on(store), store.client)
+    last = False
 
     async def becomes_busy() -> None:
         before = (await busy(store))[b"acme"]
+        if not last:
+            return
         other.note("acme")
 
         async def told() -> bool:
@@ -223,6 +258,8 @@ async def test_what_becomes_busy_during_a_look_is_not_forgotten(store: Store) ->
     ledger = Ledger(store.admission, Meanwhile(store.settlement, becomes_busy), StoreClock())
     looking = Reaper(ledger, store.client, look_after_ms=0)
     await noted(looking, store, "acme")
+    await looking.sweep()
+    last = True
     await looking.sweep()
     assert set(await busy(store)) == {b"acme"}
     await looking.stop()
@@ -245,6 +282,7 @@ async def test_several_reapers_share_many_accounts(store: Store) -> None:
         return ended >= 100
 
     await until(all_ended)
+    await asyncio.gather(*(reaper.sweep() for reaper in reapers))
     assert ended == 100
     assert await busy(store) == {}
     for reaper in reapers:
@@ -291,5 +329,6 @@ async def test_one_account_that_cannot_be_asked_does_not_keep_the_others(store: 
 
     with pytest.raises(StoreError):
         await reaper.sweep()
+    await reaper.sweep()
     assert set(await busy(store)) == {b"broken"}
     await reaper.stop()
