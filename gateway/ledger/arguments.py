@@ -19,8 +19,8 @@ US_PER_S = 1_000_000
 BATCH_MAX = 1_000
 """Of one script: Lua passes 8,000 values at once, and other scripts wait meanwhile."""
 
-OWN_WORDS = 5
-"""Those of a reserve or a commit that are of this call alone, before its amounts."""
+RESERVES_OWN, COMMITS_OWN = 3, 4
+"""How many words are of one call alone, before its amounts."""
 
 Items = Sequence[tuple[str, Sequence[Line]]]
 """Ids and what is wanted for each."""

@@ -132,18 +132,15 @@ class Ledger:
         if refused := bad_lines(terms, lines):
             return refused
         kept = b"%d" % keep_ms, b"1" if remember_denial else b"0"
-        asked = (
-            *(reservation_id.encode(), print_of_lines(terms, lines), text_word(note)),
-            *line_words(lines),
-        )
+        asked = (reservation_id.encode(), print_of_lines(terms, lines), *line_words(lines))
         meters = [line.meter for line in lines]
 
         def arguments(frame: Frame) -> Arguments:
             keys = frame.keys
             args = (
                 numbers_word(frame, meters, lease_ms, *rate_numbers(rate)),
-                *(frame.words.stamp, *kept, *shape_words(frame, meters)),
-                *(*name_words(frame, meters), rate_field(terms, rate), self._now(), *asked),
+                *(frame.words.stamp, *kept, *shape_words(frame, meters), text_word(note)),
+                *(self._now(), *name_words(frame, meters), rate_field(terms, rate), *asked),
             )
             names = (keys.books, keys.reservations, keys.leases, keys.forget, *frame.index)
             return names, args
@@ -281,8 +278,8 @@ class Ledger:
             event = event_of(terms, frame, reservation_id, charged) if self.leaves_events else b""
             args = (
                 *(numbers_word(frame, meters), words.stamp, words.periods),
-                *(*shape_words(frame, meters), *name_words(frame, meters)),
-                *(self._now(), *which, event, *used),
+                *(*shape_words(frame, meters), self._now(), *name_words(frame, meters)),
+                *(*which, event, *used),
             )
             names = (keys.books, keys.reservations, keys.leases, keys.forget)
             return (*names, keys.assets, keys.outbox, *frame.index), args

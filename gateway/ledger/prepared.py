@@ -13,7 +13,7 @@ from gateway.catalog.meters import MeterKind
 from gateway.catalog.plans import RateLimit
 from gateway.clock import StoreClock
 from gateway.ledger import replies, scripts
-from gateway.ledger.arguments import OWN_WORDS, print_of_amounts, print_of_lines
+from gateway.ledger.arguments import COMMITS_OWN, RESERVES_OWN, print_of_amounts, print_of_lines
 from gateway.ledger.frame import Counter, Terms, frame_at
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Refused, Settled
@@ -93,9 +93,9 @@ class Prepared:
                 {print_of_amounts(self._used(amounts), named): values[1]},
             )
 
-        own = OWN_WORDS + len(sizes)
+        own = RESERVES_OWN + len(sizes)
         self._reserve = Template(scripts.RESERVE, reserve, _SAMPLES, own)
-        own = OWN_WORDS + len(self._charged)
+        own = COMMITS_OWN + len(self._charged)
         self._commit = Template(scripts.COMMIT, commit, _SAMPLES, own)
 
     def lines(self, size: int) -> tuple[Line, ...]:

@@ -12,6 +12,7 @@ from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.plans import Plan, RateLimit
 from gateway.clock import StoreClock
 from gateway.errors import StoreError
+from gateway.ledger.arguments import RESERVES_OWN
 from gateway.ledger.audit import audit
 from gateway.ledger.connection import FLUSH_AT, Connection
 from gateway.ledger.frame import Terms
@@ -335,7 +336,7 @@ def test_replies_that_are_too_few_are_nobodys() -> None:
 def test_one_command_for_many_has_the_words_of_each() -> None:
     calls = [call(number) for number in range(3)]
     words = [each.words() for each in calls]
-    shared = len(words[0][1]) - 7
+    shared = len(words[0][1]) - RESERVES_OWN - len(SIZES)
     keys = [key for of, _ in words for key in of]
     args = [*words[0][1][:shared], *(word for _, of in words for word in of[shared:])]
     packed = script_call(b"EVALSHA", calls[0].template.script.sha, keys, args)

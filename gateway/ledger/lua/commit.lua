@@ -4,17 +4,18 @@
   KEYS: books reservations leases forget assets outbox subjects
     for each call, without subjects where no counter is of one; of a call that is made alone then
     those of the hours and days of earlier moves, as a `stale` reply asks
-  ARGV: numbers stamp periods shape floors
+  ARGV: numbers stamp periods shape floors given
     then the names of all counters
-    then for each call: given id fingerprint asset event, then for each line: amount
+    then for each call: id fingerprint asset event, then for each line: amount
   Numbers, packed: from till lines count, the limits of all counters
   Reply: settled late replayed overage, the counters | mismatch state | unknown | settled_as state
     | clock now | stale hours | lost | invalid amount | below counter used | damaged what
     For several calls a list of these; `apart` is to be asked alone
 ]]
-local numbers, stamp, periods, shape, floors = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local numbers, stamp, periods = ARGV[1], ARGV[2], ARGV[3]
+local shape, floors, given = ARGV[4], ARGV[5], ARGV[6]
 local from, till, lines, count, limits = struct.unpack('<dddd', numbers)
-local first, fixed = 6, 6
+local first, fixed = 7, 6
 local named = {unpack(ARGV, first, first + count - 1)}
 -- include: time
 -- include: counter
@@ -24,8 +25,8 @@ local spans = shape ~= '' and listed(shape)
 local function one(at, from_key, last_key)
   local books, reservations, leases, forget, assets, outbox, subjects =
     unpack(KEYS, from_key, last_key)
-  local given, id, fingerprint, asset, event = unpack(ARGV, at, at + 4)
-  local charges = at + 5
+  local id, fingerprint, asset, event = unpack(ARGV, at, at + 3)
+  local charges = at + 4
   local set, size = {'now', nil, nil, nil, nil, nil, nil, nil}, 2
   local starts, past, newcomer, charged_to
   local stale = {'stale'}
@@ -105,18 +106,18 @@ local function one(at, from_key, last_key)
   -- The first write is a ZREM: then a full store lets the rest pass, too.
   if redis.call('ZREM', leases, id) == 0 and state == 'O' then return {'damaged', 'lease ' .. id} end
   -- After this point it must succeed.
-  set[2] = digits(now)
+  set[2] = instant(now)
   redis.call('HSET', books, unpack(set, 1, size))
   if row ~= '' then redis.call('HSET', assets, asset, row) end
   record = 'C ' .. opened .. ' ' .. print .. ' ' .. fingerprint .. ';' .. late .. ';' .. overage
     .. ' ' .. list
   redis.call('HSET', reservations, id, record)
-  redis.call('ZADD', forget, digits(now + keep_ms), id)
+  redis.call('ZADD', forget, instant(now + keep_ms), id)
   if event ~= '' then redis.call('XADD', outbox, '*', 'event', event) end
   -- include: index
   -- include: buckets
   return reply
 end
 
-local own, width = first + count, 5 + lines
+local own, width = first + count, 4 + lines
 -- include: each

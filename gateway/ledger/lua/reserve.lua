@@ -3,9 +3,9 @@
     differ in account, API key, id and amounts alone may be made as one.
   KEYS: books reservations leases forget subjects
     for each call, without subjects where no counter is of one
-  ARGV: numbers stamp keep_ms remember shape floors
+  ARGV: numbers stamp keep_ms remember shape floors note given
     then the names of all counters
-    then for each call: rate given id fingerprint note, then for each line: amount, or least-most
+    then for each call: rate id fingerprint, then for each line: amount, or least-most
   Numbers, packed: from till lease_ms interval_us burst_us lines count, the limits of all counters
   Reply: granted state replayed left reset retry, what each line got, the counters
     | denied replayed left reset retry counter requested limit used peak reserved
@@ -15,9 +15,10 @@
 ]]
 local numbers, stamp, keep_ms = ARGV[1], ARGV[2], ARGV[3]
 local remember, shape, floors = ARGV[4], ARGV[5], ARGV[6]
+local note, given = ARGV[7], ARGV[8]
 local from, till, lease_ms, interval_us, burst_us, lines, count, limits =
   struct.unpack('<ddddddd', numbers)
-local first = 7
+local first = 9
 local named = {unpack(ARGV, first, first + count - 1)}
 -- include: time
 -- include: counter
@@ -26,9 +27,9 @@ local spans = shape ~= '' and listed(shape)
 -- The call whose words begin at `at`, and whose keys stand from `from_key` to `last_key`.
 local function one(at, from_key, last_key)
   local books, reservations, leases, forget, subjects = unpack(KEYS, from_key, last_key)
-  local rate, given, id, fingerprint, note = unpack(ARGV, at, at + 4)
+  local rate, id, fingerprint = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local asked = at + 3
   named[count + 1] = rate
-  local asked = at + 5
   local got = redis.call('HMGET', books, 'now', 'due', unpack(named, 1, count + 1))
   if not got[1] then return {'lost'} end
   local seen = tonumber(got[1])
@@ -70,7 +71,7 @@ local function one(at, from_key, last_key)
 
   -- Leases that are due end first, whoever held them: a denial is final only when none is left.
   -- Tables are of their size from the beginning: one that grows is moved again and again.
-  local text, due, swept, rounds = digits(now), tonumber(got[2] or 0) or 0, false, 0
+  local text, due, swept, rounds = instant(now), tonumber(got[2] or 0) or 0, false, 0
   local ends = now + lease_ms
   local held, words, reply, set, size, list, short, lacking, bound, starts, newcomer, order = false, 6
   repeat
@@ -105,7 +106,7 @@ local function one(at, from_key, last_key)
       local detail = table.concat(reply, ';', 6)
       record = 'D ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. detail .. ' -'
       redis.call('HSET', reservations, id, record)
-      redis.call('ZADD', forget, digits(now + keep_ms), id)
+      redis.call('ZADD', forget, instant(now + keep_ms), id)
     end
     return reply
   end
@@ -117,11 +118,11 @@ local function one(at, from_key, last_key)
   if count > 0 then
     record = 'O ' .. text .. ' ' .. keep_ms .. ' ' .. fingerprint .. ' ' .. note .. ' ' .. list
     redis.call('HSET', reservations, id, record)
-    redis.call('ZADD', leases, digits(ends), id)
+    redis.call('ZADD', leases, instant(ends), id)
     -- include: index
   end
   return reply
 end
 
-local own, width = first + count, 5 + lines
+local own, width = first + count, 3 + lines
 -- include: each

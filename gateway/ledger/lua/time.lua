@@ -6,6 +6,17 @@ local function digits(number)
   return string.format('%d%09d', math.floor(number / 1000000000), number % 1000000000)
 end
 
+-- The same of an instant, which one script says more than once.
+local instants = {}
+local function instant(ms)
+  local text = instants[ms]
+  if not text then
+    text = digits(ms)
+    instants[ms] = text
+  end
+  return text
+end
+
 -- The amount that a text tells, or nothing.
 local function amount_of(text)
   local amount = string.find(text, '^%d+$') and tonumber(text)
