@@ -23,6 +23,11 @@ SF_INTEGER_MAX = 999_999_999_999_999
 RATE_POLICY = "request-rate"
 """The name of the rate limit's policy; no meter is called so."""
 
+_MOST = float(SF_INTEGER_MAX)
+_ALWAYS = float("-inf")
+"""A start before any instant."""
+_NEVER_MS = 1 << 62
+
 _WINDOWS_S = {PeriodKind.HOUR: 3_600, PeriodKind.DAY: 86_400}
 """Months have no fixed length; `t` says when they end."""
 
@@ -61,45 +66,61 @@ def rate_limit_fields(
 
 
 class Fields:
-    """`rate_limit_fields` of the same counters again and again, as lines of a head."""
+    """`rate_limit_fields` of the same counters again and again, as lines of a head. When counters
+    start anew is told in seconds: it is written out once, for as long as it reads the same."""
 
-    __slots__ = ("_format", "_rate", "_said")
+    __slots__ = ("_backs_ms", "_format", "_from_ms", "_rate", "_said", "_timed", "_until_ms")
 
     def __init__(self, counters: Sequence[Counter], rate: RateLimit | None) -> None:
         quotas = [Quota(c.meter, c.scope, c.limit, 0, 0, None, c.rule, c.period.end_ms)
                   for c in counters]  # fmt: skip
         said = rate_limit_fields(quotas, None if rate is None else RateState(rate, 0, 0), 0)
         self._rate = rate is not None
+        told = [(at, quota, quota.limit) for at, quota in enumerate(quotas) if _unit(quota)]
+        limited = [(at, quota, limit) for at, quota, limit in told if limit is not None]
+        backs_ms = [room_back_ms(quota) for _, quota, _ in limited]
         self._said = tuple(
-            (at, quota.limit, counter.period.start_ms, room_back_ms(quota))
-            for at, (quota, counter) in enumerate(zip(quotas, counters, strict=True))
-            if _unit(quota) is not None and quota.limit is not None
+            (at, float(limit), _ALWAYS if back_ms is None else counters[at].period.start_ms)
+            for (at, _, limit), back_ms in zip(limited, backs_ms, strict=True)
         )
-        items = [_quoted(policy_name(quotas[at])) + (";r=%d" if back_ms is None else ";r=%d;t=%d")
-                 for at, _, _, back_ms in self._said]  # fmt: skip
+        self._backs_ms = tuple(back_ms for back_ms in backs_ms if back_ms is not None)
+        # To be filled in twice: with seconds, and with what is left.
+        items = [
+            _quoted(policy_name(quota)) + (";r=%%d" if back_ms is None else ";r=%%d;t=%d")
+            for (_, quota, _), back_ms in zip(limited, backs_ms, strict=True)
+        ]
         if self._rate:
-            items.append(f"{_quoted(RATE_POLICY)};r=%d;t=%d")
-        policies = said.get("RateLimit-Policy", "").replace("%", "%%")
+            items.append(f"{_quoted(RATE_POLICY)};r=%%d;t=%%d")
+        policies = said.get("RateLimit-Policy", "").replace("%", "%%%%")
         lines = f"RateLimit-Policy: {policies}\r\nRateLimit: {', '.join(items)}\r\n"
         self._format = lines.encode() if said else b""
+        self._timed = b""
+        self._from_ms = self._until_ms = 0
 
     def lines(self, values: Sequence[bytes], rate: Sequence[int], now_ms: int) -> bytes:
         """`values` of the counters are as the scripts tell them; `rate`: what is left of it, until
         it is full again, and until it lets through (ms)."""
-        numbers: list[float] = []
-        for at, limit, start_ms, back_ms in self._said:
+        if not self._from_ms <= now_ms < self._until_ms:
+            self._tell_time(now_ms)
+        numbers = []
+        for at, limit, start_ms in self._said:
             used, reserved, since = used_reserved_since(values[at])
             left = limit - reserved
-            if back_ms is None or since >= start_ms:
+            if since >= start_ms:
                 left -= used
-            numbers.append(0 if left < 0 else SF_INTEGER_MAX if left > SF_INTEGER_MAX else left)
-            if back_ms is not None:
-                numbers.append(0 if back_ms < now_ms else -(-(back_ms - now_ms) // 1_000))
+            numbers.append(0 if left < 0.0 else SF_INTEGER_MAX if left > _MOST else int(left))
         if self._rate:
-            left, reset_ms, retry_ms = rate
-            wait_ms = retry_ms if retry_ms > 0 else reset_ms
-            numbers += (min(left, SF_INTEGER_MAX), -(-wait_ms // 1_000))
-        return self._format % tuple(numbers)
+            requests, reset_ms, retry_ms = rate
+            numbers.append(requests if requests < SF_INTEGER_MAX else SF_INTEGER_MAX)
+            numbers.append(-(-(retry_ms if retry_ms > 0 else reset_ms) // 1_000))
+        return self._timed % tuple(numbers)
+
+    def _tell_time(self, now_ms: int) -> None:
+        left_s = [_seconds_until(back_ms, now_ms) or 0 for back_ms in self._backs_ms]
+        self._timed = self._format % tuple(left_s)
+        told = zip(self._backs_ms, left_s, strict=True)
+        changes_ms = (back_ms - (seconds - 1) * 1_000 for back_ms, seconds in told if seconds)
+        self._from_ms, self._until_ms = now_ms, min(changes_ms, default=_NEVER_MS)
 
 
 def retry_after_s(rate: RateState) -> int:

@@ -176,5 +176,13 @@ def test_lines_made_of_replies_are_those_made_of_quotas(
     assert Fields(COUNTERS, limit).lines(values, rate or (0, 0, 0), NOW_MS + later_ms) == lines
 
 
+@given(st.lists(st.integers(-20_000, 20_000), min_size=2))
+def test_lines_tell_the_time_anew_whichever_way_the_clock_goes(laters_ms: list[int]) -> None:
+    values, fields = [packed("1 0 0 0 0 0 -")] * 5, Fields(COUNTERS, None)
+    for later_ms in laters_ms:
+        now_ms = NOW_MS + later_ms
+        assert fields.lines(values, (), now_ms) == Fields(COUNTERS, None).lines(values, (), now_ms)
+
+
 def test_without_anything_to_say_there_are_no_lines() -> None:
     assert Fields(COUNTERS[3:], None).lines([packed("1 0 0 0 0 0 -")] * 2, (0, 0, 0), NOW_MS) == b""
