@@ -32,7 +32,7 @@ class StoreClock:
         self._offset_ms = 0
 
     def now_ms(self) -> int:
-        return wall_ms() + self._offset_ms
+        return time.time_ns() // 1_000_000 + self._offset_ms  # a call of `wall_ms` costs as much
 
     def learn(self, store_now_ms: int) -> None:
         self._offset_ms = store_now_ms - wall_ms()

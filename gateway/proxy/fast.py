@@ -83,8 +83,7 @@ class FastPath:
             return Passing if whole else None
         if not kind.reserves:
             return Rated
-        cap = caller.terms.plan.caps.file_bytes
-        if (cap is not None and size > cap) or self._means.books.settler.is_behind(caller.account):
+        if size > caller.size_max or caller.account in self._means.books.settler.behind:
             return None
         return Delivered if kind.delivers else Small
 

@@ -87,6 +87,8 @@ class Gate:
         self._store_error = store_error
         self._throttle = FailureThrottle()
         self._allowance = Allowance()
+        self.answered = self._allowance.restore
+        """The store has answered for an account, others than this gate."""
 
     async def enter(self, head: Head, exchange: Exchange, live: Live) -> Entered | Refusal:
         """Which route a request takes, and whom it is charged to."""
@@ -193,10 +195,6 @@ class Gate:
         """What was reserved for a request that ends before it is admitted."""
         exchange.tried = None
         self._settler.abandon(exchange.account, exchange.reservation_id)
-
-    def answered(self, account: str) -> None:
-        """The store has answered for the account, others than this gate."""
-        self._allowance.restore(account)
 
     async def _terms(
         self, head: Head, match: Match, exchange: Exchange, live: Live

@@ -62,12 +62,14 @@ class Charge(Caller):
 
     terms: Terms
 
-    __slots__ = ("fields", "note_s", "prepared", "until_ms")
+    __slots__ = ("fields", "note_s", "prepared", "size_max", "until_ms")
 
     def __init__(self, identity: Identity, terms: Terms, prepared: Prepared) -> None:
         super().__init__(identity, terms)
         self.prepared = prepared
         self.until_ms = prepared.until_ms
+        cap = terms.plan.caps.file_bytes
+        self.size_max = float("inf") if cap is None else cap
         self.fields = Fields(prepared.counters, prepared.rate)
         self.note_s = 0.0
         """From when on the account is to be noted again as one that holds something."""

@@ -166,16 +166,11 @@ class Passing:
 
     def _simple_answer(self) -> AnswerHead | None:
         """If all of it is here, it is small, and the client has taken what it was sent before."""
-        answer, transport = self._whole_answer(), self._connection.transport
+        assert self._upstream is not None
+        answer, transport = self._upstream.whole, self._connection.transport
         if answer is None or not (answer.bodyless or _is_short(answer.length)):
             return None
         return None if transport is not None and transport.get_write_buffer_size() else answer
-
-    def _whole_answer(self) -> AnswerHead | None:
-        """If all of it is here, and nothing behind it."""
-        assert self._upstream is not None
-        reader = self._upstream.whole
-        return None if reader is None else reader.head
 
     def _relay(self, answer: AnswerHead, fields: bytes) -> None:
         self._step = OVER

@@ -9,7 +9,7 @@ settlement never waits behind admission: the ledger gives it its own connection.
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import STORE_FULL, STORE_LOST, UNKNOWN_RESERVATION, StoreError
@@ -60,6 +60,8 @@ class Settler:
         self._journal = journal
         self._terms_of = terms_of
         self._queues: dict[str, deque[_Pending]] = {}
+        self.behind: Container[str] = self._queues
+        """Accounts of which a settlement would have to queue."""
         self._writing: Counter[str] = Counter()
         """How many settlements of an account are on their way into its queue."""
         self._draining: set[str] = set()
@@ -74,10 +76,6 @@ class Settler:
 
     def pending_of(self, account: str) -> int:
         return len(self._queues.get(account, ()))
-
-    def is_behind(self, account: str) -> bool:
-        """Whether a settlement of the account would have to queue."""
-        return account in self._queues
 
     async def start(self) -> None:
         """Open the journal and replay what is in it. Raises OSError."""

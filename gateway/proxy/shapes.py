@@ -17,6 +17,7 @@ from gateway.admission.idempotency import HEADER
 from gateway.admission.identify import credential, credential_headers
 from gateway.admission.measure import BodyCount
 from gateway.admission.routing import Match
+from gateway.admission.settle import commits
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.routes import AccountSource, CredentialKind, HostPolicy, Policy, Route, Source
 from gateway.dialects.native import Native
@@ -61,8 +62,8 @@ class Remembered(Generic[K, V]):
 class Kind:
     """What all requests of one route have in common."""
 
-    __slots__ = ("ahead", "asks_key", "delivers", "dialect", "live", "native", "pool", "reserves",
-                 "route", "rules", "series", "sizes", "stores")  # fmt: skip
+    __slots__ = ("ahead", "asks_key", "commits", "delivers", "dialect", "live", "native", "pool",
+                 "reserves", "route", "rules", "series", "sizes", "stores")  # fmt: skip
 
     def __init__(self, route: Route, live: Live, metrics: Metrics) -> None:
         self.live = live
@@ -81,6 +82,8 @@ class Kind:
         self.stores = route.policy is Policy.UPLOAD and route.asset is not None
         self.delivers = route.policy is Policy.DOWNLOAD
         self.ahead = ahead_of_answers(route)
+        self.commits = frozenset(status for status in range(1_000) if commits(route, status))
+        """The statuses of answers that are charged."""
         self.sizes = {
             meter: source if isinstance(source, int) else None
             for meter, source in route.reserve.items()

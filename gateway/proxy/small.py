@@ -9,7 +9,6 @@ It is reserved, and handed back, as in `rated.py`; all else is as in `passing.py
 
 from typing import Any
 
-from gateway.admission import settle
 from gateway.errors import Error
 from gateway.ledger.prepared import is_settled
 from gateway.proxy.answer import AnswerHead
@@ -69,8 +68,8 @@ class Small(Rated):
 
     def _is_charged(self, answer: AnswerHead) -> bool:
         """At once, that is."""
-        commits = settle.commits(self._way.kind.route, answer.status)
-        return commits and not self._means.books.settler.is_behind(self._caller.account)
+        behind = self._means.books.settler.behind
+        return answer.status in self._way.kind.commits and self._caller.account not in behind
 
     def _charge(self, size: int) -> None:
         self._step = CHARGING
@@ -85,8 +84,9 @@ class Small(Rated):
                 self._failed(failure)
 
     def _settle(self, reply: Any) -> None:
-        answer = self._whole_answer()
-        if not is_settled(reply) or answer is None:
+        assert self._upstream is not None
+        answer = self._upstream.whole
+        if answer is None or not is_settled(reply):
             self._carry_on()  # Or something came behind the answer's end.
             return
         self._settled(reply)
@@ -95,7 +95,8 @@ class Small(Rated):
 
     def _settled(self, reply: Any) -> None:
         """It holds nothing any more."""
-        self._beat_no_more()
+        if self._beating:
+            self._beat_no_more()
         if reply[1:4] == _AS_HELD:
             self._way.kind.series.settled.value += 1
         else:

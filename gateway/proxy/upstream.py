@@ -163,10 +163,10 @@ class UpstreamConnection(asyncio.Protocol):
         then()
 
     @property
-    def whole(self) -> AnswerReader | None:
-        """An answer of which all has come and nothing else; None: there is none yet, or no more."""
+    def whole(self) -> AnswerHead | None:
+        """The head of an answer of which all has come and nothing else; None: none, or no more."""
         reader = self._reader
-        return reader if reader.ended and not reader.extra and self._failure is None else None
+        return reader.head if reader.ended and not reader.extra and not self._failure else None
 
     async def read(self, timeout_s: float | None) -> bytes:
         """The next piece of the body, b"" at its proper end; raises UpstreamError when the answer

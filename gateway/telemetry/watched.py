@@ -1,6 +1,7 @@
 """A transport that is watched: times each script and counts those the store failed to answer."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from gateway.clock import monotonic_s
@@ -15,13 +16,13 @@ from gateway.telemetry.metrics import Metrics
 class WatchedTransport:
     """Implements Transport around another one. The ledger itself knows nothing of metrics."""
 
-    __slots__ = ("_inner", "_metrics", "_prompt", "_took")
+    __slots__ = ("_inner", "_metrics", "_send", "_took")
 
     def __init__(self, inner: Transport, metrics: Metrics) -> None:
         self._inner = inner
         self._metrics = metrics
         self._took: dict[Script, Spread] = {}
-        self._prompt = inner if isinstance(inner, Prompt) else None
+        self._send = inner.send if isinstance(inner, Prompt) else None
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
         began_s = monotonic_s()
@@ -37,24 +38,23 @@ class WatchedTransport:
         return reply
 
     def send(self, call: Call, then: Then) -> bool:
-        if self._prompt is None:
-            return False
-        began_s = monotonic_s()
-        script = call.template.script
-        took = self._took.get(script)
-        if took is None:
-            took = self._took[script] = self._metrics.ledger_seconds(script.name)
+        send = self._send
+        return send is not None and send(call, partial(self._heard, call, then, monotonic_s()))
 
-        def watched(reply: Any) -> None:
-            if type(reply) is list:
-                took.observe(monotonic_s() - began_s)
-                self._metrics.store_up.value = 1
-            elif isinstance(reply, StoreError):
-                self._metrics.ledger_failed(script.name, reply.error)
-                self._metrics.store_up.set(0)
-            then(reply)
+    def _heard(self, call: Call, then: Then, began_s: float, reply: Any) -> None:
+        if type(reply) is list:
+            script = call.template.script
+            took = self._took.get(script) or self._spread(script)
+            took.observe(monotonic_s() - began_s)
+            self._metrics.store_up.value = 1
+        elif isinstance(reply, StoreError):
+            self._metrics.ledger_failed(call.template.script.name, reply.error)
+            self._metrics.store_up.set(0)
+        then(reply)
 
-        return self._prompt.send(call, watched)
+    def _spread(self, script: Script) -> Spread:
+        spread = self._took[script] = self._metrics.ledger_seconds(script.name)
+        return spread
 
     async def close(self) -> None:
         await self._inner.close()
