@@ -83,7 +83,7 @@ class Passing:
         self._step = self.first_step
         self._started_s = monotonic_s()
         self._id = means.handler.next_id()
-        self._request_id = means.handler.request_ids.of(self._shape.inbound_id).encode()
+        self._request_id = means.handler.request_ids.bytes_of(self._shape.inbound_id)
 
     @property
     def account(self) -> str:
@@ -168,7 +168,10 @@ class Passing:
         """If all of it is here, it is small, and the client has taken what it was sent before."""
         assert self._upstream is not None
         answer, transport = self._upstream.whole, self._connection.transport
-        if answer is None or not (answer.bodyless or _is_short(answer.length)):
+        if answer is None:
+            return None
+        length = 0 if answer.bodyless else answer.length
+        if length is None or length > ANSWER_BYTES_MAX:
             return None
         return None if transport is not None and transport.get_write_buffer_size() else answer
 
@@ -312,7 +315,3 @@ class Passing:
     def _granted(self) -> Granted | None:
         """What it holds meanwhile."""
         return None
-
-
-def _is_short(length: int | None) -> bool:
-    return length is not None and length <= ANSWER_BYTES_MAX

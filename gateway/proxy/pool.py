@@ -179,11 +179,13 @@ class UpstreamPool:
                 self._waiting.remove(turn)
         elif turn.exception() is None:
             connection = turn.result()
-            if connection is not None:
-                self._keep(connection)
-            else:
+            if connection is None:
                 self._dialling -= 1
                 self._place_free()
+            elif connection.usable:
+                self._keep(connection)
+            else:
+                connection.close()
 
     def _next_waiting(self) -> "asyncio.Future[UpstreamConnection | None] | None":
         while self._waiting:
@@ -200,7 +202,8 @@ class UpstreamPool:
     # -- connections come back --------------------------------------------------------------------
 
     def _keep(self, connection: UpstreamConnection) -> None:
-        if self._closed or not connection.usable:
+        """It is usable."""
+        if self._closed:
             connection.close()
         elif (turn := self._next_waiting()) is not None:
             connection.reused = True

@@ -32,27 +32,26 @@ class Rated(Passing):
     # -- as long as all goes well -----------------------------------------------------------------
 
     def start(self, data: bytes, begin: int) -> None:
-        """Reserve."""
         self._take(data, begin)
-        self._means.books.ledger.begin_reserve(
-            self._caller.prepared.reserve(self._id, self._size), self._reserved
-        )
+        self._reserve()
+
+    def _reserve(self) -> None:
+        call = self._caller.prepared.reserve(self._id, self._size)
+        self._means.books.ledger.begin_reserve(call, self._reserved)
 
     def _reserved(self, reply: Any) -> None:
-        if self._step == RESERVING:
-            try:
-                self._go_on(reply)
-            except Exception as failure:  # Those whose replies come next must not feel it.
-                self._failed(failure)
-
-    def _go_on(self, reply: Any) -> None:
-        self._reply = reply
-        if not is_granted(reply) or self._missing:
-            self._hand_back()
+        if self._step != RESERVING:
             return
-        self._way.kind.series.granted.value += 1
-        self._means.gate.answered(self._caller.account)
-        self._ask()
+        try:
+            self._reply = reply
+            if self._missing or not is_granted(reply):
+                self._hand_back()
+                return
+            self._way.kind.series.granted.value += 1
+            self._means.gate.answered(self._caller.account)
+            self._ask()
+        except Exception as failure:  # Those whose replies come next must not feel it.
+            self._failed(failure)
 
     def _fields(self) -> bytes:
         now_ms = self._means.books.clock.now_ms()

@@ -36,7 +36,10 @@ class Small(Rated):
         if self._started_s >= charge.note_s:
             charge.note_s = self._started_s + NOTE_EVERY_S
             self._means.books.heartbeat.note(charge.account)
-        super().start(data, begin)
+        self._take(data, begin)
+        if self._means.lease_ms < LEASE_LONG_MS:
+            self._beat()  # before there is anything to keep, which does no harm
+        self._reserve()
 
     def overdue(self, now_s: float) -> Error | None:
         """Also keeps what it holds from ending, once that is worth it."""
@@ -53,11 +56,6 @@ class Small(Rated):
         if self._beating:
             self._beating = False
             self._means.books.heartbeat.discard(self._id.decode())
-
-    def _ask(self) -> None:
-        if self._means.lease_ms < LEASE_LONG_MS:
-            self._beat()
-        super()._ask()
 
     def _go_back(self) -> None:
         answer = self._simple_answer()

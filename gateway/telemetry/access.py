@@ -98,6 +98,7 @@ PlainLine = tuple[bytes, bytes, bytes, int, float, bytes, tuple[int, int], bytes
 and answer, peer."""
 
 
+@lru_cache(maxsize=4)
 def stamp(instant_ms: int) -> bytes:
     """RFC 3339 in UTC with milliseconds."""
     second_s, ms = divmod(instant_ms, 1_000)

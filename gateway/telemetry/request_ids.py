@@ -19,11 +19,14 @@ class RequestIds:
     """Ids of one process: a random prefix tells processes apart, a counter requests."""
 
     def __init__(self, prefix: str | None = None) -> None:
-        self._prefix = secrets.token_hex(5) if prefix is None else prefix
+        self._prefix = (secrets.token_hex(5) if prefix is None else prefix).encode()
         self._counter = itertools.count(1)
 
     def of(self, inbound: bytes | None) -> str:
         """The inbound `X-Request-Id` if it is sane, else a new id."""
+        return self.bytes_of(inbound).decode("ascii")
+
+    def bytes_of(self, inbound: bytes | None) -> bytes:
         if inbound is not None and _SANE.fullmatch(inbound) is not None:
-            return inbound.decode("ascii")
-        return f"{self._prefix}-{next(self._counter):x}"
+            return inbound
+        return b"%b-%x" % (self._prefix, next(self._counter))
