@@ -23,7 +23,7 @@ from gateway.ledger.redispy import client_options, told
 from gateway.ledger.resp import ASK, MOVED, TRYAGAIN, error_code, store_error, unavailable
 from gateway.ledger.scripts import Script
 from gateway.ledger.template import Call
-from gateway.ledger.transport import Then
+from gateway.ledger.transport import Heard, Then
 from gateway.tasks import TaskSet
 
 SLOTS = 16_384
@@ -51,7 +51,7 @@ class Node:
 class ClusterTransport:
     """Runs each script on the master of its slot. `start` before use, `close` after."""
 
-    __slots__ = ("_limits", "_nodes", "_owners", "_refreshing", "_seeds", "_tasks")
+    __slots__ = ("_limits", "_nodes", "_owners", "_refreshing", "_seeds", "_tasks", "heard")
 
     def __init__(self, place: Place, limits: Limits | None = None) -> None:
         self._seeds = place.addresses
@@ -60,6 +60,7 @@ class ClusterTransport:
         self._owners: list[Node | None] = [None] * SLOTS
         self._tasks = TaskSet()
         self._refreshing = False
+        self.heard: Heard | None = None
 
     async def start(self) -> None:
         """Raises `StoreError` when no seed answers, or a master cannot be reached."""
@@ -134,7 +135,13 @@ class ClusterTransport:
         async def locate() -> Address:
             return address
 
-        return Node(address, PipelinedTransport(locate, self._limits, one_slot=True))
+        transport = PipelinedTransport(locate, self._limits, one_slot=True)
+        transport.heard = self._told
+        return Node(address, transport)
+
+    def _told(self, script: Script, calls: int, seconds: float, reply: Any) -> None:
+        if self.heard is not None:
+            self.heard(script, calls, seconds, reply)
 
     async def _ask_for_slots(self) -> list[tuple[int, int, Address]]:
         """The masters' ranges of slots, from the first node or seed that tells them."""

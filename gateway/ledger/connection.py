@@ -17,7 +17,7 @@ from gateway.errors import StoreError
 from gateway.ledger.joined import Joined
 from gateway.ledger.resp import unavailable
 from gateway.ledger.template import Call, Family, Template
-from gateway.ledger.transport import Then
+from gateway.ledger.transport import Heard, Then
 
 FLUSH_AT = 16
 """Calls written together at most: Redis works on one batch while the next one is made."""
@@ -33,6 +33,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_doomed",
         "_gone",
+        "_heard",
         "_joined",
         "_loop",
         "_on_lost",
@@ -59,10 +60,12 @@ class Connection(asyncio.Protocol):
         timeout_s: float,
         pending_max: int,
         one_slot: bool = False,
+        heard: Heard | None = None,
     ) -> None:
         self.place = place
         self.pending_max = pending_max
         self._one_slot = one_slot
+        self._heard = heard
         self._on_lost = on_lost
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
@@ -89,39 +92,37 @@ class Connection(asyncio.Protocol):
 
     def ask(self, packed: bytes, who: asyncio.Future[Any] | Then) -> None:
         """As `call`; a `Then` is told within the turn in which the reply comes."""
-        transport = self._transport
-        if transport is None:
-            _tell(who, unavailable(f"{self.place}: connection lost"))
-            return
-        pending = self._pending
-        pending.append((who, self._loop.time()))
-        if len(pending) > 1:
-            self._put(packed)
-            self._one_more()
-            return
-        self._under_way += 1
-        transport.write(packed)
-        if self._watchdog is None:
-            self._watchdog = self._loop.call_later(self._timeout_s, self._watch)
+        self._write_soon(packed, who)
 
     def join(self, call: Call, then: Then) -> None:
         """As `ask`, and as one with others of its family that wait to be written."""
-        if not self._pending or self._transport is None:
-            self.ask(call.packed(), then)
-            return
         name = call.template if self._one_slot else call.template.family
         joined = self._joined.get(name)
-        if joined is None:
-            joined = self._joined[name] = Joined()
-            self._pending.append((joined, self._loop.time()))
-            self._put(joined)
-        joined.add(call, then)
-        self._one_more()
+        if joined is not None:
+            joined.add(call, then)
+            self._one_more()
+            return
+        joined = Joined(call, then, self._heard)
+        if self._write_soon(joined, joined):
+            self._joined[name] = joined
 
-    def _put(self, part: bytes | Joined) -> None:
+    def _write_soon(self, part: bytes | Joined, who: asyncio.Future[Any] | Then) -> bool:
+        """Whether it waits to be written."""
+        if self._transport is None:
+            _tell(who, unavailable(f"{self.place}: connection lost"))
+            return False
+        self._pending.append((who, self._loop.time()))
         self._out.append(part)
+        if len(self._pending) == 1:
+            self._under_way = 1
+            self._flush()
+            if self._watchdog is None:
+                self._watchdog = self._loop.call_later(self._timeout_s, self._watch)
+            return False
         if len(self._out) == 1:
             self._loop.call_soon(self._flush)
+        self._one_more()
+        return bool(self._out)
 
     def _one_more(self) -> None:
         self._under_way += 1

@@ -2,19 +2,22 @@
 
 from typing import Any
 
+from gateway.clock import monotonic_s
 from gateway.ledger.resp import unavailable
 from gateway.ledger.template import Call
-from gateway.ledger.transport import Then
+from gateway.ledger.transport import Heard, Then
 
 
 class Joined:
-    """Takes the reply to all of them, and gives each its own."""
+    """Takes the reply to all of them, and gives each its own; `heard` is told first."""
 
-    __slots__ = ("_calls", "_thens")
+    __slots__ = ("_calls", "_heard", "_since_s", "_thens")
 
-    def __init__(self) -> None:
-        self._calls: list[Call] = []
-        self._thens: list[Then] = []
+    def __init__(self, call: Call, then: Then, heard: Heard | None) -> None:
+        self._calls = [call]
+        self._thens = [then]
+        self._heard = heard
+        self._since_s = monotonic_s()
 
     def __len__(self) -> int:
         return len(self._thens)
@@ -29,6 +32,9 @@ class Joined:
     def __call__(self, reply: Any) -> None:
         """A list has a reply for each; what else there is, is for all of them."""
         thens = self._thens
+        if self._heard is not None:
+            script = self._calls[0].template.script
+            self._heard(script, len(thens), monotonic_s() - self._since_s, reply)
         if type(reply) is not list:
             for then in thens:
                 then(reply)

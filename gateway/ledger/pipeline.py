@@ -28,7 +28,7 @@ from gateway.ledger.resp import (
 )
 from gateway.ledger.scripts import Script
 from gateway.ledger.template import Call
-from gateway.ledger.transport import Then
+from gateway.ledger.transport import Heard, Then
 from gateway.tasks import TaskSet
 
 Locate = Callable[[], Awaitable[Address]]
@@ -70,6 +70,7 @@ class PipelinedTransport:
         "_tasks",
         "_trouble",
         "connects",
+        "heard",
     )
 
     def __init__(
@@ -78,6 +79,7 @@ class PipelinedTransport:
         """`one_slot`: of a cluster, which runs no script on the keys of two slots."""
         self._locate = locate
         self._one_slot = one_slot
+        self.heard: Heard | None = None
         self._limits = limits or Limits()
         self._connection: Connection | None = None
         self._acknowledging: tuple[Connection, asyncio.Future[Any]] | None = None
@@ -127,7 +129,8 @@ class PipelinedTransport:
         return reply
 
     def send(self, call: Call, then: Then) -> bool:
-        """Without replicas to wait for. What is sent in one turn is joined where that can be."""
+        """Without replicas to wait for. Calls that join are made as one where that can be; `heard`
+        is told of these."""
         connection = self._connection
         if connection is None or connection.full or self._limits.replicas:
             return False
@@ -136,6 +139,10 @@ class PipelinedTransport:
         else:
             connection.ask(call.packed(), then)
         return True
+
+    def _told(self, script: Script, calls: int, seconds: float, reply: Any) -> None:
+        if self.heard is not None:
+            self.heard(script, calls, seconds, reply)
 
     async def command(self, *words: bytes) -> Any:
         """One command that is no script, for discovery and administration."""
@@ -273,6 +280,7 @@ class PipelinedTransport:
                 timeout_s=limits.op_timeout_s,
                 pending_max=limits.pending_max,
                 one_slot=self._one_slot,
+                heard=self._told,
             )
 
         if address.path:

@@ -27,9 +27,17 @@ Then = Callable[[Any], None]
 must not raise."""
 
 
+Heard = Callable[[Script, int, float, Any], None]
+"""Takes a script, how many of its calls were made as one, how many seconds that took, and the reply
+as `Then` does. It must not raise."""
+
+
 @runtime_checkable
 class Prompt(Protocol):
-    """A transport that can also be asked without a coroutine."""
+    """A transport that can also be asked without a coroutine. `heard`, if there is one, is told of
+    the replies to a ledger's verbs that were, before those who asked."""
+
+    heard: Heard | None
 
     def send(self, call: Call, then: Then) -> bool:
         """Write a call; False if that cannot be done just now, and nothing was. It is not repeated,

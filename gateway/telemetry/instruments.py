@@ -91,6 +91,11 @@ class Spread:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def observe_many(self, value: float, times: int) -> None:
+        """The same value so many times."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
 
 T = TypeVar("T", Count, Level, Spread)
 

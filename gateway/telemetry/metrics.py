@@ -233,8 +233,8 @@ class Metrics:
         """Where `ledger_call` counts; keep it, it does not change."""
         return self._ledger_seconds.of(verb if verb in VERBS else OTHER)
 
-    def ledger_failed(self, verb: str, error: Error) -> None:
-        self._ledger_failures.of(verb if verb in VERBS else OTHER, _code(error)).value += 1
+    def ledger_failed(self, verb: str, error: Error, calls: int = 1) -> None:
+        self._ledger_failures.of(verb if verb in VERBS else OTHER, _code(error)).value += calls
 
     def store_error(self, error: Error) -> None:
         """A request could not be served because of the store."""

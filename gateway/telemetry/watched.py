@@ -1,28 +1,31 @@
 """A transport that is watched: times each script and counts those the store failed to answer."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from gateway.clock import monotonic_s
 from gateway.errors import STORE_LOST, StoreError
 from gateway.ledger.scripts import Script
 from gateway.ledger.template import Call
-from gateway.ledger.transport import Prompt, Then, Transport
+from gateway.ledger.transport import Heard, Prompt, Then, Transport
 from gateway.telemetry.instruments import Spread
 from gateway.telemetry.metrics import Metrics
 
 
 class WatchedTransport:
-    """Implements Transport around another one. The ledger itself knows nothing of metrics."""
+    """Implements Transport around another one, whose `heard` it takes. The ledger itself knows
+    nothing of metrics."""
 
-    __slots__ = ("_inner", "_metrics", "_send", "_took")
+    __slots__ = ("_inner", "_metrics", "_prompt", "_took", "heard")
 
     def __init__(self, inner: Transport, metrics: Metrics) -> None:
         self._inner = inner
         self._metrics = metrics
         self._took: dict[Script, Spread] = {}
-        self._send = inner.send if isinstance(inner, Prompt) else None
+        self.heard: Heard | None = None
+        self._prompt = inner if isinstance(inner, Prompt) else None
+        if self._prompt is not None:
+            self._prompt.heard = self._heard
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
         began_s = monotonic_s()
@@ -38,19 +41,18 @@ class WatchedTransport:
         return reply
 
     def send(self, call: Call, then: Then) -> bool:
-        send = self._send
-        return send is not None and send(call, partial(self._heard, call, then, monotonic_s()))
+        return self._prompt is not None and self._prompt.send(call, then)
 
-    def _heard(self, call: Call, then: Then, began_s: float, reply: Any) -> None:
+    def _heard(self, script: Script, calls: int, seconds: float, reply: Any) -> None:
         if type(reply) is list:
-            script = call.template.script
             took = self._took.get(script) or self._spread(script)
-            took.observe(monotonic_s() - began_s)
+            took.observe_many(seconds, calls)
             self._metrics.store_up.value = 1
         elif isinstance(reply, StoreError):
-            self._metrics.ledger_failed(call.template.script.name, reply.error)
+            self._metrics.ledger_failed(script.name, reply.error, calls)
             self._metrics.store_up.set(0)
-        then(reply)
+        if self.heard is not None:
+            self.heard(script, calls, seconds, reply)
 
     def _spread(self, script: Script) -> Spread:
         spread = self._took[script] = self._metrics.ledger_seconds(script.name)

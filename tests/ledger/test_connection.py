@@ -12,6 +12,7 @@ from hiredis import ReplyError
 from gateway.errors import StoreError
 from gateway.ledger.connection import Connection
 from gateway.ledger.resp import command
+from gateway.ledger.transport import Heard
 from tests.ledger.puppet import Puppet
 
 ON_EVERY_LOOP = True
@@ -32,6 +33,7 @@ async def connected(
     timeout_s: float = 0.25,
     pending_max: int = 1000,
     one_slot: bool = False,
+    heard: Heard | None = None,
 ) -> AsyncIterator[tuple[Connection, Puppet]]:
     loop = asyncio.get_running_loop()
     server = Puppet(answer)
@@ -45,6 +47,7 @@ async def connected(
                 timeout_s=timeout_s,
                 pending_max=pending_max,
                 one_slot=one_slot,
+                heard=heard,
             ),
             f"{directory}/s",
         )

@@ -22,6 +22,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Granted, Settled
 from gateway.ledger.prepared import Prepared, is_granted, is_settled
 from gateway.ledger.resp import command, script_call
+from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store, connect
 from gateway.ledger.template import Call
 from tests.ledger.test_connection import connected
@@ -315,6 +316,25 @@ async def test_an_error_reply_is_for_all_of_them() -> None:
         assert all("NOSCRIPT" in str(each) for each in replies)
 
 
+async def test_who_measures_hears_of_every_call_before_those_who_asked() -> None:
+    heard: list[tuple[str, int, Any]] = []
+
+    def hear(script: Script, calls: int, seconds: float, reply: Any) -> None:
+        assert 0 < seconds < 5
+        assert not any(each.done() for each in replies[: sum(h[1] for h in heard) + calls][-calls:])
+        heard.append((script.name, calls, type(reply)))
+
+    async with connected(answered, heard=hear) as (connection, _):
+        replies = joined(connection, map(call, range(4)))
+        await all_of(replies)
+        assert heard == [("reserve", 1, list), ("reserve", 3, list)]
+        heard.clear()
+        replies = joined(connection, map(call, range(3)))
+        connection.drop("in the middle")
+        await all_of(replies)
+        assert heard == [("reserve", 1, StoreError), ("reserve", 2, StoreError)]
+
+
 async def test_what_was_not_written_has_not_happened_to_any() -> None:
     async with connected(answered) as (connection, _):
         replies = joined(connection, map(call, range(3)))
@@ -325,8 +345,8 @@ async def test_what_was_not_written_has_not_happened_to_any() -> None:
 
 def test_replies_that_are_too_few_are_nobodys() -> None:
     told: list[Any] = []
-    few = Joined()
-    for number in range(3):
+    few = Joined(call(0), told.append, None)
+    for number in (1, 2):
         few.add(call(number), told.append)
     few([[b"granted"], [b"granted"]])
     assert [type(each) for each in told] == [StoreError] * 3
