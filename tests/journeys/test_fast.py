@@ -174,7 +174,8 @@ async def test_whatever_the_answer_is_the_books_are_right(
     """failure rows 33 to 41: the second request goes by a connection that was used before."""
     steps, status, standing = SECOND[kind]
     play = [Request(), Answer(201), Request(), *steps]
-    wishes = Wishes(answer_timeout="1s", upload='doubt_lease = "1s"')
+    limit = "1s" if kind == "too late" else "20s"
+    wishes = Wishes(answer_timeout=limit, upload='doubt_lease = "1s"')
     async with running(fake, tmp_path, play, wishes=wishes) as rig, client(rig) as (reader, writer):
         writer.write(head(rig, "warm", 1) + b"x")
         assert (await answer(reader))[0] == 201

@@ -80,6 +80,8 @@ async def still(rig: Rig) -> None:
     for duty in (gateway._reaper, gateway._doubts, gateway.jobs, gateway.uploads, gateway._watch):
         await duty.stop()
     await gateway._heartbeat.stop()
+    # Nor is what it says of an account once every few seconds.
+    gateway._heartbeat._note = gateway.ledger.on_reserving = lambda account: None
 
 
 @pytest.fixture(params=REAL, ids=str)
