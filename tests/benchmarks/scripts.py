@@ -12,7 +12,7 @@ import json
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,6 +28,7 @@ from gateway.ledger import scripts
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Line
+from gateway.ledger.prepared import Prepared
 from gateway.ledger.resp import command, script_call
 from gateway.ledger.scripts import Script
 from tests.redis_server import Binary, RedisServer, found_binaries
@@ -39,6 +40,8 @@ METERS = (
 )
 LINES = tuple(Line.exact(meter.name, amount) for meter, amount in zip(METERS, (1024, 1, 1024)))  # noqa: B905
 ACTUAL = {line.meter: line.most for line in LINES}
+SIZE = LINES[0].most
+SIZES = {"storage_bytes": None, "files": 1, "ingress_bytes": None}
 LARGER = tuple(Line.exact(line.meter, line.most * 2) for line in LINES)
 RATE = RateLimit(1_000_000, 1)
 DEPTH = 32
@@ -48,6 +51,8 @@ TOGETHER = 500
 LONG_MS = 3_600_000
 SHORT_KEEP_MS = 2_000
 """So that records are being forgotten, as they are in any account that has run for minutes."""
+AS_ONE = 8
+"""Calls that a gateway under load makes as one."""
 
 
 def terms_of(account: str) -> Terms:
@@ -144,6 +149,10 @@ def settled(reply: Any) -> bool:
     return isinstance(reply, list) and bytes(reply[0])[:1] == b"s" and reply[2] == 0
 
 
+def all_of(good: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda replies: isinstance(replies, list) and all(map(good, replies))
+
+
 def grown(reply: Any) -> bool:
     return isinstance(reply, list) and bytes(reply[0])[:1] == b"g"
 
@@ -184,6 +193,8 @@ class Report:
     server: str
     rows: list[Row] = field(default_factory=list)
     unpipelined: Row | None = None
+    as_one: Row | None = None
+    """Where AS_ONE calls, each of another account, are made as one."""
     account_bytes: float = 0
     """Of an account that has moved in one hour, with nothing open and nothing to be forgotten."""
     open_bytes: float = 0
@@ -229,6 +240,33 @@ class Bench:
                 found.append(total)
         reserve, grow, commit = map(middle, costs)
         return Row(held, accounts, reserve, commit, grow)
+
+    def as_one(self, chosen: Sequence[Terms], accounts: int) -> Row:
+        """Reserve and commit, AS_ONE accounts at a time."""
+        now_ms = StoreClock().now_ms()
+        ready = [
+            Prepared(replace(terms, plan=replace(terms.plan, rate=RATE)), SIZES, now_ms,
+                     lease_ms=30_000, keep_ms=SHORT_KEEP_MS, note="", with_asset=False)
+            for terms in chosen
+        ]  # fmt: skip
+        costs: tuple[list[Cost], list[Cost]] = ([], [])
+        for _ in range(self.rounds):
+            spent = [Cost(0, 0), Cost(0, 0)]
+            for start in range(0, len(ready), TOGETHER):
+                part = ready[start : start + TOGETHER]
+                named = [(each, name.encode()) for each, name in zip(part, self.names(len(part)))]  # noqa: B905
+                steps = (
+                    ([each.reserve(name, SIZE) for each, name in named], granted),
+                    ([each.commit(name, SIZE, None) for each, name in named], settled),
+                )
+                for total, (calls, good) in zip(spent, steps, strict=True):
+                    groups = [calls[at : at + AS_ONE] for at in range(0, len(calls), AS_ONE)]
+                    packed = [group[0].template.family.packed(group) for group in groups]
+                    cost = self._cost(packed, all_of(good), DEPTH // AS_ONE)
+                    total.add(cost, len(groups) / len(ready))
+            for found, total in zip(costs, spent, strict=True):
+                found.append(total)
+        return Row(0, accounts, *map(middle, costs))
 
     def _cost(self, made: Sequence[bytes], good: Callable[[Any], bool], depth: int) -> Cost:
         self.server.run("CONFIG", "RESETSTAT")
@@ -301,6 +339,7 @@ def many_accounts(bench: Bench, report: Report, count: int) -> None:
     step = max(1, count // bench.pairs)
     chosen = [terms_of(name) for name in names[::step][: bench.pairs]]
     report.rows.append(bench.row(chosen, 0, count))
+    report.as_one = bench.as_one(chosen, count)
 
 
 class Sweeper(Commands):
@@ -330,12 +369,12 @@ def measure(binary: Binary, options: argparse.Namespace) -> Report:
 def table(report: Report) -> Iterator[str]:
     yield f"{report.server}: µs of Redis for 3 meters (process, script)"
     yield f"{'open':>8} {'accounts':>9}  {'reserve':>15} {'commit':>15} {'grow':>15} {'pair':>7}"
-    rows = [*report.rows, *([report.unpipelined] if report.unpipelined else [])]
+    rows = [*report.rows, *filter(None, (report.unpipelined, report.as_one))]
+    notes = {id(report.unpipelined): "  unpipelined", id(report.as_one): f"  {AS_ONE} as one"}
     for row in rows:
         costs = [row.reserve, row.commit, *([row.grow] if row.grow else [])]
         texts = " ".join(f"{cost.process_us:7.1f} {cost.script_us:7.1f}" for cost in costs)
-        note = "  unpipelined" if row is report.unpipelined else ""
-        yield f"{row.open:8} {row.accounts:9}  {texts} {row.pair_us:7.1f}{note}"
+        yield f"{row.open:8} {row.accounts:9}  {texts} {row.pair_us:7.1f}{notes.get(id(row), '')}"
     account, reservation = report.account_bytes, report.open_bytes
     yield f"bytes: {account:.0f} an account, {reservation:.0f} an open reservation"
 
