@@ -15,7 +15,7 @@ from gateway.ledger.reaper import BUSY, BUSY_SCRIPT, NOTE_EVERY_S, QUIET_AFTER_S
 from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store, connect
 from gateway.ledger.template import Call
-from gateway.ledger.transport import Then, Transport
+from gateway.ledger.transport import Heard, Then, Transport
 from gateway.proxy import small
 from tests.ledger.lively import STORAGE, ledger_on, opened, reserve, terms_of, until
 from tests.redis_server import RedisServer
@@ -168,6 +168,7 @@ class Overheard:
 
     def __init__(self, inner: PipelinedTransport) -> None:
         self._inner = inner
+        self.heard: Heard | None = None
         self.calls: list[str] = []
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
