@@ -21,7 +21,9 @@ import pytest
 import typer
 
 from gateway.cli.main import app
+from gateway.embedded.home import Home
 from gateway.settings import read
+from tests.embedded.conftest import end, homes
 from tests.ports import free_port
 from tests.stores import newest
 from tests.upstreams import ScriptedUpstream
@@ -47,6 +49,9 @@ def place() -> Iterator[Path]:
         (Path(name) / ".venv").mkdir()
         (Path(name) / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
         yield Path(name)
+        # Where a command failed, nobody was left to stop the store.
+        for home in homes(Path(name)):
+            end(Home(home))
 
 
 def environment(place: Path, port: int) -> Mapping[str, str]:
