@@ -25,9 +25,12 @@ Sizes = Mapping[str, int | None]
 Ahead = Mapping[str, Line]
 """Meter → what is reserved of it where the size is known only when it is committed."""
 
+Around = tuple[bytes, bytes]
+"""Words of a call before and after its id, as they go over the wire."""
+
 _SAMPLES = ((b"sample-1", b"f1", b"1000000000000001", b"asset-1"),
             (b"sample-2", b"f2", b"2000000000000002", b"asset-2"))  # fmt: skip
-_PRINTS_MAX = 64
+_SIZES_MAX = 64
 _NO_ASSET = bulk(b"")
 _NOTHING: Ahead = MappingProxyType({})
 _AMOUNTS = 6
@@ -38,7 +41,7 @@ class Prepared:
     """Of one account, API key, route and hour; `until_ms` is when it is to be made anew. `counters`
     are those a commit answers with, in their order."""
 
-    __slots__ = ("_ahead", "_charged", "_commit", "_frame", "_prints", "_reserve", "_sizes",
+    __slots__ = ("_ahead", "_charged", "_commit", "_frame", "_reserve", "_sized", "_sizes",
                  "_terms", "_with_asset", "counters", "rate", "until_ms")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - as a reserve
@@ -61,7 +64,7 @@ class Prepared:
         )
         self._frame = frame_at(terms, at_ms)
         self._with_asset = with_asset
-        self._prints: dict[int, tuple[bytes, bytes, bytes]] = {}
+        self._sized: dict[int, tuple[Around, Around]] = {}
         self.rate: RateLimit | None = terms.plan.rate
         self.until_ms = self._frame.until_ms
         self.counters: tuple[Counter, ...] = tuple(
@@ -114,27 +117,31 @@ class Prepared:
     # -- calls ------------------------------------------------------------------------------------
 
     def reserve(self, reservation_id: bytes, size: int) -> Call:
-        prints = self._prints.get(size) or self._print(size)
-        return Call(self._reserve, (bulk(reservation_id), prints[0], prints[2], _NO_ASSET))
+        before, after = (self._sized.get(size) or self._size(size))[0]
+        own = b"%b$%d\r\n%b\r\n%b" % (before, len(reservation_id), reservation_id, after)
+        return Call(self._reserve, own)
 
     def commit(self, reservation_id: bytes, size: int, asset: str | None) -> Call:
-        prints = self._prints.get(size) or self._print(size)
-        if asset is None:
-            return Call(self._commit, (bulk(reservation_id), prints[1], prints[2], _NO_ASSET))
-        named = bulk(print_of_amounts(self._used(self.amounts(size)), asset))
-        values = (bulk(reservation_id), named, prints[2], bulk(asset.encode()))
-        return Call(self._commit, values)
+        if asset is not None:
+            named = bulk(print_of_amounts(self._used(self.amounts(size)), asset))
+            values = (bulk(reservation_id), named, bulk(b"%d" % size), bulk(asset.encode()))
+            return self._commit.call(values)
+        before, after = (self._sized.get(size) or self._size(size))[1]
+        own = b"%b$%d\r\n%b\r\n%b" % (before, len(reservation_id), reservation_id, after)
+        return Call(self._commit, own)
 
-    def _print(self, size: int) -> tuple[bytes, bytes, bytes]:
-        """The fingerprints of a reserve and of a commit without an asset, and the size."""
-        if len(self._prints) >= _PRINTS_MAX:
-            self._prints.clear()
-        prints = self._prints[size] = (
-            bulk(print_of_lines(self._terms, self.lines(size))),
-            bulk(print_of_amounts(self._used(self.amounts(size)))),
-            bulk(b"%d" % size),
+    def _size(self, size: int) -> tuple[Around, Around]:
+        """What stands around the id in a reserve, and in a commit without an asset."""
+        if len(self._sized) >= _SIZES_MAX:
+            self._sized.clear()
+        amount = bulk(b"%d" % size)
+        asked = bulk(print_of_lines(self._terms, self.lines(size)))
+        used = bulk(print_of_amounts(self._used(self.amounts(size))))
+        sized = self._sized[size] = (
+            self._reserve.around((asked, amount, _NO_ASSET)),
+            self._commit.around((used, amount, _NO_ASSET)),
         )
-        return prints
+        return sized
 
     # -- what they are answered -------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from gateway.ledger import scripts
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Expired
 from gateway.ledger.redispy import told
-from gateway.ledger.template import Call, Template, Words, bulk
+from gateway.ledger.template import Template, Words, bulk
 from gateway.ledger.transport import Prompt, Transport
 from gateway.tasks import TaskSet
 
@@ -98,7 +98,7 @@ class Reaper:
         if len(self._noted) >= NOTED_MAX:
             self._noted.clear()
         self._noted[account] = now_s
-        call = Call(self._one, (bulk(account.encode()),))
+        call = self._one.call((bulk(account.encode()),))
         if self._ahead is None or not self._ahead.send(call, partial(self._heard, account)):
             self.note_lasting(account)
 

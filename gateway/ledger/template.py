@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from weakref import WeakValueDictionary
 
+from hiredis import Reader
+
 from gateway.ledger.scripts import Script
 
 Words = tuple[Sequence[bytes], Sequence[bytes]]
@@ -36,7 +38,7 @@ class Family:
         """All of them as the one command that goes over the wire."""
         head = self._heads.get(len(calls)) or self._head(len(calls))
         keys = [call.template.packed_keys for call in calls]
-        return b"".join((head, *keys, self._shared, *[call.own() for call in calls]))
+        return b"".join((head, *keys, self._shared, *[call.own for call in calls]))
 
     def _head(self, count: int) -> bytes:
         keys, shared, own = self._counts
@@ -51,7 +53,7 @@ class Template:
     """`call(values)` is a call; `values` stand in the order of the samples. `joins`: it can be made
     as one with others of its family."""
 
-    __slots__ = ("_args", "_format", "_pick", "_places", "family", "joins", "keys", "packed_keys",
+    __slots__ = ("_format", "_own", "_pick", "_shared", "family", "joins", "keys", "packed_keys",
                  "script")  # fmt: skip
 
     def __init__(
@@ -70,31 +72,36 @@ class Template:
         self.script = script
         self.keys = tuple(keys)
         self.packed_keys = b"".join(map(bulk, keys))
-        self._args = tuple(args)
-        self._places = tuple(_places(args, other_args, samples))
+        places = tuple(_places(args, other_args, samples))
         self.joins = own is not None
-        own = len(args) if own is None else own
-        shared = len(args) - own
-        assert all(at >= shared for at, _ in self._places), "what is shared depends on no value"
-        self.family = _family(script, self._args[:shared], len(keys), own)
+        self._own = len(args) if own is None else own
+        shared = len(args) - self._own
+        assert all(at >= shared for at, _ in places), "what is shared depends on no value"
+        self._shared = tuple(args[:shared])
+        self.family = _family(script, self._shared, len(keys), self._own)
         marked = list(args)
-        for at, _ in self._places:
+        for at, _ in places:
             marked[at] = _MARK
         packed = b"".join(map(bulk, marked[shared:])).replace(b"%", b"%%")
         self._format = packed.replace(bulk(_MARK), b"%b")
-        numbers = [number for _, number in self._places]
+        numbers = [number for _, number in places]
         self._pick = itemgetter(*numbers) if len(numbers) > 1 else lambda found: (found[0],)
 
-    def own(self, values: Sequence[bytes]) -> bytes:
-        """The call's own words as they go over the wire; the values are `bulk` strings."""
-        return self._format % self._pick(values)
+    def call(self, values: Sequence[bytes]) -> "Call":
+        """The values are `bulk` strings."""
+        return Call(self, self._format % self._pick(values))
 
-    def words(self, values: Sequence[bytes]) -> Words:
+    def around(self, values: Sequence[bytes]) -> tuple[bytes, bytes]:
+        """What stands before and after the first value, for calls that differ in it alone."""
+        before, _, after = (self._format % self._pick((_MARK, *values))).partition(_MARK)
+        return before, after
+
+    def words(self, own: bytes) -> Words:
         """Keys and arguments, for a transport that encodes by itself."""
-        args = list(self._args)
-        for at, number in self._places:
-            args[at] = values[number].partition(b"\r\n")[2][:-2]
-        return self.keys, args
+        reader = Reader()
+        reader.feed(b"*%d\r\n%b" % (self._own, own))
+        words: list[bytes] = reader.gets()
+        return self.keys, [*self._shared, *words]
 
 
 def bulk(word: bytes) -> bytes:
@@ -103,22 +110,20 @@ def bulk(word: bytes) -> bytes:
 
 
 class Call:
-    """One call of a template, ready for a transport of either kind; the values are `bulk`."""
+    """One call of a template, ready for a transport of either kind; `own` are its own words as they
+    go over the wire."""
 
-    __slots__ = ("template", "values")
+    __slots__ = ("own", "template")
 
-    def __init__(self, template: Template, values: Sequence[bytes]) -> None:
+    def __init__(self, template: Template, own: bytes) -> None:
         self.template = template
-        self.values = values
+        self.own = own
 
     def packed(self) -> bytes:
         return self.template.family.packed((self,))
 
-    def own(self) -> bytes:
-        return self.template.own(self.values)
-
     def words(self) -> Words:
-        return self.template.words(self.values)
+        return self.template.words(self.own)
 
 
 _FAMILIES: WeakValueDictionary[tuple[bytes, tuple[bytes, ...], int, int], Family] = (

@@ -173,5 +173,6 @@ def test_percent_signs_and_line_breaks_are_values_like_others() -> None:
     packed = script_call(
         b"EVALSHA", scripts.COMMIT.sha, [b"k%d"], [b"%b\r\n", b"%s\r\n\0", b"$3\r\n"]
     )
-    assert Call(template, [bulk(b"%s\r\n\0")]).packed() == packed
-    assert template.words([bulk(b"%s\r\n\0")])[1][1] == b"%s\r\n\0"
+    call = template.call([bulk(b"%s\r\n\0")])
+    assert call.packed() == packed
+    assert call.words()[1][1] == b"%s\r\n\0"

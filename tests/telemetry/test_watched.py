@@ -66,7 +66,7 @@ def test_prompt_calls_count_one_by_one_however_many_are_made_as_one() -> None:
     inner = Prompted()
     watched = WatchedTransport(inner, Metrics(registry))
     template = Template(scripts.COMMIT, lambda v: ((b"k",), (v[0],)), ((b"one",), (b"two",)), own=1)
-    assert watched.send(Call(template, (bulk(b"x"),)), lambda reply: None)
+    assert watched.send(template.call((bulk(b"x"),)), lambda reply: None)
     assert len(inner.sent) == 1
     assert inner.heard is not None
 
