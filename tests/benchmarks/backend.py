@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.machine import program
-from tests.benchmarks.processes import Pinned, free_ports, settle_on
+from tests.benchmarks.processes import Pinned, ballast, free_ports, settle_on
 
 NATIVE = Path(__file__).parent / "native"
 STALLED_S = 300
@@ -55,6 +55,7 @@ class Backend:
     redis: Pinned
     sink: Pinned
     load_program: Path
+    ballast: Pinned | None = None
 
     def load(self, port: int, errand: Errand, keys: Path) -> LoadResult:
         """Run a load to its end. `keys` is a file of API keys, taken in turn."""
@@ -78,8 +79,8 @@ class Backend:
 
 
 @contextmanager
-def standing(core: int) -> Iterator[Backend]:
-    """Built, started, and stopped at the end. Raises MissingError."""
+def standing(core: int, *, never_idle: bool = False) -> Iterator[Backend]:
+    """Built, started, and stopped at the end; `never_idle`: with ballast. Raises MissingError."""
     missing = [name for name in ("cc", "redis-server") if program(name) is None]
     if missing:
         raise MissingError(", ".join(missing))
@@ -95,7 +96,10 @@ def standing(core: int) -> Iterator[Backend]:
         sink.wait_listening(upstream_port)
         redis.wait_listening(redis_port)
         load = built("load", directory)
-        yield Backend(directory, core, upstream_port, redis_port, redis, sink, load)
+        weight = ballast(core, directory) if never_idle else None
+        if weight is not None:
+            stack.callback(weight.stop)
+        yield Backend(directory, core, upstream_port, redis_port, redis, sink, load, weight)
 
 
 def built(name: str, directory: Path) -> Path:

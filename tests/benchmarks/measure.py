@@ -68,7 +68,7 @@ class Target:
 
 def run(backend: Backend, target: Target, errand: Errand, keys: Path) -> tuple[Run, LoadResult]:
     cpu, redis = target.process.used_ns, backend.redis.used_ns
-    core, other = core_time(target.core), core_time(backend.core)
+    core, other = core_time(target.core), _wanted_s(backend)
     result = backend.load(target.port, errand, keys)
     size = errand.size or int(errand.path.rpartition("/")[2])
     served = result.requests - result.errors
@@ -81,6 +81,12 @@ def run(backend: Backend, target: Target, errand: Errand, keys: Path) -> tuple[R
         p99_us=result.p99_us,
         cpu_s=(target.process.used_ns - cpu) / 1e9,
         core_busy_s=core_time(target.core).busy_s - core.busy_s,
-        other_core_busy_s=core_time(backend.core).busy_s - other.busy_s,
+        other_core_busy_s=_wanted_s(backend) - other,
         redis_cpu_s=(backend.redis.used_ns - redis) / 1e9,
     ), result
+
+
+def _wanted_s(backend: Backend) -> float:
+    """How long the other core was busy with more than ballast."""
+    ballast_ns = 0 if backend.ballast is None else backend.ballast.used_ns
+    return core_time(backend.core).busy_s - ballast_ns / 1e9

@@ -4,8 +4,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +28,10 @@ class Pinned:
         log: Path,
         variables: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        settle: Callable[[int], None] | None = None,
     ) -> None:
         self.log = log
+        settled = settle_on if settle is None else settle
 
         with log.open("wb") as stream:
             self._process = subprocess.Popen(
@@ -38,7 +41,7 @@ class Pinned:
                 cwd=directory,
                 env=None if variables is None else {**os.environ, **variables},
                 start_new_session=True,
-                preexec_fn=lambda: settle_on(core),  # noqa: PLW1509 - nothing here holds a lock
+                preexec_fn=lambda: settled(core),  # noqa: PLW1509 - nothing here holds a lock
             )
 
     def wait_listening(self, port: int) -> None:
@@ -82,6 +85,26 @@ def settle_on(core: int) -> None:
     os.sched_setaffinity(0, {core})
     if AUTOGROUP.exists():
         AUTOGROUP.write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+def ballast(core: int, directory: Path) -> Pinned:
+    """What takes all the time of a core that nobody else wants. Virtual cores may be threads of one
+    real core, and then each is faster while the other rests: a proxy that leaves the other core
+    nothing to do, since it asks no store, would be measured on a better machine."""
+    return Pinned(
+        [sys.executable, "-c", "while True: pass"],
+        core=core,
+        log=directory / "ballast.log",
+        settle=_settle_behind_all,
+    )
+
+
+def _settle_behind_all(core: int) -> None:
+    die_with_parent()
+    os.sched_setaffinity(0, {core})
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    if AUTOGROUP.exists():
+        AUTOGROUP.write_text("19")
 
 
 def family(pid: int) -> Iterator[int]:

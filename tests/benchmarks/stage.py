@@ -126,7 +126,7 @@ class House:
 @contextmanager
 def house(cores: Cores, wishes: Wishes) -> Iterator[House]:
     """Raises MissingError."""
-    with backends.standing(cores.others) as backend, ExitStack() as stack:
+    with backends.standing(cores.others, never_idle=True) as backend, ExitStack() as stack:
         place = backend.directory / "desk"
         place.mkdir()
         site = _site(backend, cores, wishes, place)
