@@ -78,11 +78,11 @@ def python_said(python: str) -> str:
 
 @cache
 def version_of(binary: str) -> str:
-    """The first line of what a program says of its version."""
+    """The first line of what a program says of its version, without where it is."""
     option = "--version" if binary.endswith(("envoy", "redis-server")) else "-v"
     answer = subprocess.run([binary, option], capture_output=True, text=True, check=False)
     said = (answer.stdout + answer.stderr).strip()
-    return said.splitlines()[0] if said else "?"
+    return said.splitlines()[0].removeprefix(binary).strip() if said else "?"
 
 
 def described() -> dict[str, str]:

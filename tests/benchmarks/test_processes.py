@@ -1,4 +1,4 @@
-"""What is pinned stays where it was put, and ballast takes only what nobody else wants."""
+"""Programs beside the benchmark: ballast takes what nobody else wants; versions say no paths."""
 
 import os
 import time
@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.machine import version_of
 from tests.benchmarks.processes import ballast
 
-if not hasattr(os, "SCHED_IDLE"):
-    pytest.skip("this system has no idle class", allow_module_level=True)
 
-
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="this system has no idle class")
 def test_ballast_uses_what_is_left_of_one_core(tmp_path: Path) -> None:
     core = max(os.sched_getaffinity(0))
     weight = ballast(core, tmp_path)
@@ -27,3 +26,10 @@ def test_ballast_uses_what_is_left_of_one_core(tmp_path: Path) -> None:
         weight.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_version_is_told_without_where_the_program_is(tmp_path: Path) -> None:
+    program = tmp_path / "envoy"
+    program.write_text('#!/bin/sh\necho "$0  version: 1.2/Clean"\n')
+    program.chmod(0o700)
+    assert version_of(str(program)) == "version: 1.2/Clean"
