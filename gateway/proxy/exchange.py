@@ -5,6 +5,7 @@ Nothing here decides; the data path writes down what happened, the watchdog and 
 
 from collections.abc import Callable
 
+from gateway.catalog.routes import Route
 from gateway.dialects.protocol import Dialect
 from gateway.dialects.registry import NATIVE
 from gateway.errors import REQUEST_TIMEOUT, Error, StoreError
@@ -101,6 +102,12 @@ class Exchange:
         self.last_body_s = now_s
         self.body_idle_s = 30.0
         self.body_rate_min = 0
+
+    def limit_times(self, route: Route) -> None:
+        """It may take as long as its route says."""
+        self.deadline_s = self.started_s + route.timeout_s
+        self.body_idle_s = route.body_idle_s
+        self.body_rate_min = route.body_rate_min
 
     def halt(self, reason: object) -> None:
         """Stop the data path of this request from outside."""

@@ -98,7 +98,7 @@ class Gate:
         route = match.route
         exchange.route, exchange.upstream = route.name, route.upstream
         exchange.dialect = live.dialects.of(route)
-        _limit_times(exchange, route)
+        exchange.limit_times(route)
         if route.account is AccountSource.NONE:
             return Entered(head, match, None)
         terms = await self._terms(head, match, exchange, live)
@@ -313,12 +313,6 @@ def _not_theirs(route: Route) -> Refusal:
     if route.account is AccountSource.ASSET:
         return _nothing_here()
     return Refusal(OTHER_ACCOUNT, OTHER_ACCOUNT.title)
-
-
-def _limit_times(exchange: Exchange, route: Route) -> None:
-    exchange.deadline_s = exchange.started_s + route.timeout_s
-    exchange.body_idle_s = route.body_idle_s
-    exchange.body_rate_min = route.body_rate_min
 
 
 def _most_bytes(terms: Terms, lines: Sequence[Line]) -> int:

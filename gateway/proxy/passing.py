@@ -253,7 +253,7 @@ class Passing:
         exchange.dialect = way.kind.dialect
         exchange.account, exchange.plan = self._caller.account, self._caller.plan
         exchange.key_id = self._caller.key_id
-        exchange.deadline_s = self._started_s + route.timeout_s
+        exchange.limit_times(route)
         if self._upstream is not None:
             exchange.body_bytes = self._size
         means.watchdog.leave(self)

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.clock import StoreClock
 from gateway.errors import StoreError
+from gateway.ledger.keys import keys_of
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Expired, Line
 from gateway.ledger.pipeline import PipelinedTransport
@@ -62,7 +63,11 @@ async def test_a_dead_gateways_reservations_end_on_an_account_nobody_asks_about(
         return not await busy(store)
 
     await until(quiet)
-    assert sum(expired.count for expired in told) == 70
+    # Where a reserve took long, those that follow have ended some themselves.
+    redis: Any = store.client
+    records = await redis.hvals(keys_of("acme").reservations)
+    assert [record[:1] for record in records] == [b"E"] * 70
+    assert 0 < sum(expired.count for expired in told) <= 70
     await alive.stop()
 
 
