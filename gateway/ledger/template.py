@@ -94,6 +94,7 @@ class Template:
     def around(self, values: Sequence[bytes]) -> tuple[bytes, bytes]:
         """What stands before and after the first value, for calls that differ in it alone."""
         before, _, after = (self._format % self._pick((_MARK, *values))).partition(_MARK)
+        assert _MARK not in after, "the first value stands in one place"
         return before, after
 
     def words(self, own: bytes) -> Words:

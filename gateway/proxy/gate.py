@@ -137,6 +137,7 @@ class Gate:
                 partial=partial,
             )
         except BaseException as failure:
+            # Also when cancelled: the store may have carried it out, and nobody would know.
             if not isinstance(failure, StoreError) or failure.indeterminate:
                 for name, _ in items:
                     self._settler.abandon(terms.account, name)

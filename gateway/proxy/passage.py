@@ -36,7 +36,7 @@ class Passage:
         try:
             request_head = heads.request_head(self._call, headers=headers)
             return await self.transfer.request(request_head, cover)
-        except BaseException:
+        except BaseException:  # Also when cancelled: the upstream must not wait for more of it.
             self.transfer.abandon()
             raise
 
@@ -56,7 +56,7 @@ class Passage:
         )
         try:
             await self.transfer.relay(head, answer, None)
-        except BaseException:
+        except BaseException:  # Also when cancelled: the upstream must not wait for more of it.
             self.transfer.abandon()
             raise
         return keep
