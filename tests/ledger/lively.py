@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.plans import Plan
@@ -10,6 +11,20 @@ from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Granted, Line
 from gateway.ledger.store import Store
+
+
+class Stops(Protocol):
+    async def stop(self) -> None: ...
+
+
+S = TypeVar("S", bound=Stops)
+
+
+class Stopped(Protocol):
+    """Takes what a test starts, and stops it when the test is over, however that ends."""
+
+    def __call__(self, started: S) -> S: ...
+
 
 STORAGE = Meter("storage", MeterKind.LEVEL, "bytes")
 

@@ -18,7 +18,7 @@ from gateway.ledger.reservation import State
 from gateway.ledger.store import Store, connect
 from gateway.ledger.watch import StoreWatch
 from tests.cable import Cable
-from tests.ledger.lively import terms_of, until
+from tests.ledger.lively import Stopped, terms_of, until
 from tests.ledger.scripts import ADD, ADD_ONCE, ECHO, script
 from tests.redis_cluster import RedisCluster, joined_replica, running_cluster
 from tests.stores import BINARIES
@@ -123,7 +123,7 @@ VERBS = {
 
 
 async def test_watch_and_reaper_run_there_too(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, stopped: Stopped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """failure row 25"""
     monkeypatch.setattr("gateway.ledger.reaper.QUIET_AFTER_S", 0.0)
@@ -133,7 +133,7 @@ async def test_watch_and_reaper_run_there_too(
     assert watch.error is None
     ledger = Ledger(store.admission, store.settlement, clock)
     await ledger.open_books("acme")
-    reaper = Reaper(ledger, store.client, look_after_ms=0, ahead=store.admission)
+    reaper = stopped(Reaper(ledger, store.client, look_after_ms=0, ahead=store.admission))
     line = [Line.exact("storage", 1)]
     await ledger.reserve(terms_of("acme"), "r", line, lease_ms=1)
     reaper.note("acme")
@@ -144,7 +144,6 @@ async def test_watch_and_reaper_run_there_too(
     await until(ended)
     await reaper.sweep()
     assert await store.client.zcard(BUSY) == 0
-    await reaper.stop()
 
 
 async def test_keys_of_two_slots_are_never_given_to_one_script(store: Store) -> None:

@@ -11,16 +11,16 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.reaper import BUSY, Reaper
 from gateway.ledger.store import Store
 from tests.cable import Cable
-from tests.ledger.lively import ledger_on, opened, reserve, reserved, until
+from tests.ledger.lively import Stopped, ledger_on, opened, reserve, reserved, until
 
 
 async def test_a_running_reservation_outlives_its_lease_and_a_dead_one_does_not(
-    store: Store,
+    store: Store, stopped: Stopped
 ) -> None:
     """failure row 2, failure row 3"""
     ledger = ledger_on(store)
     await opened(ledger, "acme")
-    heartbeat = Heartbeat(ledger, lease_ms=400, interval_s=0.05)
+    heartbeat = stopped(Heartbeat(ledger, lease_ms=400, interval_s=0.05))
     await reserve(ledger, "acme", "living", lease_ms=400)
     await reserve(ledger, "acme", "dead", lease_ms=400)
     heartbeat.add("acme", "living")
@@ -92,14 +92,14 @@ async def test_a_lease_that_ended_in_use_is_told_once_and_let_go(
 
 
 async def test_a_beat_that_failed_is_soon_made_again(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, stopped: Stopped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """failure row 14"""
     monkeypatch.setattr("gateway.ledger.heartbeat.AGAIN_AFTER_S", 0.01)
     cable = Cable(store.settlement)
     ledger = Ledger(store.admission, cable, StoreClock())
     await opened(ledger, "acme")
-    heartbeat = Heartbeat(ledger, lease_ms=10_000, interval_s=0.02)
+    heartbeat = stopped(Heartbeat(ledger, lease_ms=10_000, interval_s=0.02))
     await reserve(ledger, "acme", "r", lease_ms=10_000)
     heartbeat.add("acme", "r")
     cable.cut = True
@@ -117,7 +117,6 @@ async def test_a_beat_that_failed_is_soon_made_again(
         return now.lease_end_ms > before.lease_end_ms
 
     await until(extended)
-    await heartbeat.stop()
 
 
 async def test_one_account_that_cannot_be_asked_does_not_keep_the_others(store: Store) -> None:
@@ -136,7 +135,9 @@ async def test_one_account_that_cannot_be_asked_does_not_keep_the_others(store: 
     assert after.lease_end_ms > before.lease_end_ms + 5_000
 
 
-async def test_after_a_gateways_death_all_is_free_within_the_bound(store: Store) -> None:
+async def test_after_a_gateways_death_all_is_free_within_the_bound(
+    store: Store, stopped: Stopped
+) -> None:
     """failure row 2, failure row 3: by the figures of production, and a clock that the test drives.
     Only the order of due looks is the store's own, to which all of these are long due."""
     lease_s, interval_s, round_s, died_s = 10, 3, 2, 40
@@ -147,10 +148,12 @@ async def test_after_a_gateways_death_all_is_free_within_the_bound(store: Store)
 
     ledger = Ledger(store.admission, store.settlement, StoreClock(), now_ms=now_ms)
     await opened(ledger, "acme")
-    dead = Reaper(ledger, store.client, look_after_ms=0)
+    dead = stopped(Reaper(ledger, store.client, look_after_ms=0))
     heartbeat = Heartbeat(ledger, lease_ms=lease_s * 1_000, interval_s=0, note=dead.note)
     ended: list[int] = []
-    alive = Reaper(ledger, store.client, on_expired=lambda expired: ended.append(expired.count))
+    alive = stopped(
+        Reaper(ledger, store.client, on_expired=lambda expired: ended.append(expired.count))
+    )
     for number in range(50):
         heartbeat.add("acme", f"r{number}")
         await reserve(ledger, "acme", f"r{number}", lease_ms=lease_s * 1_000)
@@ -166,5 +169,3 @@ async def test_after_a_gateways_death_all_is_free_within_the_bound(store: Store)
             await alive.sweep()
         assert not ended or now_s >= died_s
     assert sum(ended) == 50
-    await dead.stop()
-    await alive.stop()
