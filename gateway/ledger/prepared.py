@@ -30,7 +30,8 @@ Around = tuple[bytes, bytes]
 
 _SAMPLES = ((b"sample-1", b"f1", b"1000000000000001", b"asset-1"),
             (b"sample-2", b"f2", b"2000000000000002", b"asset-2"))  # fmt: skip
-_SIZES_MAX = 64
+_SIZES_MAX = 8
+"""Each takes half a KiB, for each of thousands of accounts; whoever has more seldom repeats one."""
 _NO_ASSET = bulk(b"")
 _NOTHING: Ahead = MappingProxyType({})
 _AMOUNTS = 6

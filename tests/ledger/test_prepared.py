@@ -1,6 +1,7 @@
 """Prepared calls are those of the verbs, word for word, and do the same to the books."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from gateway.catalog.meters import Meter, MeterKind
 from gateway.catalog.plans import Plan, RateLimit
 from gateway.clock import StoreClock
-from gateway.ledger import scripts
+from gateway.ledger import prepared as ledger_prepared
+from gateway.ledger import scripts, template
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Settled
@@ -167,12 +169,26 @@ def test_a_template_refuses_what_is_more_than_values_in_their_places() -> None:
 
 def test_percent_signs_and_line_breaks_are_values_like_others() -> None:
     samples = ((b"one",), (b"two",))
-    template = Template(
+    made = Template(
         scripts.COMMIT, lambda v: ((b"k%d",), (b"%b\r\n", v[0], b"$3\r\n")), samples, own=2
     )
     packed = script_call(
         b"EVALSHA", scripts.COMMIT.sha, [b"k%d"], [b"%b\r\n", b"%s\r\n\0", b"$3\r\n"]
     )
-    call = template.call([bulk(b"%s\r\n\0")])
+    call = made.call([bulk(b"%s\r\n\0")])
     assert call.packed() == packed
     assert call.words()[1][1] == b"%s\r\n\0"
+
+
+def test_what_is_kept_of_an_account_is_small_however_many_sizes_it_sends() -> None:
+    """A gateway keeps thousands of accounts prepared."""
+    ready = prepared(terms())
+    tracemalloc.start()
+    for size in range(1_000):
+        ready.reserve(b"a-1", 100_000 + size)
+        ready.commit(b"a-1", 100_000 + size, None)
+    taken = tracemalloc.take_snapshot().filter_traces(
+        [tracemalloc.Filter(True, str(module.__file__)) for module in (template, ledger_prepared)]
+    )
+    tracemalloc.stop()
+    assert sum(each.size for each in taken.statistics("filename")) < 6 * 1024
