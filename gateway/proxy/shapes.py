@@ -36,7 +36,9 @@ REMEMBERED_MAX = 4_096
 
 _MARK = b"\0request-id\0"
 _LENGTH = 123_456_789_012_345
-_NOT_PLAIN = frozenset({b"te", b"upgrade", b"expect", b"transfer-encoding", HEADER})
+_NOT_PLAIN = frozenset(
+    {b"te", b"upgrade", b"expect", b"transfer-encoding", b"proxy-connection", HEADER}
+)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

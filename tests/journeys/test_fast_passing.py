@@ -98,6 +98,7 @@ CASES = {
     "expected": Case("POST", fields=["Expect: 100-continue"], body=b"x", taken=False),
     "chunks": Case("POST", fields=["Transfer-Encoding: chunked", "Connection: close"], taken=False),
     "Connection": Case("GET", fields=["Connection: X-Private", "X-Private: s"], taken=False),
+    "Proxy-Connection": Case("GET", fields=["Proxy-Connection: close"], taken=False),
     "spoofed": Case("GET", fields=["X-Forwarded-For: 9.9.9.9", "X-Account-Id: other"]),
     "named": Case("POST", fields=["Idempotency-Key: k1"], body=b"x", taken=False),
 }  # fmt: skip
