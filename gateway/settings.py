@@ -104,7 +104,9 @@ def _state_dir() -> Path:
 
 
 _FILE = Written(Path, "the path of a file", r"^[^\u0000]+$")
-_TOKEN = Written(_token, "a token in quotes", TOKEN_PATTERN, secret=True)
+_TOKEN = Written(
+    _token, "a token in quotes, or its file as admin_token_file", TOKEN_PATTERN, secret=True
+)
 
 Listener = Annotated[Address, _of(addresses.ADDRESS)]
 OnOff = Annotated[bool, _of(Flag())]

@@ -224,6 +224,11 @@ def test_what_could_not_be_read_breaks_no_rule() -> None:
     assert len(problems(f'admin_listen = ":1"\nadmin_tls = "yes"\nadmin_token = "{TOKEN}"')) == 1
 
 
+def test_a_token_that_is_left_elsewhere_has_a_setting_of_its_own() -> None:
+    (line,) = problems('admin_token = { file = "token" }')
+    assert line.endswith("write a token in quotes, or its file as admin_token_file")
+
+
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(ConfigError) as caught:
         settings.read(Path("none.toml"))
