@@ -2,8 +2,9 @@
 
 A settlement is idempotent by its id, so the rule is simple: try now; when the store is in trouble,
 write it to the journal and go on in the background until the store has answered. The settlements of
-one account are taken in their order: while some are pending, new ones queue behind them. A
-settlement never waits behind admission: the ledger gives it its own connection.
+one asset are taken in their order: while some are pending, new ones queue behind them. The others
+of its account queue only until the store has taken one, else a busy account would never have done
+with its queue. A settlement never waits behind admission: the ledger gives it its own connection.
 """
 
 import asyncio
@@ -43,6 +44,36 @@ class _Pending:
     """In the journal; None if it could not be written there."""
 
 
+class _Queue:
+    """What an account has pending. `answers`: the store has taken the last one it was asked to."""
+
+    __slots__ = ("_names", "answers", "draining", "waiting", "writing")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Pending] = deque()
+        self.writing = 0
+        """How many are on their way into it."""
+        self.answers = False
+        self.draining = False
+        self._names: Counter[str] = Counter()
+
+    def keeps_back(self, settlement: Settlement) -> bool:
+        return not self.answers or any(name in self._names for name in _names(settlement))
+
+    def expect(self, settlement: Settlement) -> None:
+        self._names.update(_names(settlement))
+
+    def over(self, settlement: Settlement) -> None:
+        for name in _names(settlement):
+            self._names[name] -= 1
+            if not self._names[name]:
+                del self._names[name]
+
+    @property
+    def is_done(self) -> bool:
+        return not (self.waiting or self.writing)
+
+
 class Settler:
     """Verbs return None when the store is in trouble: the settlement goes on by itself."""
 
@@ -59,12 +90,9 @@ class Settler:
         self._metrics = metrics
         self._journal = journal
         self._terms_of = terms_of
-        self._queues: dict[str, deque[_Pending]] = {}
+        self._queues: dict[str, _Queue] = {}
         self.behind: Container[str] = self._queues
-        """Accounts of which a settlement would have to queue."""
-        self._writing: Counter[str] = Counter()
-        """How many settlements of an account are on their way into its queue."""
-        self._draining: set[str] = set()
+        """Accounts of which a settlement may have to queue."""
         self._abandoned = 0
         self._tasks = TaskSet()
         self._watching = TaskSet()
@@ -72,10 +100,15 @@ class Settler:
     @property
     def pending(self) -> int:
         """Settlements the store has not taken yet."""
-        return sum(map(len, self._queues.values())) + self._abandoned
+        return self._waiting + self._abandoned
+
+    @property
+    def _waiting(self) -> int:
+        return sum(len(queue.waiting) for queue in self._queues.values())
 
     def pending_of(self, account: str) -> int:
-        return len(self._queues.get(account, ()))
+        queue = self._queues.get(account)
+        return 0 if queue is None else len(queue.waiting)
 
     async def start(self) -> None:
         """Open the journal and replay what is in it. Raises OSError."""
@@ -87,12 +120,13 @@ class Settler:
         await self._watching.stop()
         await self._tasks.join(timeout_s)
         await self._tasks.stop()
-        left = sum(map(len, self._queues.values()))
+        left = self._waiting
         await self._journal.close()
         return left
 
     def _replay(self, left: Sequence[tuple[int, Settlement]]) -> None:
         for number, settlement in left:
+            self._expected(settlement)
             self._enqueue(_Pending(settlement, None, number))
 
     async def _take_over(self) -> None:
@@ -185,7 +219,8 @@ class Settler:
     # -- how they are brought to their end --------------------------------------------------------
 
     async def _settle(self, settlement: Settlement, terms: Terms | None) -> Outcome:
-        if settlement.account in self._queues:
+        queue = self._queues.get(settlement.account)
+        if queue is not None and queue.keeps_back(settlement):
             await self._deferred(settlement, terms)
             return None
         try:
@@ -193,6 +228,7 @@ class Settler:
         except StoreError as failure:
             if not _passes(failure):
                 raise
+            self._no_answer(settlement)
             await self._deferred(settlement, terms)
             return None
         except asyncio.CancelledError:
@@ -211,6 +247,8 @@ class Settler:
         except StoreError as failure:
             if not _passes(failure):
                 raise
+            self._no_answer(settlement)
+            self._expected(settlement)
             self._enqueue(_Pending(settlement, terms, None))
         finally:
             self._abandoned -= 1
@@ -221,37 +259,51 @@ class Settler:
 
     async def _defer(self, settlement: Settlement, terms: Terms | None) -> None:
         """Write it down, then queue it; whoever comes meanwhile queues as well."""
-        self._queues.setdefault(settlement.account, deque())
-        self._writing[settlement.account] += 1
+        queue = self._expected(settlement)
+        queue.writing += 1
         number: int | None = None
         try:
             number = await self._journal.append(settlement)
         except OSError as failure:
             log.error("a settlement could not be journalled, it is in memory only: %s", failure)
         finally:
-            self._writing.subtract([settlement.account])
+            queue.writing -= 1
         self._enqueue(_Pending(settlement, terms, number))
 
-    def _enqueue(self, pending: _Pending) -> None:
-        account = pending.settlement.account
-        self._queues.setdefault(account, deque()).append(pending)
-        if account not in self._draining:
-            self._draining.add(account)
-            self._tasks.start(self._drain(account), name=f"settle {account}")
+    def _expected(self, settlement: Settlement) -> _Queue:
+        queue = self._queues.setdefault(settlement.account, _Queue())
+        queue.expect(settlement)
+        return queue
 
-    async def _drain(self, account: str) -> None:
+    def _enqueue(self, pending: _Pending) -> None:
+        """It was expected."""
+        account = pending.settlement.account
         queue = self._queues[account]
+        queue.waiting.append(pending)
+        if not queue.draining:
+            queue.draining = True
+            self._tasks.start(self._drain(account, queue), name=f"settle {account}")
+
+    async def _drain(self, account: str, queue: _Queue) -> None:
+        waiting = queue.waiting
         try:
-            while queue:
-                await self._persist(queue[0])
-                pending = queue.popleft()
+            while waiting:
+                await self._persist(waiting[0])
+                queue.answers = True
+                pending = waiting.popleft()
+                queue.over(pending.settlement)
                 if pending.number is not None:
                     await self._mark(pending.number)
         finally:
-            self._draining.discard(account)
-        if not queue and not self._writing[account]:
+            queue.draining = False
+        if queue.is_done:
             del self._queues[account]
-            del self._writing[account]
+
+    def _no_answer(self, settlement: Settlement) -> None:
+        """The rest of its account is not to find that out again, each by its own wait."""
+        queue = self._queues.get(settlement.account)
+        if queue is not None:
+            queue.answers = False
 
     async def _mark(self, number: int) -> None:
         try:
@@ -275,6 +327,7 @@ class Settler:
                 if not _passes(failure):
                     log.error("settlement lost: %s %s: %s", settlement.kind, settlement.id, failure)
                     return None
+                self._no_answer(settlement)
                 log.warning("settlement pending: %s: %s", settlement.id, failure)
             except OSError as failure:
                 log.warning("settlement pending: %s: %s", settlement.id, failure)
@@ -319,6 +372,11 @@ class Settler:
         elif isinstance(outcome, Refused):
             self._metrics.settlement_refused(outcome)
             log.error("settlement refused: %s: %s", outcome.error.code, outcome.detail)
+
+
+def _names(settlement: Settlement) -> tuple[str, ...]:
+    """What of the same name keeps its order."""
+    return tuple(name for name in (settlement.id, settlement.asset) if name)
 
 
 def _passes(failure: StoreError) -> bool:

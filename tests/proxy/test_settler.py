@@ -212,6 +212,40 @@ async def test_settlements_of_an_account_keep_their_order(house: House) -> None:
     assert await house.standing() == (70, 0)
 
 
+async def test_a_busy_account_has_done_with_an_outage_once_it_is_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 14: else whatever comes while its queue is taken queues as well, and a busy one
+    has never taken the last of it: it would be charged later and later, for all of its day."""
+    for name in ("one", "two", "three", "four"):
+        await house.reserve(name, 100)
+    house.cable.cut = True
+    await house.settler.commit(TERMS, "one", {"storage_bytes": 1})
+    await house.settler.commit(TERMS, "two", {"storage_bytes": 2}, asset="files/a")
+    done, taken, go_on = house.journal.done, asyncio.Event(), asyncio.Event()
+
+    async def held_up(number: int) -> None:
+        taken.set()
+        await go_on.wait()
+        await done(number)
+
+    monkeypatch.setattr(house.journal, "done", held_up)
+    house.cable.cut = False
+    await taken.wait()
+    assert isinstance(await house.settler.commit(TERMS, "three", {"storage_bytes": 4}), Settled)
+    # Its turn comes behind another of the same asset.
+    four = await house.settler.commit(TERMS, "four", {"storage_bytes": 8}, asset="files/a")
+    assert four is None
+    assert house.settler.pending_of("acme") == 2
+    house.cable.cut = True
+    assert await house.settler.release("acme", "unheard-of", reason="cut") is None
+    assert house.settler.pending_of("acme") == 3
+    house.cable.cut = False
+    go_on.set()
+    await house.settled()
+    assert await house.standing() == (13, 0)
+
+
 async def test_a_commit_whose_record_is_forgotten_is_charged_all_the_same(house: House) -> None:
     """failure row 54"""
     house.cable.cut = True
