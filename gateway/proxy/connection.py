@@ -359,12 +359,13 @@ class PublicServer(web.Server):
     def pre_shutdown(self) -> None:
         """Close the idle connections; the others close with the answer they are working on.
 
-        aiohttp would close them all, and from then on read nothing of the bodies under way.
+        aiohttp would close them all, and from then on read nothing of the bodies under way; and
+        its `close` leaves one at rest open, deaf to whatever else it is asked.
         """
         for connection in self.connections:
             assert isinstance(connection, Connection)
             if connection.idle:
-                connection.close()
+                connection.force_close()
 
     def _arrive(
         self,

@@ -14,7 +14,7 @@ from gateway.ledger.store import Store
 from gateway.proxy.tls import client_context
 from gateway.tasks import TaskSet
 from tests.certificates import Authority
-from tests.journeys.rig import TOKEN, Rig, Wishes, configuration, running
+from tests.journeys.rig import TOKEN, Rig, Way, Wishes, configuration, running
 from tests.upstreams import Answer, Hang, Head, Request, Wait
 
 
@@ -159,6 +159,30 @@ async def test_the_public_side_serves_nothing_of_the_admin_side(
             f"Connection: close\r\n\r\n".encode()
         )
         assert answer[9:12] in (b"404", b"400")
+
+
+@pytest.mark.parametrize("way", Way, ids=str, indirect=True)
+async def test_a_connection_at_rest_is_closed_as_soon_as_the_gateway_drains(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure row 9: else its client asks again, and waits for nothing as long as another request
+    may take to end."""
+    go_on = asyncio.Event()
+    scripts = [[Request(), Answer(201), Request(), Wait(go_on), Answer(201)]]
+    async with running(fake, tmp_path, *scripts) as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        head = f"PUT /files/a HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n"
+        writer.write(f"{head}Content-Length: 1\r\n\r\nx".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201")
+        other = TaskSet().start(rig.put("b", b"x"), name="put")
+        await rig.upstream.until(lambda: len(rig.upstream.requests) == 2)
+        stopping = TaskSet().start(rig.gateway.stop(), name="stop")
+        async with asyncio.timeout(2):
+            assert await reader.read() == b""
+        writer.close()
+        go_on.set()
+        assert (await other)[0] == 201
+        assert await stopping == 0
 
 
 async def test_draining_is_said_to_probes_and_to_new_requests(fake: Store, tmp_path: Path) -> None:
