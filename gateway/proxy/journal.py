@@ -59,6 +59,8 @@ class Journal:
         self._file: int | None = None
         self._taken: list[tuple[Path, int]] = []
         self._open: set[int] = set()
+        self._unwritten: dict[int, bytes] = {}
+        """Entries that wait for the write before them to end."""
         self._next = 0
         self._writing = asyncio.Lock()
 
@@ -86,21 +88,36 @@ class Journal:
         return taken
 
     async def append(self, settlement: Settlement) -> int:
-        """Write an entry; it is on disk when this returns. Returns its number for `done`."""
-        async with self._writing:
-            number = self._next
-            self._next += 1
-            await asyncio.to_thread(self._write, _entry(number, settlement), sync=True)
-            self._open.add(number)
+        """Write an entry; it is on disk when this returns. Returns its number for `done`. Those
+        that come while one is written are written together. Raises OSError."""
+        number = self._next
+        self._next += 1
+        self._unwritten[number] = _entry(number, settlement)
+        try:
+            async with self._writing:
+                if number in self._unwritten:
+                    await self._write_entries(dict(self._unwritten))
+        finally:
+            self._unwritten.pop(number, None)
         return number
 
-    async def done(self, number: int) -> None:
-        """The store has taken it. The mark is not synced: losing it costs a harmless repeat."""
+    async def _write_entries(self, entries: Mapping[int, bytes]) -> None:
+        await asyncio.to_thread(self._write, b"".join(entries.values()), sync=True)
+        for number in self._unwritten.keys() & entries:
+            del self._unwritten[number]
+            self._open.add(number)
+
+    async def done(self, *numbers: int) -> None:
+        """The store has taken them. The marks are not synced: to lose one costs a harmless
+        repeat."""
         async with self._writing:
-            self._open.discard(number)
+            self._open.difference_update(numbers)
             if self._open:
-                mark = orjson.dumps({"done": number}, option=orjson.OPT_APPEND_NEWLINE)
-                await asyncio.to_thread(self._write, mark, sync=False)
+                marks = (
+                    orjson.dumps({"done": number}, option=orjson.OPT_APPEND_NEWLINE)
+                    for number in numbers
+                )
+                await asyncio.to_thread(self._write, b"".join(marks), sync=False)
             elif self._file is not None:
                 await asyncio.to_thread(os.ftruncate, self._file, 0)
 

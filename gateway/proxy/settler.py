@@ -1,23 +1,21 @@
 """Settler: brings every settlement to its end, whatever the store does meanwhile.
 
 A settlement is idempotent by its id, so the rule is simple: try now; when the store is in trouble,
-write it to the journal and go on in the background until the store has answered. The settlements of
-one asset are taken in their order: while some are pending, new ones queue behind them. The others
-of its account queue only until the store has taken one, else a busy account would never have done
-with its queue. A settlement never waits behind admission: the ledger gives it its own connection.
+write it to the journal and go on in the background until the store has answered. What is about the
+same asset is taken in its order (`pending.py`). A settlement never waits behind admission: the
+ledger gives it its own connection.
 """
 
 import asyncio
 import logging
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 
 from gateway.errors import STORE_FULL, STORE_LOST, UNKNOWN_RESERVATION, StoreError
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Refused, Settled
 from gateway.proxy.journal import Journal, Kind, Settlement
+from gateway.proxy.pending import Pending, Queue
 from gateway.records.assets import Owners
 from gateway.tasks import TaskSet, shielded
 from gateway.telemetry.metrics import Metrics
@@ -36,44 +34,6 @@ TermsOf = Callable[[Settlement], Awaitable[Terms | None]]
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Pending:
-    settlement: Settlement
-    terms: Terms | None
-    number: int | None
-    """In the journal; None if it could not be written there."""
-
-
-class _Queue:
-    """What an account has pending. `answers`: the store has taken the last one it was asked to."""
-
-    __slots__ = ("_names", "answers", "draining", "waiting", "writing")
-
-    def __init__(self) -> None:
-        self.waiting: deque[_Pending] = deque()
-        self.writing = 0
-        """How many are on their way into it."""
-        self.answers = False
-        self.draining = False
-        self._names: Counter[str] = Counter()
-
-    def keeps_back(self, settlement: Settlement) -> bool:
-        return not self.answers or any(name in self._names for name in _names(settlement))
-
-    def expect(self, settlement: Settlement) -> None:
-        self._names.update(_names(settlement))
-
-    def over(self, settlement: Settlement) -> None:
-        for name in _names(settlement):
-            self._names[name] -= 1
-            if not self._names[name]:
-                del self._names[name]
-
-    @property
-    def is_done(self) -> bool:
-        return not (self.waiting or self.writing)
-
-
 class Settler:
     """Verbs return None when the store is in trouble: the settlement goes on by itself."""
 
@@ -90,7 +50,7 @@ class Settler:
         self._metrics = metrics
         self._journal = journal
         self._terms_of = terms_of
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, Queue] = {}
         self.behind: Container[str] = self._queues
         """Accounts of which a settlement may have to queue."""
         self._abandoned = 0
@@ -127,7 +87,7 @@ class Settler:
     def _replay(self, left: Sequence[tuple[int, Settlement]]) -> None:
         for number, settlement in left:
             self._expected(settlement)
-            self._enqueue(_Pending(settlement, None, number))
+            self._enqueue(Pending(settlement, None, number))
 
     async def _take_over(self) -> None:
         """Others on the same directory may have died since this one began."""
@@ -208,7 +168,7 @@ class Settler:
 
     async def _let_go(self, settlement: Settlement) -> None:
         """By another connection than the reserve, which may be overtaken: so twice, if need be."""
-        pending = _Pending(settlement, None, None)
+        pending = Pending(settlement, None, None)
         try:
             if await self._persist(pending) is None:
                 await asyncio.sleep(RESERVE_UNDER_WAY_S)
@@ -249,7 +209,7 @@ class Settler:
                 raise
             self._no_answer(settlement)
             self._expected(settlement)
-            self._enqueue(_Pending(settlement, terms, None))
+            self._enqueue(Pending(settlement, terms, None))
         finally:
             self._abandoned -= 1
 
@@ -268,14 +228,14 @@ class Settler:
             log.error("a settlement could not be journalled, it is in memory only: %s", failure)
         finally:
             queue.writing -= 1
-        self._enqueue(_Pending(settlement, terms, number))
+        self._enqueue(Pending(settlement, terms, number))
 
-    def _expected(self, settlement: Settlement) -> _Queue:
-        queue = self._queues.setdefault(settlement.account, _Queue())
+    def _expected(self, settlement: Settlement) -> Queue:
+        queue = self._queues.setdefault(settlement.account, Queue())
         queue.expect(settlement)
         return queue
 
-    def _enqueue(self, pending: _Pending) -> None:
+    def _enqueue(self, pending: Pending) -> None:
         """It was expected."""
         account = pending.settlement.account
         queue = self._queues[account]
@@ -284,16 +244,12 @@ class Settler:
             queue.draining = True
             self._tasks.start(self._drain(account, queue), name=f"settle {account}")
 
-    async def _drain(self, account: str, queue: _Queue) -> None:
-        waiting = queue.waiting
+    async def _drain(self, account: str, queue: Queue) -> None:
         try:
-            while waiting:
-                await self._persist(waiting[0])
-                queue.answers = True
-                pending = waiting.popleft()
-                queue.over(pending.settlement)
-                if pending.number is not None:
-                    await self._mark(pending.number)
+            while first := queue.first():
+                await asyncio.gather(*map(self._persist, first))
+                queue.taken(len(first))
+                await self._mark([each.number for each in first if each.number is not None])
         finally:
             queue.draining = False
         if queue.is_done:
@@ -305,13 +261,15 @@ class Settler:
         if queue is not None:
             queue.answers = False
 
-    async def _mark(self, number: int) -> None:
+    async def _mark(self, numbers: Sequence[int]) -> None:
+        if not numbers:
+            return
         try:
-            await self._journal.done(number)
-        except OSError as failure:  # The next process repeats it, which is harmless.
-            log.warning("a settlement could not be marked as done: %s", failure)
+            await self._journal.done(*numbers)
+        except OSError as failure:  # The next process repeats them, which is harmless.
+            log.warning("settlements could not be marked as done: %s", failure)
 
-    async def _persist(self, pending: _Pending) -> Outcome:
+    async def _persist(self, pending: Pending) -> Outcome:
         """Until the store has taken it, or has said that it never will."""
         settlement, wait_s = pending.settlement, RETRY_FIRST_S
         while True:
@@ -372,11 +330,6 @@ class Settler:
         elif isinstance(outcome, Refused):
             self._metrics.settlement_refused(outcome)
             log.error("settlement refused: %s: %s", outcome.error.code, outcome.detail)
-
-
-def _names(settlement: Settlement) -> tuple[str, ...]:
-    """What of the same name keeps its order."""
-    return tuple(name for name in (settlement.id, settlement.asset) if name)
 
 
 def _passes(failure: StoreError) -> bool:

@@ -48,6 +48,28 @@ async def test_what_a_dead_process_left_is_taken_over_in_its_order(tmp_path: Pat
     await third.close()
 
 
+async def test_what_comes_while_the_file_is_written_to_is_written_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for the disk twice at most, however many there are."""
+    journal, _ = await opened(tmp_path)
+    synced, sync = [], os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append(descriptor)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    settlements = [Settlement(Kind.RELEASE, "acme", f"r-{number}") for number in range(50)]
+    numbers = await asyncio.gather(*map(journal.append, settlements))
+    assert len(synced) == 2
+    (path,) = files(tmp_path)
+    assert read(path.read_bytes()) == settlements
+    await journal.done(*numbers[:49])
+    assert read(path.read_bytes()) == settlements[49:]
+    await journal.close()
+
+
 async def test_what_is_done_is_not_replayed(tmp_path: Path) -> None:
     journal, _ = await opened(tmp_path)
     number = await journal.append(COMMIT)
