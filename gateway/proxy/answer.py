@@ -52,6 +52,14 @@ class AnswerHead:
     relayed: dict[bool, Any] = field(default_factory=dict, compare=False, repr=False)
     """What was made of it before; for who makes it."""
 
+    @property
+    def live(self) -> bool:
+        """Its body comes as things happen: nobody can wait for all of it first."""
+        streams = (value for name, value in self.headers if name.lower() == b"content-type")
+        return self.length is None and (
+            not self.chunked or any(value.startswith(b"text/event-stream") for value in streams)
+        )
+
 
 @dataclass(slots=True)
 class _Framing:

@@ -110,12 +110,8 @@ class Bulk:
             if not await self._sent_before(upstream, idle_s):
                 raise StoppedError(ANSWERED)
             await splice.run(source_s=None, target_s=idle_s)
-        except SourceError as failure:
-            raise ClientGoneError from failure
-        except TargetError as failure:
-            raise upstream.broke(failure.cause) or StoppedError(ANSWERED) from failure
-        except TimeoutError as failure:
-            raise upstream.fails(UPSTREAM_TIMEOUT, TAKES_NO_MORE) from failure
+        except (SourceError, TargetError, TimeoutError) as failure:
+            raise ending_of(failure, upstream) from failure
         finally:
             if follower.covers and splice.lost:
                 self._count.take_back(splice.lost)
@@ -165,6 +161,19 @@ class Bulk:
         self._exchange.stalls(monotonic_s(), arrival.unsent)
         await arrival.flush()
         self._exchange.flows()
+
+
+def ending_of(failure: Exception, upstream: UpstreamConnection) -> Exception:
+    """What became of a request whose body has stopped on its way to the upstream by this."""
+    match failure:
+        case SourceError():
+            return ClientGoneError()
+        case TargetError():
+            return upstream.broke(failure.cause) or StoppedError(ANSWERED)
+        case TimeoutError():
+            return upstream.fails(UPSTREAM_TIMEOUT, TAKES_NO_MORE)
+        case _:
+            return failure
 
 
 def _close(*sockets: socket.socket | None) -> None:

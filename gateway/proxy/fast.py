@@ -1,4 +1,4 @@
-"""The fast path: small plain requests by callbacks, without a Task, a Future or a timer each.
+"""The fast path: plain requests by callbacks, without a Task, a Future or a timer each.
 
 It takes what arrives between two requests, if it is a whole head whose line and fields are known by
 their bytes, of a caller who is known or asked for nothing, for whom all is prepared, and nothing
@@ -11,6 +11,7 @@ from gateway.proxy.connection import Connection
 from gateway.proxy.delivered import Delivered
 from gateway.proxy.exchange import KEEP_MS, Exchange
 from gateway.proxy.lane import FastConnection
+from gateway.proxy.large import Large
 from gateway.proxy.live import Live
 from gateway.proxy.means import Caller, Charge, Means
 from gateway.proxy.passing import Passing
@@ -21,6 +22,8 @@ from gateway.proxy.wire import Sender
 from gateway.records.identities import Identity
 
 CHARGES_MAX = 8_192
+HELD_BODY_MAX = 128 * 1024
+"""A larger body passes by."""
 
 
 class FastPath:
@@ -67,25 +70,25 @@ class FastPath:
         caller = self._caller(way, shape) if shape else None
         if not shape or caller is None:
             return False
-        errand = self._errand(way.kind, caller, size, whole=len(data) - begin == size)
-        if errand is None:
+        errand = self._errand(way.kind, caller, size, len(data) - begin)
+        if errand is None or (errand is Large and not _can_pass_by(way.kind, connection)):
             return False
         self.begun += 1
         errand(means, connection, (way, shape, size), caller).start(data, begin)
         return True
 
-    def _errand(
-        self, kind: Kind, caller: Caller, size: int, *, whole: bool
-    ) -> type[Passing] | None:
+    def _errand(self, kind: Kind, caller: Caller, size: int, here: int) -> type[Passing] | None:
         """How a request is carried through, if nothing is known that would have it refused, or
-        wait."""
+        wait. `here`: bytes of its body that have come."""
         if not isinstance(caller, Charge):
-            return Passing if whole else None
+            return Passing if here == size else None
         if not kind.reserves:
-            return Rated
+            return Rated if size <= HELD_BODY_MAX else None
         if size > caller.size_max or caller.account in self._means.books.settler.behind:
             return None
-        return Delivered if kind.delivers else Small
+        if kind.delivers:
+            return Delivered
+        return Small if size <= HELD_BODY_MAX else Large
 
     def _renew(self, live: Live) -> None:
         """Forget all that was judged by another configuration."""
@@ -159,6 +162,11 @@ class FastPath:
             del self._charges[next(iter(self._charges))]
         self._charges[name] = charge
         return charge
+
+
+def _can_pass_by(kind: Kind, connection: Connection) -> bool:
+    """Nothing is encrypted."""
+    return not connection.encrypted and not kind.pool.address.tls
 
 
 def _returned(connection: Connection) -> Exchange | None:

@@ -80,6 +80,12 @@ class Forwarder:
         """Before `forward`: this much was done by others."""
         self._transfer.go_on(body, sent_on)
 
+    def go_on_behind(
+        self, passed: int, sent_on: UpstreamConnection, ended: Exception | None
+    ) -> None:
+        """The same, of a body that has passed by."""
+        self._transfer.go_on_behind(passed, sent_on, ended)
+
     async def forward(self) -> bool:
         granted, terms = self._admitted.granted, self._admitted.terms
         if granted is None or not granted.amounts:

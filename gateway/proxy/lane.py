@@ -7,6 +7,7 @@ fast path, and every request goes the ordinary way.
 """
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -183,6 +184,25 @@ class FastConnection(Connection):
         returned, self._returned = self._returned, None
         return returned
 
+    def lend_rest(self) -> socket.socket | None:
+        """The client's socket, for the rest of a body to be read from it, while reading is held;
+        None where that cannot be. The borrower closes it."""
+        return self.lend(reading=False)
+
+    def rest_passed(self) -> None:
+        """What comes now is no part of that body."""
+        self._let_read()
+
+    def linger(self, left: int) -> None:
+        """The request is answered before its end: `left` bytes of it are read for nobody, and for
+        a while only, since to close at once would keep its client from reading the answer."""
+        self._errand = None
+        if self.transport is not None:
+            self._expect_taking()
+            timer = self._loop.call_later(self._limits.lingering_s, self.force_close)
+            self._errand = _Lingering(self, left, timer)
+            self._let_read()
+
     def hold_reading(self) -> None:
         """Until it is known what to do with what has come, which is much."""
         if self.transport is not None and not self._reading_held:
@@ -194,21 +214,42 @@ class FastConnection(Connection):
             self._reading_held = False
             self.transport.resume_reading()
 
-    def arrival(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]]) -> Arrival:
-        """A request that aiohttp has not seen, with its body taken; for the running task."""
+    def arrival(
+        self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]], *, whole: bool
+    ) -> Arrival:
+        """A request that aiohttp has not seen, with its body taken, `whole` or as much as ever will
+        be; for the running task."""
         message = RawRequestMessage(
             method,
             target,
             HttpVersion11,
             CIMultiDictProxy(CIMultiDict()),
             tuple(headers),
-            should_close=False,
+            should_close=not whole,
             compression=None,
             upgrade=False,
             chunked=False,
             url=URL(),
         )
         return Arrival(message, EMPTY_PAYLOAD, self, StreamWriter(self, self._loop))
+
+
+class _Lingering:
+    """The rest of a request that was answered before its end."""
+
+    def __init__(self, connection: FastConnection, left: int, timer: asyncio.TimerHandle) -> None:
+        self._connection = connection
+        self._left = left
+        self._timer = timer
+
+    def more(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left <= 0:
+            self._timer.cancel()
+            self._connection.force_close()
+
+    def client_gone(self) -> None:
+        self._timer.cancel()
 
 
 class FastServer(PublicServer):

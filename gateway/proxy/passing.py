@@ -39,7 +39,7 @@ COPIED_BYTES_MAX = 8 * 1024
 HELD_BYTES_MAX = 64 * 1024
 """Of further requests that may wait here before reading from the client pauses."""
 
-RESERVING, ASKING, CHARGING, OVER = range(4)
+RESERVING, SENDING, ASKING, CHARGING, OVER = range(5)
 
 
 class Passing:
@@ -126,20 +126,24 @@ class Passing:
     def _ask(self) -> None:
         """Send all of it to the upstream."""
         self._step = ASKING
-        kind, shape = self._way.kind, self._shape
+        kind = self._way.kind
         upstream = self._upstream = kind.pool.take()
         if upstream is None:
             self._carry_on()
             return
-        after = shape.after % self._size if shape.sized else shape.after
-        head = (self._way.forwarded, shape.before, self._request_id, after)
-        request = [b"".join(head), *self._body()]
+        request = [self._head(), *self._body()]
         if self._size <= COPIED_BYTES_MAX:
             request = [b"".join(request)]
         upstream.ask(self._way.verb, request, self._answered, kind.pool.upstream.answer_timeout_s)
         upstream.on_informational = self._inform
         if upstream.congested:
             self._carry_on()
+
+    def _head(self) -> bytes:
+        """For the upstream."""
+        shape = self._shape
+        after = shape.after % self._size if shape.sized else shape.after
+        return b"".join((self._way.forwarded, shape.before, self._request_id, after))
 
     def _body(self) -> list[bytes | memoryview]:
         first = memoryview(self._raw[0])[self._begin :]
@@ -242,8 +246,13 @@ class Passing:
 
     def exchange(self) -> Exchange:
         """From now on what is known of this request stands there."""
-        if self._exchange is not None:
-            return self._exchange
+        if self._exchange is None:
+            self._exchange = self._facts()
+            self._means.watchdog.leave(self)
+            self._means.watchdog.enter(self._exchange)
+        return self._exchange
+
+    def _facts(self) -> Exchange:
         means, way, route = self._means, self._way, self._way.kind.route
         exchange = Exchange(self._shape.peer, self._started_s, means.lease_ms)
         exchange.reservation_id = self._id.decode()
@@ -256,9 +265,6 @@ class Passing:
         exchange.limit_times(route)
         if self._upstream is not None:
             exchange.body_bytes = self._size
-        means.watchdog.leave(self)
-        means.watchdog.enter(exchange)
-        self._exchange = exchange
         return exchange
 
     def halt(self, reason: object) -> None:
@@ -289,7 +295,10 @@ class Passing:
         try:
             keep = await self._carried_on(exchange)
         finally:
-            self._connection.errand_over(self._held, keep=keep)
+            self._let_go(keep=keep)
+
+    def _let_go(self, *, keep: bool) -> None:
+        self._connection.errand_over(self._held, keep=keep)
 
     async def _carried_on(self, exchange: Exchange) -> bool:
         means, way, terms = self._means, self._way, self._caller.terms
@@ -298,12 +307,14 @@ class Passing:
         assert head is not None, "it was judged before"
         sized = estimate(head, way.kind.route, NO_PLAN if terms is None else terms.plan)
         assert isinstance(sized, Estimate)
-        arrival = self._connection.arrival(way.method, way.target, head.headers)
+        arrival = self._connection.arrival(
+            way.method, way.target, head.headers, whole=self._is_whole
+        )
         sender = means.senders.of(self._connection)
         call = Call(arrival, exchange, Entered(head, way.match, terms), way.kind.live, sender)
         admitted = Admitted(head, way.match, terms, sized, self._granted())
         forwarder = Forwarder(means.books, call, admitted)
-        forwarder.go_on(b"".join(self._body()), self._upstream)
+        self._hand_on(forwarder)
 
         async def forward(*_: object) -> bool:
             keep = await forwarder.forward()
@@ -311,6 +322,15 @@ class Passing:
             return keep
 
         return await means.handler.carry_on(arrival, exchange, head, forward)
+
+    @property
+    def _is_whole(self) -> bool:
+        """Its client has nothing of it left to send."""
+        return True
+
+    def _hand_on(self, forwarder: Forwarder) -> None:
+        """What of the request was done."""
+        forwarder.go_on(b"".join(self._body()), self._upstream)
 
     def _granted(self) -> Granted | None:
         """What it holds meanwhile."""

@@ -44,7 +44,7 @@ class Rated(Passing):
             return
         try:
             self._reply = reply
-            if self._missing or not is_granted(reply):
+            if not (is_granted(reply) and self._is_ready()):
                 self._hand_back()
                 return
             self._way.kind.series.granted.value += 1
@@ -52,6 +52,10 @@ class Rated(Passing):
             self._ask()
         except Exception as failure:  # Those whose replies come next must not feel it.
             self._failed(failure)
+
+    def _is_ready(self) -> bool:
+        """For the upstream."""
+        return self._missing == 0
 
     def _fields(self) -> bytes:
         now_ms = self._means.books.clock.now_ms()

@@ -28,8 +28,8 @@ from gateway.proxy.wire import Sender
 from gateway.records.identities import name_of
 from gateway.telemetry.metrics import Metrics
 
-BODY_BYTES_MAX = 256 * 1024
-"""Larger bodies are streamed."""
+SIZE_DIGITS_MAX = 15
+"""Of a body's length. Amounts of more digits are not for a RateLimit field, either."""
 BLOCK_BYTES_MAX = 4_096
 LINE_BYTES_MAX = 2_048
 REMEMBERED_MAX = 4_096
@@ -256,10 +256,13 @@ def sized(block: bytes) -> tuple[int | None, bytes] | None:
     at += 18
     end = block.find(b"\r\n", at)
     digits = block[at:end]
-    if not digits.isdigit() or len(digits) > 6 or (digits[0] == 0x30 and len(digits) > 1):
+    if (
+        not digits.isdigit()
+        or len(digits) > SIZE_DIGITS_MAX
+        or (digits[0] == 0x30 and len(digits) > 1)
+    ):
         return None
-    size = int(digits)
-    return None if size > BODY_BYTES_MAX else (size, block[:at] + block[end:])
+    return int(digits), block[:at] + block[end:]
 
 
 def shape_of(

@@ -11,7 +11,7 @@ and belong to nobody else meanwhile (a dup of a transport's socket is its own fo
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.clock import monotonic_s
@@ -76,6 +76,7 @@ class Splice:
 
     __slots__ = (
         "_active_s",
+        "_ahead",
         "_eager",
         "_failure",
         "_follower",
@@ -90,6 +91,7 @@ class Splice:
         "_target",
         "_target_fd",
         "_target_s",
+        "_then",
         "_timer",
         "_turn",
         "_vessel",
@@ -113,6 +115,7 @@ class Splice:
         self._target, self._target_fd = target, target.fileno()
         self._follower = follower
         self._vessel: Pipe | Buffer | None = None
+        self._ahead: Buffer | None = None
         self._pipes = True
         self._stalled = False
         self._over = False
@@ -121,6 +124,7 @@ class Splice:
         self._source_s: float | None = None
         self._target_s: float | None = None
         self._turn: asyncio.Future[None] | None = None
+        self._then: Callable[[Exception | None], None] | None = None
         self._active_s = monotonic_s()
         self._eager = Eagerness(source, self._active_s)
         unpace(target)
@@ -146,6 +150,42 @@ class Splice:
                 raise self._failure
         finally:
             self._end()
+
+    def start(
+        self,
+        then: Callable[[Exception | None], None],
+        ahead: Sequence[bytes | memoryview],
+        *,
+        source_s: float | None,
+        target_s: float | None,
+    ) -> None:
+        """As `run`, of a flow that nobody covers, for who waits for nothing: `then` is told at its
+        end what `run` would have raised, or None, unless it was stopped. `ahead` is put first, and
+        nobody hears of that."""
+        assert not self._follower.covers
+        self._source_s, self._target_s, self._then = source_s, target_s, then
+        self._guarded(self._begin, ahead)
+
+    def stop(self) -> None:
+        """Move no more."""
+        self._then = None
+        self._end()
+
+    def _begin(self, ahead: Sequence[bytes | memoryview]) -> None:
+        try:
+            count = self._target.sendmsg(ahead)
+        except BlockingIOError:
+            count = 0
+        except OSError as failure:
+            raise TargetError(failure) from failure
+        if count < sum(map(len, ahead)):
+            self._ahead = self._vessels.rest(b"".join(ahead)[count:])
+            self._stall(self._ahead)
+            return
+        self._take()  # What has come by now costs no look at the poller.
+        if not (self._over or self._stalled):
+            self._poller.until_readable(self._source_fd, self._readable)
+            self._look()
 
     # -- called by the loop -----------------------------------------------------------------------
 
@@ -219,7 +259,8 @@ class Splice:
             raise TargetError(failure) from failure
         if count:
             self._active_s = monotonic_s()
-            self._follower.moved(count)
+            if vessel is not self._ahead:
+                self._follower.moved(count)
         if vessel.held:
             self._stall(vessel)
             return
@@ -269,6 +310,10 @@ class Splice:
         self._poller.forget(self._source_fd)
         self._poller.forget(self._target_fd)
         self._wake()
+        then, self._then = self._then, None
+        if then is not None:
+            self._end()
+            then(failure)
 
     def _wake(self) -> None:
         if self._turn is not None and not self._turn.done():
@@ -282,5 +327,5 @@ class Splice:
         if self._timer is not None:
             self._timer.cancel()
         if self._vessel is not None:
-            self.lost = self._vessel.held
+            self.lost = 0 if self._vessel is self._ahead else self._vessel.held
             self._give_back(self._vessel)

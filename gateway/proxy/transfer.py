@@ -55,6 +55,7 @@ class Transfer:
         self._heard: bytes | None = None
         self._in_hand: bytes | None = None
         self._sent_on: UpstreamConnection | None = None
+        self._ended: Exception | None = None
         self.on_interim = self.inform
         """Hears of every 1xx answer but 100 and 101; passes it on, unless another is put here."""
         self.overheard: bytearray | None = None
@@ -70,6 +71,17 @@ class Transfer:
         self._exchange.body_bytes = len(body)
         self._in_hand = body or None
         self._sent_on = sent_on
+
+    def go_on_behind(
+        self, passed: int, sent_on: UpstreamConnection, ended: Exception | None
+    ) -> None:
+        """So much of the body has passed by over `sent_on`, and no more of it will; `ended`: by
+        what that was broken off, if not by an answer."""
+        self._count.pass_by(passed)
+        self._exchange.body_bytes = passed
+        self._sent_on = sent_on
+        self._ended = ended
+        self._began = True
 
     async def take_body(self, most: int) -> bytes | None:
         """All of the request's body, to be judged before anything is sent; None if it is longer
@@ -135,8 +147,10 @@ class Transfer:
     async def _resume(self, connection: UpstreamConnection) -> None:
         """The request has been sent by others."""
         self._sent_on = None
-        self._began = self._in_hand is not None
-        self.sent_all = True
+        if self._ended is not None:
+            raise self._ended
+        self._began = self._began or self._in_hand is not None
+        self.sent_all = self._left == 0
         connection.on_informational = self.on_interim
         await connection.drain(self._pool.upstream.idle_timeout_s)
 
@@ -156,7 +170,7 @@ class Transfer:
             return
         if answer.bodyless:
             self._heard = b""
-        elif not _is_live(answer):
+        elif not answer.live:
             self._heard = await self.read_ahead(answer, REPORT_BYTES_MAX, self._taken())
 
     @property
@@ -190,7 +204,7 @@ class Transfer:
         assert connection is not None
         if not charged:
             await self.hear(answer)
-            await self.remember(answer, None, _said(answer_head))
+            await self.remember(answer, None, wire.fields_of(answer_head))
         self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s
@@ -384,17 +398,3 @@ class Transfer:
         """Pass a 1xx answer (103 Early Hints) on to a client that can understand it."""
         if self._head.version >= (1, 1) and not self._arrival.client_gone:
             self._arrival.write(wire.informational(status, headers))
-
-
-def _is_live(answer: AnswerHead) -> bool:
-    """Its body comes as things happen: nobody can wait for all of it first."""
-    streams = (value for name, value in answer.headers if name.lower() == b"content-type")
-    return answer.length is None and (
-        not answer.chunked or any(value.startswith(b"text/event-stream") for value in streams)
-    )
-
-
-def _said(answer_head: bytes) -> Headers:
-    """The fields of a head that we have made."""
-    fields = (line.partition(b": ") for line in answer_head.split(b"\r\n")[1:-2])
-    return tuple((name, value) for name, _, value in fields)

@@ -7,7 +7,6 @@ for a proper end. There is no Task and no timer per read; whoever waits, waits o
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -30,6 +29,7 @@ from gateway.proxy.answer import (
     TruncatedAnswerError,
 )
 from gateway.proxy.resets import break_off
+from gateway.proxy.salvage import left_in
 from gateway.proxy.splice import lent
 from gateway.proxy.wait import Wait
 
@@ -154,6 +154,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Send a whole request; `then` is called once there is some answer, or none will come."""
         self.begin(method)
         self.send(*request)
+        self.listen(then, within_s)
+
+    def listen(self, then: Callable[[], None], within_s: float) -> None:
+        """The same, of a request that was sent otherwise, and not answered before its end."""
         self._sent_whole = True
         self._incoming.tell(partial(self._woken, then), within_s)
 
@@ -201,6 +205,7 @@ class UpstreamConnection(asyncio.Protocol):
         sock = None if self._transport is None else lent(self._transport)
         if sock is not None and reading:
             self._pause_reading()
+        self._asked = self._asked or sock is not None
         return sock
 
     @property
@@ -364,29 +369,17 @@ class UpstreamConnection(asyncio.Protocol):
         )
 
     def _salvage(self, exc: Exception) -> None:
-        """Read what had arrived when a write failed.
-
-        An upstream that refuses an upload (413, 507) and closes at once makes our next write fail;
-        its answer is then still in the socket, where asyncio would leave it unread. The write fails
-        with EPIPE if the upstream had ended its side properly before, else with ECONNRESET.
-        """
-        transport = self._transport
-        if transport is None or transport.get_extra_info("ssl_object") is not None:
+        """Take in what had arrived when a write failed: with EPIPE if the upstream had ended its
+        side properly before, else with ECONNRESET."""
+        if self._transport is None:
             return
-        sock = transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return
-        with socket.socket(fileno=os.dup(sock.fileno())) as left:
-            left.setblocking(False)
-            try:
-                while self._failure is None and self._reader.queued <= QUEUE_BYTES_MAX:
-                    data = left.recv(65_536)
-                    if not data:
-                        if isinstance(exc, BrokenPipeError):
-                            self.eof_received()
-                        return
-                    self.data_received(data)
-            except OSError:
+        for data in left_in(self._transport):
+            if not data:
+                if isinstance(exc, BrokenPipeError):
+                    self.eof_received()
+                return
+            self.data_received(data)
+            if self._failure is not None or self._reader.queued > QUEUE_BYTES_MAX:
                 return
 
     def _pause_reading(self) -> None:

@@ -309,6 +309,12 @@ def own_answer(
     return b"".join(lines)
 
 
+def fields_of(answer_head: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Those of a head that was made here."""
+    fields = (line.partition(b": ") for line in answer_head.split(b"\r\n")[1:-2])
+    return tuple((name, value) for name, _, value in fields)
+
+
 def chunk(data: bytes) -> bytes:
     """`data` as one chunk; nothing for no data, since an empty chunk would be the last."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

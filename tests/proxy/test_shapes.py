@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.admission.head import LIMITS, Head, judge
 from gateway.catalog.routes import Policy, Route, Source
-from gateway.proxy.shapes import BODY_BYTES_MAX, HEEDED, Remembered, is_plain, sized, split
+from gateway.proxy.shapes import HEEDED, SIZE_DIGITS_MAX, Remembered, is_plain, sized, split
 
 ROUTE = Route(
     "upload",
@@ -32,7 +32,7 @@ def test_a_length_is_taken_out_of_its_block() -> None:
     "digits",
     [
         *(b"", b"01", b"1 ", b"+1", b"-1", b"1,1", b"1e3", b"\xd9\xa1", b"9" * 30),
-        b"%d" % (BODY_BYTES_MAX + 1),
+        b"1" * (SIZE_DIGITS_MAX + 1),
     ],
 )
 def test_what_is_no_plain_small_length_is_for_others(digits: bytes) -> None:
