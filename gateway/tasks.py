@@ -101,6 +101,11 @@ class Interrupt:
     def stopped(self) -> bool:
         return self._stopped
 
+    @property
+    def reason(self) -> object:
+        """What it was stopped with."""
+        return self._reason
+
     def stop(self, reason: object) -> None:
         if self._stopped or (self._entered and self._task is None):
             return

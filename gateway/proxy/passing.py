@@ -29,6 +29,7 @@ from gateway.proxy.lane import FastConnection
 from gateway.proxy.means import Caller, Means
 from gateway.proxy.shapes import Shape, Way, head_of
 from gateway.proxy.upstream import UpstreamConnection
+from gateway.tasks import Interrupt
 
 log = logging.getLogger(__name__)
 
@@ -272,7 +273,7 @@ class Passing:
         if self._step != OVER:
             self._carry_on()
             # Once it has begun to wait, as if it had always gone that way.
-            asyncio.get_running_loop().call_soon(self.exchange().stop.stop, reason)
+            asyncio.get_running_loop().call_soon(self.exchange().halt, reason)
 
     def client_gone(self) -> None:
         """The upstream is heard to the end all the same, where that may change something."""
@@ -291,6 +292,11 @@ class Passing:
         self._means.tasks.start(work, name=f"carry on {exchange.reservation_id}")
 
     async def _carried(self, exchange: Exchange) -> None:
+        if exchange.stop.stopped:
+            # Just before this: what is to be stopped has to begin, or nobody would let go of what
+            # it holds.
+            reason, exchange.stop = exchange.stop.reason, Interrupt()
+            asyncio.get_running_loop().call_soon(exchange.halt, reason)
         keep = False
         try:
             keep = await self._carried_on(exchange)

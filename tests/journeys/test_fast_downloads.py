@@ -8,6 +8,7 @@ import pytest
 
 from gateway.errors import DRAINING
 from gateway.ledger.store import Store
+from gateway.proxy.passing import Passing
 from tests.cable import Cable
 from tests.journeys import rig as rigs
 from tests.journeys.fast_rig import Paused, answer, ask, begun, client, logged, passing, true
@@ -86,6 +87,35 @@ async def test_what_is_answered_cannot_be_stopped_any_more(
         await true(lambda: len(logged(rig)) == 2)
         assert (logged(rig)[1]["outcome"], logged(rig)[1]["answer_bytes"]) == ("relayed", 10)
         assert len(rig.upstream.requests) == 2
+
+
+@pytest.mark.parametrize("by", ["client", "drain"])
+@pytest.mark.parametrize("sent", [False, True])
+async def test_what_is_stopped_as_it_is_carried_on_holds_nothing(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, sent: bool
+) -> None:
+    """failure row 30: in the same turn of the loop, before the ordinary path has begun. Else what
+    it holds is free when its lease ends, and the upstream's connection never again."""
+    carry_on = Passing._carry_on
+
+    def stopped(errand: Passing) -> None:
+        carry_on(errand)
+        if by == "client":
+            errand.client_gone()
+        else:
+            rig.gateway._watchdog.stop_all(DRAINING)
+
+    play = [Repeat([Request(), Answer(200, body=b"x" * 50_000)])]
+    async with passing(fake, tmp_path, play) as rig, client(rig) as (_, writer):
+        if sent:
+            await warm(rig)
+        with monkeypatch.context() as patched:
+            patched.setattr(Passing, "_carry_on", stopped)
+            writer.write(ask(rig, "GET", "download"))
+            await true(lambda: len(logged(rig)) == 1 + sent)
+        await rig.settled(within_s=2.0)
+        pool = rig.gateway.handler.live.pools["files"]
+        await true(lambda: pool.open == pool.idle)
 
 
 async def test_what_the_store_cannot_take_is_charged_later(fake: Store, tmp_path: Path) -> None:
