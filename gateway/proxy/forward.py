@@ -81,7 +81,7 @@ class Forwarder:
         self._transfer.go_on(body, sent_on)
 
     def go_on_behind(
-        self, passed: int, sent_on: UpstreamConnection, ended: Exception | None
+        self, passed: int, sent_on: UpstreamConnection | None, ended: Exception | None
     ) -> None:
         """The same, of a body that has passed by."""
         self._transfer.go_on_behind(passed, sent_on, ended)

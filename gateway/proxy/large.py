@@ -1,21 +1,22 @@
 """Large: an upload on the fast path whose body passes by, once it is reserved.
 
-    reserve ─▶ its head, and what has come ─▶ the rest passes by ─▶ answer ─▶ commit ─▶ answer
-       │ else                │ else                  │ else
-       └──── handed back ────┘                       └─ carried on: ended, or answered early
+    reserve ─▶ some of its body is here ─▶ upstream: all of it ─▶ answer ─▶ commit ─▶ answer
+       │ else            │ else                   │ else
+       └─ handed back    └────────────────────────┴─ carried on: broken off, or answered early
 
 Reserved and handed back as in `rated.py`, kept and charged as in `small.py`; the rest of the body
-moves as in `bulk.py`. From the grant to the body's end nothing is read from the client here.
+moves as in `bulk.py`. From the grant to the body's end its connection reads nothing.
 """
 
 import socket
 
 from gateway.clock import monotonic_s
-from gateway.errors import ClientGoneError, Error
+from gateway.errors import REQUEST_TIMEOUT, ClientGoneError, Error, UpstreamError
 from gateway.proxy.bulk import ending_of
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.passing import ASKING, SENDING
+from gateway.proxy.passing import ASKING, AWAITING, CONNECTING, SENDING
+from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.small import Small
 from gateway.proxy.splice import Splice
 from gateway.proxy.upstream import UpstreamConnection
@@ -27,7 +28,7 @@ class Large(Small):
     not taken from the client by the end of the sending. `_ended`: what broke that off, if not an
     answer."""
 
-    __slots__ = ("_ended", "_pace", "_sockets", "_splice", "_unread")
+    __slots__ = ("_ended", "_pace", "_sockets", "_splice", "_unread", "_waiting_s")
 
     covers = False
 
@@ -42,29 +43,68 @@ class Large(Small):
         self._connection.hold_reading()
         super().start(data, begin)
 
-    def _is_ready(self) -> bool:
-        """With a connection to the upstream, and its socket and the client's, if all can be had. A
-        body of which nothing has come is waited for on the ordinary path."""
+    def _go_on(self) -> None:
         source = self._connection.lend_rest()
         if source is None:
-            return False
+            self._hand_back()
+            return
         self._sockets = (source,)
         if self._missing < self._size or _has_come(source):
-            upstream = self._way.kind.pool.take()
-            if upstream is not None and self._borrows(upstream):
-                return True
-        self._close()
-        return False
+            self._send_on()
+        else:
+            self._step = AWAITING
+            self._waiting_s = monotonic_s()
+            self._connection.vessels.poller.until_readable(source.fileno(), self._come)
 
-    def _borrows(self, upstream: UpstreamConnection) -> bool:
+    def _come(self) -> None:
+        """The first of the body, or word of its end."""
+        try:
+            self._await_no_more()
+            if _has_come(self._sockets[0]):
+                self._send_on()
+            else:
+                self._end_early(ClientGoneError())
+        except Exception as failure:
+            self._failed(failure)
+
+    def _await_no_more(self) -> None:
+        self._connection.vessels.poller.forget(self._sockets[0].fileno())
+
+    def _send_on(self) -> None:
+        pool = self._way.kind.pool
+        if (upstream := pool.take()) is not None:
+            self._borrow(upstream)
+        else:
+            self._step = CONNECTING
+            self._means.tasks.start(self._connected(pool), name="connect to an upstream")
+
+    async def _connected(self, pool: UpstreamPool) -> None:
+        try:
+            upstream = await pool.connect()
+        except UpstreamError as failure:
+            if self._step == CONNECTING:
+                self._end_early(failure)
+            return
+        if self._step != CONNECTING:
+            upstream.close()  # It is over already.
+            return
+        try:
+            self._borrow(upstream)
+        except Exception as failure:
+            self._failed(failure)
+
+    def _borrow(self, upstream: UpstreamConnection) -> None:
         upstream.begin(self._way.verb)
         target = upstream.lend(reading=False)
         if target is None:
             upstream.close()
-            return False
+            self._close()
+            self._hand_back()
+            return
         self._upstream = upstream
         self._sockets = (*self._sockets, target)
-        return True
+        self._count()
+        self._ask()
 
     def _ask(self) -> None:
         """Send what is here to the upstream, and let the rest pass by."""
@@ -104,10 +144,15 @@ class Large(Small):
 
     def overdue(self, now_s: float) -> Error | None:
         late = super().overdue(now_s)
-        if late is None and self._step == SENDING:
+        if late is not None:
+            return late
+        if self._step == AWAITING:
+            waited_s = now_s - self._waiting_s
+            return REQUEST_TIMEOUT if waited_s > self._way.kind.route.body_idle_s else None
+        if self._step == SENDING:
             assert self._pace is not None
-            late = self._pace.overdue(now_s)
-        return late
+            return self._pace.overdue(now_s)
+        return None
 
     # -- follows the body -------------------------------------------------------------------------
 
@@ -129,6 +174,22 @@ class Large(Small):
 
     # -- to the ordinary path ---------------------------------------------------------------------
 
+    def halt(self, reason: object) -> None:
+        if self._step in (AWAITING, CONNECTING, SENDING):
+            self._end_early(StoppedError(reason))
+        else:
+            super().halt(reason)
+
+    def client_gone(self) -> None:
+        if self._step in (AWAITING, CONNECTING, SENDING):
+            self._end_early(ClientGoneError())
+        else:
+            super().client_gone()
+
+    def _end_early(self, ended: Exception) -> None:
+        self._ended = ended
+        self._carry_on()
+
     def _break_off(self, failure: Exception) -> None:
         assert self._upstream is not None
         self._upstream.on_answer = None
@@ -137,7 +198,12 @@ class Large(Small):
         self._carry_on()
 
     def _carry_on(self) -> None:
-        if self._step == SENDING:
+        if self._step in (AWAITING, CONNECTING):
+            self._count()
+            self._await_no_more()
+            self._close()
+            self._unread = self._missing
+        elif self._step == SENDING:
             assert self._upstream is not None
             self._upstream.on_answer = None
             self._end_passing()
@@ -159,21 +225,13 @@ class Large(Small):
             each.close()
         self._sockets = ()
 
-    def client_gone(self) -> None:
-        if self._step == SENDING:
-            self._ended = ClientGoneError()
-            self._carry_on()
-        else:
-            super().client_gone()
-
     @property
     def _is_whole(self) -> bool:
         return self._unread == 0
 
     def _hand_on(self, forwarder: Forwarder) -> None:
-        assert self._upstream is not None
-        assert self._pace is not None
-        forwarder.go_on_behind(self._pace.body_bytes, self._upstream, self._ended)
+        passed = 0 if self._pace is None else self._pace.body_bytes
+        forwarder.go_on_behind(passed, self._upstream, self._ended)
 
     def _let_go(self, *, keep: bool) -> None:
         if self._unread:
@@ -187,12 +245,14 @@ class Large(Small):
     def _failed(self, failure: Exception) -> None:
         if self._splice is not None:
             self._splice.stop()
+        elif self._sockets:
+            self._await_no_more()
         self._close()
         super()._failed(failure)
 
 
 def _has_come(source: socket.socket) -> bool:
-    """A byte, at least."""
+    """A byte of it, at least."""
     try:
         return bool(source.recv(1, socket.MSG_PEEK))
     except OSError:

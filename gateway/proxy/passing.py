@@ -40,7 +40,7 @@ COPIED_BYTES_MAX = 8 * 1024
 HELD_BYTES_MAX = 64 * 1024
 """Of further requests that may wait here before reading from the client pauses."""
 
-RESERVING, SENDING, ASKING, CHARGING, OVER = range(5)
+RESERVING, AWAITING, CONNECTING, SENDING, ASKING, CHARGING, OVER = range(7)
 
 
 class Passing:

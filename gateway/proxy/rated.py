@@ -44,18 +44,25 @@ class Rated(Passing):
             return
         try:
             self._reply = reply
-            if not (is_granted(reply) and self._is_ready()):
+            if is_granted(reply):
+                self._go_on()
+            else:
                 self._hand_back()
-                return
-            self._way.kind.series.granted.value += 1
-            self._means.gate.answered(self._caller.account)
-            self._ask()
         except Exception as failure:  # Those whose replies come next must not feel it.
             self._failed(failure)
 
-    def _is_ready(self) -> bool:
-        """For the upstream."""
-        return self._missing == 0
+    def _go_on(self) -> None:
+        """It was granted."""
+        if self._missing:
+            self._hand_back()
+        else:
+            self._count()
+            self._ask()
+
+    def _count(self) -> None:
+        """Nobody else will count that it was granted."""
+        self._way.kind.series.granted.value += 1
+        self._means.gate.answered(self._caller.account)
 
     def _fields(self) -> bytes:
         now_ms = self._means.books.clock.now_ms()

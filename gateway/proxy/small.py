@@ -13,7 +13,7 @@ from gateway.errors import Error
 from gateway.ledger.prepared import is_settled
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.passing import ASKING, CHARGING, SENDING
+from gateway.proxy.passing import CHARGING, OVER, RESERVING
 from gateway.proxy.rated import Rated
 
 BEAT_AFTER_S = 1.0
@@ -44,7 +44,7 @@ class Small(Rated):
     def overdue(self, now_s: float) -> Error | None:
         """Also keeps what it holds from ending, once that is worth it."""
         age_s = now_s - self._started_s
-        if age_s > BEAT_AFTER_S and not self._beating and self._step in (SENDING, ASKING, CHARGING):
+        if age_s > BEAT_AFTER_S and not self._beating and RESERVING < self._step < OVER:
             self._beat()
         return super().overdue(now_s)
 

@@ -73,13 +73,13 @@ class Transfer:
         self._sent_on = sent_on
 
     def go_on_behind(
-        self, passed: int, sent_on: UpstreamConnection, ended: Exception | None
+        self, passed: int, sent_on: UpstreamConnection | None, ended: Exception | None
     ) -> None:
         """So much of the body has passed by over `sent_on`, and no more of it will; `ended`: by
-        what that was broken off, if not by an answer."""
+        what that was broken off, if not by an answer. Without `sent_on` there is such a cause."""
         self._count.pass_by(passed)
         self._exchange.body_bytes = passed
-        self._sent_on = sent_on
+        self._sent_on = self.connection = sent_on
         self._ended = ended
         self._began = True
 
@@ -129,6 +129,8 @@ class Transfer:
         return answer
 
     async def _request(self, cover: Cover | None, body: bytes | None) -> AnswerHead:
+        if self._ended is not None:
+            raise self._ended
         while True:
             connection = self._sent_on or await self._pool.connect()
             self.connection = connection
@@ -147,8 +149,6 @@ class Transfer:
     async def _resume(self, connection: UpstreamConnection) -> None:
         """The request has been sent by others."""
         self._sent_on = None
-        if self._ended is not None:
-            raise self._ended
         self._began = self._began or self._in_hand is not None
         self.sent_all = self._left == 0
         connection.on_informational = self.on_interim
