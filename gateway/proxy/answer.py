@@ -8,10 +8,14 @@ section 6.3).
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httptools
+
+from gateway.proxy.answer_framing import Framing, MalformedAnswerError, framing_of
+from gateway.proxy.chunks import ChunkScanner, MalformedChunksError, chunked_head
 
 HEAD_BYTES_MAX = 64 * 1024
 """The most bytes the head (with all interim heads before it) may take."""
@@ -23,11 +27,6 @@ REMEMBERED_BYTES_MAX = 2_048
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _VERSIONS = {"1.1": (1, 1), "1.0": (1, 0)}
-_FRAMING_LENGTHS = frozenset(map(len, (b"connection", b"content-length", b"transfer-encoding")))
-
-
-class MalformedAnswerError(Exception):
-    """The answer is not HTTP/1.1, or has more than one reading."""
 
 
 class TruncatedAnswerError(Exception):
@@ -59,14 +58,6 @@ class AnswerHead:
         return self.length is None and (
             not self.chunked or any(value.startswith(b"text/event-stream") for value in streams)
         )
-
-
-@dataclass(slots=True)
-class _Framing:
-    length: int | None = None
-    chunked: bool = False
-    close: bool = False
-    keep: bool = False
 
 
 class _Heads:
@@ -113,6 +104,7 @@ class AnswerReader:
         "_on_informational",
         "_parser",
         "_reason",
+        "_scanner",
         "_until_eof",
         "_upgrade",
         "ended",
@@ -144,6 +136,7 @@ class AnswerReader:
         self._direct = False
         self._until_eof = False
         self._left = 0
+        self._scanner: ChunkScanner | None = None
         self.head: AnswerHead | None = None
         self.pieces: list[bytes] = []
         self.queued = 0
@@ -188,6 +181,20 @@ class AnswerReader:
         self._left -= count
         self.ended = self._left == 0
 
+    @property
+    def chunks(self) -> ChunkScanner | None:
+        """Where a chunked body is that has not ended, if it can pass by."""
+        return None if self.ended else self._scanner
+
+    def pass_by_chunks(self, scanner: ChunkScanner) -> None:
+        """As much of the body as this says was taken without being fed. Raises
+        MalformedAnswerError."""
+        self._parser = None
+        self.extra = bool(scanner.behind)
+        if scanner.trailers:
+            self.trailers = _fields(scanner.trailers)
+        self.ended = scanner.ended
+
     # -- bytes ------------------------------------------------------------------------------------
 
     def _recall(self, data: bytes) -> bool:
@@ -207,7 +214,10 @@ class AnswerReader:
                 raise MalformedAnswerError("the answer does not start with HTTP/")
             self._fed += len(data)
         begins = self.head is None and self._fed == len(data)
-        self._parse(data)
+        if self.head is None:
+            self._parse_head(data)
+        else:
+            self._parse_body(data)
         if begins and self.ended and self.keep_alive and not self.extra and self.head is not None:
             _heads[self._method == b"HEAD"].learn(data, self.head)
         if self.head is None:
@@ -219,6 +229,27 @@ class AnswerReader:
             self._parser = None
         elif self._method == b"HEAD":
             self._parser = None  # it waits for a body that does not come
+
+    def _parse_head(self, data: bytes) -> None:
+        """Chunks can be found if it is sure where the head ends: with the one byte that makes the
+        parser tell of it."""
+        end = chunked_head(data)
+        if end:
+            self._parse(data[: end - 1])
+            begins = self.head is None
+            self._parse(data[end - 1 : end])
+            if begins and self.head is not None and self.head.chunked and not self.ended:
+                self._scanner = ChunkScanner()
+        self._parse_body(data[end:])
+
+    def _parse_body(self, data: bytes) -> None:
+        self._parse(data)
+        scanner = self._scanner
+        if scanner is not None:
+            with suppress(MalformedChunksError):  # the parser decides what that means
+                scanner.feed(data)
+            if not scanner.goes_along or scanner.decoded != -self._left:
+                self._scanner = None
 
     def _parse(self, data: bytes) -> None:
         if self._parser is None:
@@ -275,7 +306,7 @@ class AnswerReader:
         version = _VERSIONS.get(self._parser.get_http_version())
         if version is None or status < 100:
             raise MalformedAnswerError("the answer's status line is not HTTP/1.1")
-        framing = _framing(self._headers)
+        framing = framing_of(self._headers)
         if framing.chunked and version == (1, 0):
             raise MalformedAnswerError("chunks in an answer of HTTP/1.0")
         if status < 200 and status != 101:
@@ -301,14 +332,14 @@ class AnswerReader:
 
     # -- heads ------------------------------------------------------------------------------------
 
-    def _informational(self, status: int, framing: _Framing) -> None:
+    def _informational(self, status: int, framing: Framing) -> None:
         if framing.length is not None or framing.chunked:
             raise MalformedAnswerError("an interim answer with a body")
         self._interim = True
         if status != 100:
             self._on_informational(status, tuple(self._headers))
 
-    def _final(self, status: int, version: tuple[int, int], framing: _Framing) -> None:
+    def _final(self, status: int, version: tuple[int, int], framing: Framing) -> None:
         headers = tuple(self._headers)
         upgrade = status == 101
         if upgrade and not self._upgrade:
@@ -345,31 +376,13 @@ class AnswerReader:
         )
 
 
+def _fields(trailers: bytes) -> list[tuple[bytes, bytes]]:
+    """As the parser reads them where it reads the body, too."""
+    reader = AnswerReader(lambda status, headers: None)
+    reader.feed(b"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n")
+    reader.feed(b"0\r\n" + trailers + b"\r\n")
+    return reader.trailers
+
+
 _heads = {False: _Heads(), True: _Heads()}
 """Of answers to HEAD, and of others."""
-
-
-def _framing(headers: list[tuple[bytes, bytes]]) -> _Framing:
-    found = _Framing()
-    for name, value in headers:
-        if len(name) not in _FRAMING_LENGTHS:
-            continue
-        lower = name.lower()
-        if lower == b"content-length":
-            found.length = _length(value, found)
-        elif lower == b"transfer-encoding":
-            if found.chunked or found.length is not None or value.strip().lower() != b"chunked":
-                raise MalformedAnswerError("a transfer coding other than chunked")
-            found.chunked = True
-        elif lower == b"connection":
-            options = {option.strip().lower() for option in value.split(b",")}
-            found.close |= b"close" in options
-            found.keep |= b"keep-alive" in options
-    return found
-
-
-def _length(value: bytes, found: _Framing) -> int:
-    digits = value.strip()
-    if found.length is not None or found.chunked or not digits.isdigit() or len(digits) > 18:
-        raise MalformedAnswerError("the answer's length is ambiguous")
-    return int(digits)

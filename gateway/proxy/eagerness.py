@@ -13,10 +13,12 @@ MARK_BYTES = 512 * 1024
 FAST_BYTES = 1024 * 1024
 LOOK_S = 0.1
 """A MiB in so little time makes a flow a fast one; a quarter of that keeps it one."""
+WAIT_S_MIN = 0.002
+"""A loop's timers know no less than milliseconds."""
 
 
 class Eagerness:
-    """Of one flow. `on`: it is a fast one."""
+    """Of one flow whose length is known. `on`: it is a fast one."""
 
     __slots__ = ("_began_s", "_bytes", "_mark", "_socket", "_timer", "on")
 
@@ -68,5 +70,43 @@ class Eagerness:
         mark = max(mark, 1)
         if mark != self._mark:
             self._mark = mark
-            with suppress(OSError):
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
+            set_mark(self._socket, mark)
+
+
+class Patience:
+    """Of one flow whose length is not known: what lies below the mark may be all that is left of
+    it. So it waits for the mark no longer than it takes a flow that goes on as it did: `wait_s`, or
+    None where no mark is set. Whoever has waited for so long in vain calls `stop`."""
+
+    __slots__ = ("_began_s", "_bytes", "_socket", "wait_s")
+
+    def __init__(self, source: socket.socket, now_s: float) -> None:
+        self._socket = source
+        self._bytes = 0
+        self._began_s = now_s
+        self.wait_s: float | None = None
+
+    def took(self, count: int, now_s: float) -> None:
+        """So much came at this moment."""
+        self._bytes += count
+        if self._bytes < FAST_BYTES:
+            return
+        lasted_s = now_s - self._began_s
+        if lasted_s > LOOK_S:
+            self.stop()
+        else:
+            if self.wait_s is None:
+                set_mark(self._socket, MARK_BYTES)
+            self.wait_s = max(lasted_s, WAIT_S_MIN)
+        self._bytes = 0
+        self._began_s = now_s
+
+    def stop(self) -> None:
+        if self.wait_s is not None:
+            self.wait_s = None
+            set_mark(self._socket, 1)
+
+
+def set_mark(sock: socket.socket, mark: int) -> None:
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)

@@ -16,9 +16,9 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Refused
 from gateway.ledger.quota import Quota
 from gateway.proxy.answer import AnswerHead
-from gateway.proxy.bulk import Cover
 from gateway.proxy.endings import CutError, DeniedError
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.followers import Cover
 from gateway.proxy.gate import Admitted
 
 

@@ -8,12 +8,14 @@ private to aiohttp, here and nowhere else; `tests/proxy/test_lending.py` tells w
 
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import StreamReader
 
+from gateway.proxy.chunks import MALFORMED, ChunkScanner, MalformedChunksError, chunked_head
 from gateway.proxy.splice import lent
 
 _NOTHING: deque[bytes] = deque(maxlen=0)
@@ -52,15 +54,18 @@ class Waiting(list[tuple[Any, StreamReader]]):
 
 class Lending(web.RequestHandler):
     """`_body`: that of the last request, whether answered or not. `_unwanted`: bytes of it that
-    are read on for nobody."""
+    are read on for nobody; `_unwanted_chunks`: the same of one whose length is not known.
+    `_scanned`: a chunked body that the parser is in, and how far it has come."""
 
-    __slots__ = ("_body", "_unwanted")
+    __slots__ = ("_body", "_scanned", "_unwanted", "_unwanted_chunks")
 
     def __init__(self, server: web.Server, **settings: Any) -> None:
         super().__init__(server, **settings)
         self._messages = Waiting()  # type: ignore[assignment]  # a deque is ten times as large
         self._body: StreamReader | None = None
         self._unwanted = 0
+        self._unwanted_chunks: ChunkScanner | None = None
+        self._scanned: tuple[StreamReader, ChunkScanner] | None = None
 
     @property
     def within_body(self) -> bool:
@@ -80,11 +85,21 @@ class Lending(web.RequestHandler):
             self._rest()
         return sock
 
+    def chunks_of(self, body: StreamReader) -> ChunkScanner | None:
+        """Where this body is within its chunks, if that is sure, it has not ended, and the parser
+        has taken all that came of it."""
+        if self._scanned is None or self._scanned[0] is not body:
+            return None
+        scanner = self._scanned[1]
+        sure = scanner.decoded == body.total_bytes and not body.is_eof()
+        return scanner if sure else None
+
     def _rest(self) -> None:
         """Hold nothing for which there is no use before the body has passed by."""
         assert self._body is not None
         self.keep_alive(True)  # no timer: aiohttp sets the next one behind the answer
         self._parser = None
+        self._scanned = None
         self._body._buffer = _NOTHING
 
     def _let_go(self, body: StreamReader) -> None:
@@ -100,16 +115,80 @@ class Lending(web.RequestHandler):
         elif self.transport is not None:
             self.transport.resume_reading()
 
+    def chunks_passed_by(self, scanner: ChunkScanner) -> None:
+        """The rest of the request's body was read as far as the scanner says."""
+        assert self._body is not None
+        if scanner.ended:
+            self._body_passed()
+        else:
+            self._unwanted_chunks = scanner
+        if scanner.broken:
+            self._body.set_exception(web.RequestPayloadError(MALFORMED))
+        if self.transport is not None:
+            self.transport.resume_reading()
+            self.data_received(scanner.behind)
+
     def data_received(self, data: bytes) -> None:
-        if self._unwanted:
+        behind = data if self._body_wanted else self._behind(data)
+        if behind is None:
+            return
+        if self._scanned is not None:
+            self._scan(behind)
+            super().data_received(behind)
+        elif self.within_body:
+            super().data_received(behind)
+        else:
+            self._take_head(behind)
+        self._hold_body()
+
+    @property
+    def _body_wanted(self) -> bool:
+        return not self._unwanted and self._unwanted_chunks is None
+
+    def _behind(self, data: bytes) -> bytes | None:
+        """What comes behind a body that is read on for nobody; None: it goes on."""
+        scanner = self._unwanted_chunks
+        if scanner is None:
             dropped = min(self._unwanted, len(data))
             self._unwanted -= dropped
-            data = data[dropped:]
             if self._unwanted:
-                return
-            self._body_passed()
-        super().data_received(data)
-        self._hold_body()
+                return None
+            data = data[dropped:]
+        else:
+            with suppress(MalformedChunksError):  # it goes on for ever, then
+                scanner.feed(data)
+            if not scanner.ended:
+                return None
+            data, self._unwanted_chunks = scanner.behind, None
+        self._body_passed()
+        return data
+
+    def _take_head(self, data: bytes) -> None:
+        """A body's chunks can be found if it is sure where its head ends: with the one byte that
+        makes the parser tell of it."""
+        # One that the parser has put by would be told of at any byte.
+        end = 0 if self._messages or self._buffer_paused else chunked_head(data)
+        if end:
+            super().data_received(data[: end - 1])
+            begins = not self._messages
+            super().data_received(data[end - 1 : end])
+            if begins and self._messages:
+                self._expect_chunks(*self._messages[-1], data[end:])
+        super().data_received(data[end:])
+
+    def _expect_chunks(self, message: Any, body: StreamReader, begun: bytes) -> None:
+        told = isinstance(message, RawRequestMessage)
+        if told and message.chunked and not message.upgrade:
+            self._scanned = body, ChunkScanner()
+            self._scan(begun)
+
+    def _scan(self, data: bytes) -> None:
+        assert self._scanned is not None
+        scanner = self._scanned[1]
+        with suppress(MalformedChunksError):  # the parser decides what that means
+            scanner.feed(data)
+        if not scanner.goes_along:
+            self._scanned = None
 
     def _hold_body(self) -> None:
         """Read no more of a body that has begun until it is known what becomes of its request:

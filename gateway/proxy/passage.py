@@ -10,8 +10,8 @@ from gateway.ledger.outcomes import RateState
 from gateway.ledger.quota import Quota
 from gateway.proxy import heads, wire
 from gateway.proxy.answer import AnswerHead
-from gateway.proxy.bulk import Cover
 from gateway.proxy.call import Books, Call
+from gateway.proxy.followers import Cover
 from gateway.proxy.transfer import Transfer
 
 

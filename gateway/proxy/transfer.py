@@ -5,6 +5,7 @@ it is forwarded: whatever follows the bytes (a reservation that grows, a cap) ca
 """
 
 from collections.abc import Awaitable
+from functools import partial
 
 from aiohttp import web
 
@@ -16,9 +17,10 @@ from gateway.clock import monotonic_s
 from gateway.errors import BAD_FRAMING, ClientGoneError, GatewayError, UpstreamError
 from gateway.proxy import wire
 from gateway.proxy.answer import AnswerHead, Headers
-from gateway.proxy.bulk import BULK_BYTES_MIN, Bulk, Cover
+from gateway.proxy.bulk import BULK_BYTES_MIN, Bulk
 from gateway.proxy.connection import Arrival
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.followers import Cover, covered
 from gateway.proxy.named import Named
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.upstream import UpstreamConnection
@@ -48,7 +50,6 @@ class Transfer:
         self._request_head = b""
         """As long as it may have to be sent: a body that comes slowly is not to keep it."""
         self._early: Interrupt | None = None
-        self._lends = True
         self._continued = False
         self._began = False
         self._ahead = b""
@@ -208,12 +209,16 @@ class Transfer:
         self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s
+        bulk, begun = self._bulk, partial(self._pass_on_begun, chunked=chunked)
         if connection.left >= BULK_BYTES_MIN:
-            await self._bulk.deliver(connection, self._pass_on_begun, cover, timeout_s)
+            await bulk.deliver(connection, begun, cover, timeout_s)
         while data := self._taken() or await connection.read(timeout_s):
             if cover is not None:
                 await cover(len(data))
             await self.pass_on(data, chunked=chunked)
+            long = self._exchange.answer_bytes > BULK_BYTES_MIN
+            if long and bulk.lends and connection.chunks is not None:
+                await bulk.deliver_chunks(connection, begun, cover, timeout_s, chunked=chunked)
         if chunked:
             self._arrival.write(wire.last_chunk(connection.trailers))
         self.finish()
@@ -237,14 +242,13 @@ class Transfer:
             await arrival.drain()
             exchange.flows()
 
-    async def _pass_on_begun(self, cover: Cover | None) -> None:
+    async def _pass_on_begun(self, cover: Cover | None, *, chunked: bool) -> None:
         """What of the body has been read, before the rest passes by."""
         assert self.connection is not None
-        data = self._taken() + self.connection.taken()
-        if data and cover is not None:
-            await cover(len(data))
-        if data:
-            await self.pass_on(data, chunked=False)
+        if data := self._taken() + self.connection.taken():
+            if cover is not None:
+                await cover(len(data))
+            await self.pass_on(data, chunked=chunked)
 
     async def read_ahead(self, answer: AnswerHead, most: int, begun: bytes = b"") -> bytes | None:
         """All of the answer's body, before it is relayed; None if it has none or is longer than
@@ -300,7 +304,10 @@ class Transfer:
         try:
             async with self._early:
                 while await self._pump(connection, cover):
-                    self._lends = await self._bulk.send(connection, self._left, cover, idle_s)
+                    if self._head.chunked:
+                        await self._bulk.send_chunks(connection, cover, idle_s)
+                    else:
+                        await self._bulk.send(connection, self._left, cover, idle_s)
         except StoppedError:
             pass  # The upstream has answered before the body's end: what it says decides.
         finally:
@@ -336,7 +343,7 @@ class Transfer:
             if cover is None:
                 count.feed(data)
             else:
-                await self._covered(cover, data)
+                await covered(count, cover, data)
             connection.send(ahead + (wire.chunk(data) if chunked else data))
             ahead = self._request_head = b""
             exchange.body_bytes += len(data)
@@ -365,23 +372,16 @@ class Transfer:
 
     @property
     def _passes_by(self) -> bool:
-        """The rest of the request's body is long, of a known length, and nobody looks into it."""
-        named, content = self._exchange.named, self._arrival.content
-        if self._count.reads_bytes or (named is not None and named.looks_at_body):
+        """The rest of the request's body is long, as far as that is known, nobody looks into it,
+        and all that has come of it is sent."""
+        named, sent = self._exchange.named, self._exchange.body_bytes
+        content = self._arrival.content
+        looked_at = self._count.reads_bytes or (named is not None and named.looks_at_body)
+        if looked_at or not self._bulk.lends or content.total_bytes != sent:
             return False
-        all_sent = content.total_bytes == self._exchange.body_bytes
-        return self._lends and self._left >= BULK_BYTES_MIN and all_sent
-
-    async def _covered(self, cover: Cover, data: bytes) -> None:
-        """Count a piece and have it covered. What is stopped there, by a denial or by an early
-        answer, is not passed on and does not count."""
-        before = self._count.mark()
-        self._count.feed(data)
-        try:
-            await cover(len(data))
-        except BaseException:
-            self._count.stop_at(before)
-            raise
+        if not self._head.chunked:
+            return self._left >= BULK_BYTES_MIN
+        return sent > BULK_BYTES_MIN and self._arrival.connection.chunks_of(content) is not None
 
     async def _read(self) -> bytes:
         try:

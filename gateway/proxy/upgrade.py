@@ -8,9 +8,9 @@ import asyncio
 
 from gateway.clock import monotonic_s
 from gateway.errors import UPSTREAM_TIMEOUT, ClientGoneError, UpstreamError
-from gateway.proxy.bulk import Cover
 from gateway.proxy.connection import Arrival
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.followers import Cover
 from gateway.proxy.upstream import UpstreamConnection
 from gateway.tasks import Interrupt, StoppedError, TaskSet
 

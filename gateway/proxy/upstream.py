@@ -21,13 +21,9 @@ from gateway.errors import (
     Error,
     UpstreamError,
 )
-from gateway.proxy.answer import (
-    AnswerHead,
-    AnswerReader,
-    Headers,
-    MalformedAnswerError,
-    TruncatedAnswerError,
-)
+from gateway.proxy.answer import AnswerHead, AnswerReader, Headers, TruncatedAnswerError
+from gateway.proxy.answer_framing import MalformedAnswerError
+from gateway.proxy.chunks import ChunkScanner
 from gateway.proxy.resets import break_off
 from gateway.proxy.salvage import left_in
 from gateway.proxy.splice import lent
@@ -233,6 +229,16 @@ class UpstreamConnection(asyncio.Protocol):
         """Break off because of this, if nothing else was wrong before."""
         self._fail(error, message)
         return self._error()
+
+    @property
+    def chunks(self) -> ChunkScanner | None:
+        """Where the answer's chunked body is, if the rest of it may pass by."""
+        return self._reader.chunks
+
+    def chunks_passed_by(self, scanner: ChunkScanner) -> None:
+        """All of the answer's body was read from its socket. Raises MalformedAnswerError."""
+        self._reader.pass_by_chunks(scanner)
+        self._resume_reading()
 
     # -- ending -----------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from gateway.proxy.chunks import ChunkScanner
+from gateway.proxy.rechunk import Rechunk
 from gateway.proxy.splice import Splice
 from gateway.proxy.vessels import Vessels
 
@@ -52,6 +54,13 @@ class Ends:
 
     def flow(self, vessels: Vessels, left: int, followed: Followed | None = None) -> Splice:
         return Splice(vessels, self.source, self.target, left, followed or Followed())
+
+    def chunk_flow(
+        self, vessels: Vessels, followed: Followed | None = None, *, to_chunks: bool = True
+    ) -> Rechunk:
+        """Of a body that begins with what `source` gets."""
+        scanner, follower = ChunkScanner(), followed or Followed()
+        return Rechunk(vessels, self.source, self.target, scanner, follower, to_chunks=to_chunks)
 
 
 @contextlib.contextmanager

@@ -11,9 +11,9 @@ from gateway.proxy.answer import (
     AnswerHead,
     AnswerReader,
     Headers,
-    MalformedAnswerError,
     TruncatedAnswerError,
 )
+from gateway.proxy.answer_framing import MalformedAnswerError
 
 
 class Reading:
