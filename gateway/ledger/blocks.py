@@ -189,10 +189,12 @@ class BlockLedger(Ledger):
         await self._split_off(reservation_id)
         return await super().split(terms, reservation_id, items, lease_ms=lease_ms)
 
-    async def extend(self, account: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
+    async def extend(
+        self, account: str, ids: Sequence[str], lease_ms: int, *, no_sooner: bool = False
+    ) -> tuple[str, ...]:
         for each in ids:
             await self._split_off(each)
-        return await super().extend(account, ids, lease_ms)
+        return await super().extend(account, ids, lease_ms, no_sooner=no_sooner)
 
     # -- blocks -----------------------------------------------------------------------------------
 

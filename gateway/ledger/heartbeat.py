@@ -87,7 +87,11 @@ class Heartbeat:
 
     async def _extend(self, calls: Sequence[tuple[str, Sequence[str]]]) -> StoreError | None:
         answers = await asyncio.gather(
-            *(self._ledger.extend(account, ids, self._lease_ms) for account, ids in calls),
+            # What outlives its request may have its own lease by the time this comes to the store.
+            *(
+                self._ledger.extend(account, ids, self._lease_ms, no_sooner=True)
+                for account, ids in calls
+            ),
             return_exceptions=True,
         )
         failure: StoreError | None = None

@@ -235,13 +235,16 @@ class Ledger:
         reply = await self._scripts.settle(scripts.SPLIT, names, args)
         return replies.split(terms.account, reservation_id, items, reply)
 
-    async def extend(self, account: str, ids: Sequence[str], lease_ms: int) -> tuple[str, ...]:
-        """Let the leases end `lease_ms` from now. Returns the ids that were not OPEN any more."""
+    async def extend(
+        self, account: str, ids: Sequence[str], lease_ms: int, *, no_sooner: bool = False
+    ) -> tuple[str, ...]:
+        """Let the leases end `lease_ms` from now, or (`no_sooner`) when they end already if that is
+        later. Returns the ids that were not OPEN any more."""
         keys = keys_of(account)
         gone: list[str] = []
         for start in range(0, len(ids), EXTEND_MAX):
             some = (each.encode() for each in ids[start : start + EXTEND_MAX])
-            args = (self._now(), b"%d" % lease_ms, *some)
+            args = (self._now(), b"%d" % lease_ms, b"%d" % no_sooner, *some)
             reply = await self._scripts.settle(scripts.EXTEND, (keys.books, keys.leases), args)
             gone += replies.gone(account, reply)
         if self.on_extended is not None and len(gone) < len(ids):

@@ -71,6 +71,26 @@ async def test_all_reservations_of_an_account_are_extended_in_one_call(store: St
     assert sorted(noted) == ["acme", "other"]
 
 
+async def test_a_beat_lets_no_lease_end_sooner_than_it_does(store: Store) -> None:
+    """failure row 12: what outlives its request (a job, an upload, a doubt) gets a lease of its own
+    while a beat is on its way that still counts it among the running ones."""
+    ledger = ledger_on(store)
+    await opened(ledger, "acme")
+    heartbeat = Heartbeat(ledger, lease_ms=10_000, interval_s=0)
+    for name in ("job", "running"):
+        await reserve(ledger, "acme", name, lease_ms=5_000)
+        heartbeat.add("acme", name)
+    assert await ledger.extend("acme", ["job"], 3_600_000) == ()
+    before = {holder.id: holder.lease_end_ms for holder in await ledger.holders("acme")}
+    await heartbeat.beat()
+    after = {holder.id: holder.lease_end_ms for holder in await ledger.holders("acme")}
+    assert after["job"] == before["job"]
+    assert after["running"] > before["running"] + 4_000
+    assert await ledger.extend("acme", ["job"], 1_000) == ()
+    after = {holder.id: holder.lease_end_ms for holder in await ledger.holders("acme")}
+    assert after["job"] < before["job"]
+
+
 async def test_a_lease_that_ended_in_use_is_told_once_and_let_go(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,12 +1,13 @@
 --[[
-  Purpose: move the lease ends of open reservations; what is not open any more is left as it is.
+  Purpose: move the lease ends of open reservations; what is not open any more is left as it is, and
+    with `no_sooner` 1 what ends later anyway.
   KEYS: books leases
-  ARGV: given lease_ms
+  ARGV: given lease_ms no_sooner
     then ids
   Reply: extended, the ids that are not open | lost | damaged what
 ]]
 local books, leases = KEYS[1], KEYS[2]
-local given, lease_ms = ARGV[1], ARGV[2]
+local given, lease_ms, no_sooner = ARGV[1], ARGV[2], ARGV[3] == '1'
 -- include: time
 
 local got = redis.call('HMGET', books, 'now', 'due')
@@ -16,10 +17,12 @@ local now = time(given, tonumber(got[1]))
 local due = math.min(tonumber(got[2] or 0) or 0, now + lease_ms)
 local until_text = digits(now + lease_ms)
 local gone, set = {'extended'}, {}
-for i = 3, #ARGV do
-  local ends = redis.call('ZSCORE', leases, ARGV[i])
-  if ends and tonumber(ends) > now then
-    set[#set + 1], set[#set + 2] = until_text, ARGV[i]
+for i = 4, #ARGV do
+  local ends = tonumber(redis.call('ZSCORE', leases, ARGV[i]) or 0)
+  if ends > now then
+    if not (no_sooner and ends > now + lease_ms) then
+      set[#set + 1], set[#set + 2] = until_text, ARGV[i]
+    end
   else
     gone[#gone + 1] = ARGV[i]
   end
