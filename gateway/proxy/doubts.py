@@ -46,6 +46,10 @@ CLAIM_MS = 15_000
 CLAIMS_MAX = 16
 """Looked at abreast: an upstream that hangs holds up nobody else."""
 
+OPENED_ABREAST = 4
+"""An upstream that hangs leaves all of its requests at once. Records share a few connections, and
+for none of these anybody waits long: most doubts would not be written down."""
+
 log = logging.getLogger(__name__)
 
 Outcome = Settled | Refused | None
@@ -80,6 +84,7 @@ class DoubtDesk:
         self._recall = recall
         self._metrics = metrics
         self._live = live
+        self._opening = asyncio.Semaphore(OPENED_ABREAST)
         self._tasks = TaskSet()
 
     def start(self, turns: Turns = ALONE) -> None:
@@ -110,7 +115,8 @@ class DoubtDesk:
                 named,
             )
             after_ms = min(LOOK_AFTER_MS, lease_ms) if can_ask(route) else lease_ms
-            await self._rows.open(doubt, lease_ms=lease_ms, look_after_ms=after_ms)
+            async with self._opening:
+                await self._rows.open(doubt, lease_ms=lease_ms, look_after_ms=after_ms)
         except StoreError as failure:
             log.warning("reservation %s is in doubt and not recorded: %s", granted.id, failure)
 

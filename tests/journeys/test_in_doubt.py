@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.errors import STORE_UNAVAILABLE, StoreError
 from gateway.ledger.store import Store
 from gateway.proxy import doubts
 from gateway.records.assets import Owners
-from gateway.records.doubts import Doubts
+from gateway.records.doubts import Doubt, Doubts
 from tests.journeys.rig import Rig, Wishes, running
 from tests.upstreams import Answer, Close, Hang, Request, Reset, Script, Step
 
@@ -87,6 +88,34 @@ async def test_what_is_not_there_is_released(fake: Store, tmp_path: Path) -> Non
         await resolved(rig)
         assert await rig.standing() == (0, 0)
         assert await rig.standing("uploads") == (0, 0)
+
+
+async def test_all_that_an_upstream_leaves_at_once_is_written_down(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 35: records share a few connections, and nobody waits long for one."""
+    opened, abreast = Doubts.open, 0
+
+    async def few(rows: Doubts, doubt: Doubt, *, lease_ms: int, look_after_ms: int) -> None:
+        nonlocal abreast
+        abreast += 1
+        try:
+            if abreast > 8:
+                raise StoreError(STORE_UNAVAILABLE, "No connection available.", transient=True)
+            await asyncio.sleep(0.01)
+            await opened(rows, doubt, lease_ms=lease_ms, look_after_ms=look_after_ms)
+        finally:
+            abreast -= 1
+
+    monkeypatch.setattr(Doubts, "open", few)
+    said = 'doubt_lease = "60s"'
+    async with running(
+        fake, tmp_path, [Request(), Hang()], wishes=wishes(said), audited=False
+    ) as rig:
+        answers = await asyncio.gather(*(rig.put(f"f{number}", b"x" * 9) for number in range(40)))
+        assert {status for status, _ in answers} == {504}
+        assert len(await Doubts(fake.client).list()) == 40
+        assert await rig.standing() == (0, 360)
 
 
 DELETES = """
