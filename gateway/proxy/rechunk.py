@@ -176,12 +176,19 @@ class Rechunk:
                 await self._writable(parcel, target_s)
 
     async def _covered(self, parcel: Parcel) -> None:
-        """Mostly that does not wait, and then the bytes stay where they are."""
-        waits = self._loop.call_soon(self._keep, parcel)
+        """Mostly that does not wait, and not for long if it does: the bytes stay where they are,
+        unless too many are waited for."""
+        waits = self._loop.call_soon(self._hold, parcel)
         try:
             await self._follower.cover(parcel.data)
         finally:
             waits.cancel()
+
+    def _hold(self, parcel: Parcel) -> None:
+        if self._vessels.enough:
+            self._unwatch()
+        else:
+            self._keep(parcel)
 
     def _put(self, parcel: Parcel) -> None:
         try:

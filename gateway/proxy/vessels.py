@@ -26,6 +26,8 @@ AGAIN_S = 1.0
 """How long after none could be had another is asked for."""
 PIPES_IDLE_MAX = 4
 BUFFER_BYTES = 1024 * 1024
+BUFFERS_HELD_MAX = 4
+"""Flows that may hold a whole buffer while they wait for what answers soon."""
 RESTS_BYTES_MAX = 16 * 1024 * 1024
 """When flows keep more than this in user space, each takes no more than `RATION` at a time."""
 RATION = 32 * 1024
@@ -118,7 +120,8 @@ def _new_pipe() -> Pipe | None:
 
 
 class Vessels:
-    """Of one event loop. `splice` False: no pipes. `rests`: bytes that flows keep in user space."""
+    """Of one event loop. `splice` False: no pipes. `buffers`: how many flows have borrowed.
+    `rests`: bytes that they keep in user space."""
 
     def __init__(self, *, splice: bool = True, workers: int = 1) -> None:
         self._splices = splice and sys.platform == "linux" and hasattr(os, "splice")
@@ -126,7 +129,8 @@ class Vessels:
         self._pipes = 0
         self._pipes_max = max(2, PIPES_MAX // workers)
         self._again_s = 0.0
-        self._buffer: Buffer | None = None
+        self._idle_buffers: list[Buffer] = []
+        self.buffers = 0
         self._poller: Poller | None = None
         self.rests = 0
 
@@ -163,10 +167,15 @@ class Vessels:
         return pipe
 
     def buffer(self) -> Buffer:
-        """The one buffer of all flows: give it back, or `keep` its rest, before anything else
-        runs."""
-        buffer, self._buffer = self._buffer, None
-        return buffer or Buffer(bytearray(BUFFER_BYTES))
+        """The buffer that all flows share: give it back, or `keep` its rest, before anything else
+        runs; or else ask whether there are `enough`."""
+        self.buffers += 1
+        return self._idle_buffers.pop() if self._idle_buffers else Buffer(bytearray(BUFFER_BYTES))
+
+    @property
+    def enough(self) -> bool:
+        """Whoever has borrowed a buffer may hold it for a moment, and need not copy its rest."""
+        return self.buffers <= BUFFERS_HELD_MAX
 
     def keep(self, vessel: Pipe | Buffer) -> Pipe | Buffer:
         """What a flow holds that has to wait, in a vessel of its own."""
@@ -188,7 +197,9 @@ class Vessels:
                 self.rests -= vessel.kept
             else:
                 vessel.held = 0
-                self._buffer = vessel
+                self.buffers -= 1
+                if len(self._idle_buffers) < BUFFERS_HELD_MAX:
+                    self._idle_buffers.append(vessel)
         elif vessel.held or len(self._idle) >= PIPES_IDLE_MAX:
             vessel.close()
             self._pipes -= 1

@@ -15,7 +15,7 @@ from gateway.proxy import rechunk
 from gateway.proxy.chunks import ChunkScanner, MalformedChunksError
 from gateway.proxy.rechunk import Rechunk
 from gateway.proxy.splice import SourceError, TargetError
-from gateway.proxy.vessels import Vessels
+from gateway.proxy.vessels import BUFFERS_HELD_MAX, Vessels
 from gateway.tasks import TaskSet
 from tests.proxy.flows import Ends, Followed, drink, ends, feed
 
@@ -38,7 +38,7 @@ def vessels() -> Iterator[Vessels]:
     vessels = Vessels()
     yield vessels
     vessels.close()
-    assert (vessels.pipes, vessels.rests) == (0, 0)
+    assert (vessels.pipes, vessels.rests, vessels.buffers) == (0, 0, 0)
 
 
 async def run(flow: Rechunk) -> None:
@@ -289,26 +289,20 @@ class Slow(Followed):
         await self.go.wait()
 
 
+@pytest.mark.parametrize("held", [0, BUFFERS_HELD_MAX])
 @pytest.mark.parametrize("waits", [True, False])
-async def test_a_cover_that_waits_holds_a_copy_and_not_the_buffer(
-    vessels: Vessels, waits: bool
+async def test_a_cover_that_waits_holds_the_buffer_or_where_many_do_a_copy(
+    vessels: Vessels, waits: bool, held: int
 ) -> None:
-    copies: list[int] = []
-    rest = vessels.rest
-
-    def noted(contents: bytes) -> Any:
-        copies.append(len(contents))
-        return rest(contents)
-
-    vessels.rest = noted  # type: ignore[method-assign]
+    others = [vessels.buffer() for _ in range(held)]
+    copied = 700 if waits and held else 0
     with ends() as e:
         followed = Slow(waits=waits)
         running = TaskSet().start(run(e.chunk_flow(vessels, followed)), name="flow")
         await feed(e.client, chunks(DATA[:700]))
         await until(lambda: followed.asked)
         await asyncio.sleep(0.01)
-        assert copies == ([700] if waits else [])
-        assert vessels.rests == (700 if waits else 0)
+        assert vessels.rests == copied
         with ends() as other:  # whose bytes are not to be found in the first one's
             await feed(other.client, chunks(bytes(700)) + END)
             await run(other.chunk_flow(vessels))
@@ -316,6 +310,9 @@ async def test_a_cover_that_waits_holds_a_copy_and_not_the_buffer(
         await feed(e.client, END)
         await running
         assert await Drunk(e.upstream).until(700) == DATA[:700]
+    for each in others:
+        vessels.give_back(each)
+    assert vessels.enough
 
 
 @pytest.mark.parametrize("covering", [True, False])

@@ -29,7 +29,7 @@ def vessels(request: pytest.FixtureRequest) -> Iterator[Vessels]:
     vessels = Vessels(splice=request.param)
     yield vessels
     vessels.close()
-    assert (vessels.pipes, vessels.rests) == (0, 0)
+    assert (vessels.pipes, vessels.rests, vessels.buffers) == (0, 0, 0)
 
 
 async def run(flow: Splice) -> None:
@@ -240,7 +240,7 @@ async def test_without_splice_the_bytes_go_through_user_space(
         assert got == DATA
         assert followed.put == SIZE
     vessels.close()
-    assert (vessels.pipes, vessels.rests) == (0, 0)
+    assert (vessels.pipes, vessels.rests, vessels.buffers) == (0, 0, 0)
 
 
 async def test_many_flows_take_turns(vessels: Vessels) -> None:

@@ -13,6 +13,7 @@ import pytest
 from gateway.clock import monotonic_s
 from gateway.proxy.vessels import (
     BUFFER_BYTES,
+    BUFFERS_HELD_MAX,
     PIPE_BYTES,
     PIPES_IDLE_MAX,
     PIPES_MAX,
@@ -143,6 +144,19 @@ def test_one_buffer_does_for_all(pool: Vessels) -> None:
     buffer = pool.buffer()
     pool.give_back(buffer)
     assert pool.buffer() is buffer
+
+
+def test_few_may_hold_a_whole_buffer_for_a_moment(pool: Vessels) -> None:
+    """And not many are kept for when they do."""
+    held = []
+    while pool.enough:
+        held.append(pool.buffer())
+    assert len(set(map(id, held))) == len(held) == BUFFERS_HELD_MAX + 1
+    for buffer in held:
+        pool.give_back(buffer)
+    assert (pool.enough, pool.buffers) == (True, 0)
+    again = [pool.buffer() for _ in held]
+    assert len({*map(id, held)} & {*map(id, again)}) == BUFFERS_HELD_MAX
 
 
 def test_what_has_to_wait_is_kept_apart(pool: Vessels) -> None:
