@@ -283,12 +283,12 @@ class Settler:
                 log.error("settlement pending: no terms for account %s", settlement.account)
             except StoreError as failure:
                 if not _passes(failure):
-                    log.error("settlement lost: %s %s: %s", settlement.kind, settlement.id, failure)
+                    log.error("settlement lost: %s: %s", _told(settlement), failure)
                     return None
                 self._no_answer(settlement)
-                log.warning("settlement pending: %s: %s", settlement.id, failure)
+                log.warning("settlement pending: %s: %s", _told(settlement), failure)
             except OSError as failure:
-                log.warning("settlement pending: %s: %s", settlement.id, failure)
+                log.warning("settlement pending: %s: %s", _told(settlement), failure)
             await asyncio.sleep(wait_s)
             wait_s = min(RETRY_MOST_S, wait_s * 2)
 
@@ -330,6 +330,11 @@ class Settler:
         elif isinstance(outcome, Refused):
             self._metrics.settlement_refused(outcome)
             log.error("settlement refused: %s: %s", outcome.error.code, outcome.detail)
+
+
+def _told(settlement: Settlement) -> str:
+    """For the log: what is about an asset has no id."""
+    return f"{settlement.kind} {settlement.id or f'of {settlement.account}'}"
 
 
 def _passes(failure: StoreError) -> bool:

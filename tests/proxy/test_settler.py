@@ -198,7 +198,9 @@ async def test_a_running_gateway_settles_what_another_has_left(
     assert await other.close(1.0) == 0
 
 
-async def test_settlements_of_an_account_keep_their_order(house: House) -> None:
+async def test_settlements_of_an_account_keep_their_order(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     """A delete and an upload of the same name, both while the store is away."""
     await house.reserve("one", 100)
     await house.reserve("two", 100)
@@ -210,6 +212,7 @@ async def test_settlements_of_an_account_keep_their_order(house: House) -> None:
     house.cable.cut = False
     await house.settled()
     assert await house.standing() == (70, 0)
+    assert "settlement pending: remove of acme: " in caplog.text
 
 
 async def test_a_busy_account_has_done_with_an_outage_once_it_is_over(
