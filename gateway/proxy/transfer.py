@@ -16,7 +16,7 @@ from gateway.admission.settle import commits
 from gateway.clock import monotonic_s
 from gateway.errors import BAD_FRAMING, ClientGoneError, GatewayError, UpstreamError
 from gateway.proxy import wire
-from gateway.proxy.answer import AnswerHead, Headers
+from gateway.proxy.answer import AnswerHead
 from gateway.proxy.bulk import BULK_BYTES_MIN, Bulk
 from gateway.proxy.connection import Arrival
 from gateway.proxy.exchange import Exchange
@@ -179,17 +179,17 @@ class Transfer:
         return self._heard is not None
 
     async def remember(
-        self, answer: AnswerHead, charge: Charge | None, said: Headers | None = None
+        self, answer: AnswerHead, charge: Charge | None, said: bytes | None = None
     ) -> None:
         """Keep the answer for repeats of a named request, once, with what was heard of its body.
-        `said`: the headers that its client gets, where they are not the upstream's."""
+        `said`: the head that its client gets, where its fields are not the upstream's."""
         named, body = self._exchange.named, self._heard
         if named is None or named.told:
             return
         if not is_kept(named.route, answer.status):
             await named.give_up()
             return
-        headers = answer.headers if said is None else said
+        headers = answer.headers if said is None else wire.fields_of(said)
         kept = kept_headers(
             ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
             with_body=body is not None,
@@ -205,7 +205,7 @@ class Transfer:
         assert connection is not None
         if not charged:
             await self.hear(answer)
-            await self.remember(answer, None, wire.fields_of(answer_head))
+            await self.remember(answer, None, answer_head)
         self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s

@@ -28,7 +28,7 @@ VARIANTS = {
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    options = parser().parse_args()
     if options.publish is not None:
         publish.publish(results.read(options.publish))
         return 0
@@ -53,7 +53,7 @@ def main() -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="three short rounds of the main cases")
@@ -66,10 +66,18 @@ def _parser() -> argparse.ArgumentParser:
         help="a line of the gateway's [server] table")  # fmt: skip
     add("--without", action="append", default=[], choices=VARIANTS,
         help="measure also a gateway without that")  # fmt: skip
-    add("--json", type=Path, metavar="FILE", help="write what was found")
+    add("--json", type=_new_file, metavar="FILE", help="write what was found")
     add("--publish", type=Path, metavar="FILE",
         help="measure nothing: tell the README what is in such a file")  # fmt: skip
     return parser
+
+
+def _new_file(said: str) -> Path:
+    """Where something can be written; what takes minutes is not to end in vain."""
+    path = Path(said)
+    if not path.parent.is_dir() or path.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no directory for a file {said}")
+    return path
 
 
 def _chosen(options: argparse.Namespace) -> list[Group]:

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.benchmarks import chart, publish, report, results, sizing
+from tests.benchmarks.__main__ import parser
 from tests.benchmarks.bars import BARS
 from tests.benchmarks.made import BULK, SMALL
 from tests.benchmarks.made import results as made
@@ -97,3 +98,12 @@ def test_a_chart_has_a_row_for_each_case_and_a_mark_for_each_peer() -> None:
 def test_what_lies_beyond_the_axis_is_drawn_at_its_end(value: float, at: float) -> None:
     assert chart.place(value) == chart.place(at)
     assert chart.place(0.5) < chart.place(1) < chart.place(2)
+
+
+def test_results_that_cannot_be_written_are_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--json", str(tmp_path / "nowhere" / "found.json")])
+    assert "there is no directory" in capsys.readouterr().err
+    assert parser().parse_args(["--json", str(tmp_path / "a")]).json == tmp_path / "a"
