@@ -21,7 +21,8 @@ class MissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """What a load does: `seconds` for which new requests are begun, or `count` of them."""
+    """What a load does: `seconds` for which new requests are begun, or `count` of them. `chunked`:
+    their bodies are sent in chunks."""
 
     method: str
     path: str
@@ -29,6 +30,7 @@ class Errand:
     connections: int
     seconds: float = 0
     count: int = 0
+    chunked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Backend:
 
     def load(self, port: int, errand: Errand, keys: Path) -> LoadResult:
         """Run a load to its end. `keys` is a file of API keys, taken in turn."""
-        words = (errand.method, errand.path, errand.size, errand.connections)
+        framing = "chunks" if errand.chunked else "length"
+        words = (errand.method, errand.path, errand.size, framing, errand.connections)
         command = [
             *(str(self.load_program), str(port)),
             *(str(word) for word in (*words, errand.seconds, errand.count, keys)),

@@ -47,12 +47,14 @@ def groups(seconds: float, *, most_bytes: int = GIB, more: Sequence[Peer] = ()) 
         for size, connections in ((64 * MIB, 1), (64 * MIB, 8), (GIB, 1), (GIB, 8))
         if size * connections <= most_bytes
     )
+    chunked = tuple(_bulk(way, 64 * MIB, 8, chunked=True) for way in ("up", "down"))
     everyone = (NGINX, NGINX_LUA, HAPROXY, ENVOY, GATEWAY, OPEN_GATEWAY, *more)
     for_bodies = (TUNED_NGINX, SPLICING_HAPROXY, ENVOY, GATEWAY, *more)
     return [
         Group("small", NGINX_LUA.name, everyone, small),
         Group("uploads", TUNED_NGINX.name, for_bodies, uploads),
         Group("bulk", TUNED_NGINX.name, for_bodies, bulk),
+        Group("chunked", TUNED_NGINX.name, for_bodies, chunked),
     ]
 
 
@@ -72,14 +74,16 @@ def _upload(name: str, size: int, connections: int, seconds: float) -> Case:
     return Case(name, title, Errand("POST", "/files/upload", size, connections, seconds=seconds))
 
 
-def _bulk(way: str, size: int, connections: int) -> Case:
-    method, path, body = ("PUT", "/files/bulk", size) if way == "up" else ("GET", "/bytes/", 0)
-    if way == "down":
-        path += str(size)
+def _bulk(way: str, size: int, connections: int, *, chunked: bool = False) -> Case:
     count = max(connections, 512 * MIB // size)
-    title = f"{method} {_size(size)}, {_connections(connections)}"
-    errand = Errand(method, path, body, connections, count=count)
-    return Case(f"bulk-{way}-{_size(size)}-{connections}", title, errand, bulk=True)
+    name, what = f"{way}-{_size(size)}-{connections}", f"{_size(size)}, {_connections(connections)}"
+    if way == "up":
+        errand = Errand("PUT", "/files/bulk", size, connections, count=count, chunked=chunked)
+    else:
+        path = f"/bytes/chunks/{size}" if chunked else f"/bytes/{size}"
+        errand = Errand("GET", path, 0, connections, count=count)
+    kind, told = ("chunked", ", in chunks") if chunked else ("bulk", "")
+    return Case(f"{kind}-{name}", f"{errand.method} {what}{told}", errand, bulk=True)
 
 
 def _size(size: int) -> str:

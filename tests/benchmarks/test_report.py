@@ -32,9 +32,9 @@ def test_bars_are_quotients_of_the_same_rounds() -> None:
     assert found["small, 64 connections: CPU per request, nginx+Lua / gateway"] == 2.0
     assert found["small, 256 connections: CPU per request, nginx+Lua / gateway"] is None
     assert found["Redis CPU per request, gateway / nginx+Lua"] == 1.0
-    worst = found["bulk, the worst case: core-busy time, tuned nginx / gateway"]
+    worst = found["bulk of known length, worst: core-busy time, tuned nginx / gateway"]
     assert worst == pytest.approx(1.5)
-    splice = found["bulk, the worst case: core-busy time, HAProxy splice / gateway"]
+    splice = found["bulk of known length, worst: core-busy time, HAProxy splice / gateway"]
     assert splice == pytest.approx(0.75)
     assert found["memory per slow upload, KiB"] == 20.0
 

@@ -1,7 +1,8 @@
 // Load: connections that each send one request after the other, and the time each answer took.
 //
-// Usage: load PORT METHOD PATH SIZE CONNECTIONS SECONDS COUNT KEYS
+// Usage: load PORT METHOD PATH SIZE FRAMING CONNECTIONS SECONDS COUNT KEYS
 //   SIZE     bytes in the body of each request
+//   FRAMING  of that body: length, or chunks, of 32 KiB each
 //   SECONDS  for how long new requests are begun; 0: until COUNT
 //   COUNT    how many requests are begun at most; 0: as many as SECONDS allow
 //   KEYS     a file of API keys, one a line, taken in turn
@@ -10,6 +11,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -25,7 +27,11 @@
 
 enum { HEAD_MAX = 16384, PIECE = 1 << 20, BODY_WITH_HEAD = 16384, KEYS_MAX = 4096 };
 enum { STALLED_MS = 30000 };
+enum { CHUNK = 32768, FRAMED = CHUNK + 8 };  // with its head and the line break behind it
 #define FILE_SIZE (64LL << 20)
+
+static const char CHUNK_HEAD[] = "8000\r\n", LAST_CHUNK[] = "0\r\n\r\n";
+enum { LAST = sizeof LAST_CHUNK - 1 };
 
 enum state { IDLE, SENDING, READING_HEAD, READING_BODY };
 
@@ -35,15 +41,15 @@ struct connection {
     int fd, closing;
     enum state state;
     const struct request *request;
-    long long sent, answer_left;
+    long long sent, answer_left;  // of an answer in chunks: as long as a long long can say
     double began;
-    char head[HEAD_MAX];
+    char head[HEAD_MAX], tail[LAST];
     int head_length;
 };
 
 static struct request requests[KEYS_MAX];
-static int request_count, poller, port, body_file;
-static long long size, begun, ended, received, count, errors, connects;
+static int request_count, poller, port, body_file, chunked;
+static long long size, wire_size, with_head, file_size, begun, ended, received, count, errors, connects;
 static double stop_at;
 static unsigned *latencies_us;
 static size_t latencies_room;
@@ -80,23 +86,33 @@ static void dial(struct connection *c) {
 // 0: all is sent, 1: the socket is full, -1: the connection is gone.
 static int send_on(struct connection *c) {
     const struct request *r = c->request;
-    long long total = r->length + size - (size < BODY_WITH_HEAD ? size : BODY_WITH_HEAD);
+    long long total = r->length + wire_size - with_head, end = total - (chunked ? LAST : 0);
     while (c->sent < total) {
         ssize_t n;
         if (c->sent < r->length) {
             int more = total > r->length ? MSG_MORE : 0;
             n = send(c->fd, r->bytes + c->sent, r->length - c->sent, MSG_NOSIGNAL | more);
-        } else {
-            off_t at = (c->sent - r->length) % FILE_SIZE;
-            long long piece = total - c->sent;
+        } else if (c->sent < end) {
+            off_t at = (c->sent - r->length) % file_size;
+            long long piece = end - c->sent;
             if (piece > PIECE) piece = PIECE;
-            if (piece > FILE_SIZE - at) piece = FILE_SIZE - at;
+            if (piece > file_size - at) piece = file_size - at;
             n = sendfile(c->fd, body_file, &at, piece);
+        } else {
+            n = send(c->fd, LAST_CHUNK + (c->sent - end), total - c->sent, MSG_NOSIGNAL);
         }
         if (n < 0) return errno == EAGAIN ? 1 : -1;
         c->sent += n;
     }
     return 0;
+}
+
+// Whether the answer has ended, of which these bytes came last: those of its chunks are all alike.
+static int is_last(struct connection *c, const char *bytes, long long n) {
+    int kept = n < LAST ? LAST - n : 0;
+    memmove(c->tail, c->tail + LAST - kept, kept);
+    memcpy(c->tail + kept, bytes + n - (LAST - kept), LAST - kept);
+    return !memcmp(c->tail, LAST_CHUNK, LAST);
 }
 
 static void begin(struct connection *c);
@@ -145,9 +161,16 @@ static int read_head(struct connection *c) {
         if (!errors) fprintf(stderr, "%.*s\n", (int)(stop - c->head), c->head);
         return -1;
     }
-    field = strcasestr(c->head, "\r\ncontent-length:");
-    if (!field || field > stop) return -1;
-    c->answer_left = atoll(field + 17) - (c->head_length - (stop + 4 - c->head));
+    int rest = c->head_length - (stop + 4 - c->head);
+    field = strcasestr(c->head, "\r\ntransfer-encoding: chunked");
+    if (field && field < stop) {
+        memset(c->tail, 0, LAST);
+        c->answer_left = rest && is_last(c, stop + 4, rest) ? 0 : LLONG_MAX;
+    } else {
+        field = strcasestr(c->head, "\r\ncontent-length:");
+        if (!field || field > stop) return -1;
+        c->answer_left = atoll(field + 17) - rest;
+    }
     field = strcasestr(c->head, "\r\nconnection: close");
     c->closing = field && field < stop;
     return 1;
@@ -179,14 +202,17 @@ static void go_on(struct connection *c, unsigned events) {
     }
     for (int turn = 0; turn < 16; turn++) {  // MSG_TRUNC: the kernel need not copy what is wasted
         size_t most = c->answer_left < 4 * PIECE ? c->answer_left : 4 * PIECE;
-        ssize_t n = recv(c->fd, waste, most, MSG_TRUNC);
+        int seen = c->answer_left == LLONG_MAX;
+        if (seen) most = PIECE;
+        ssize_t n = recv(c->fd, waste, most, seen ? 0 : MSG_TRUNC);
         if (n < 0 && errno == EAGAIN) return;
         if (n <= 0) {
             end(c, 1);
             return;
         }
         received += n;
-        c->answer_left -= n;
+        if (!seen) c->answer_left -= n;
+        else if (is_last(c, waste, n)) c->answer_left = 0;
         if (!c->answer_left) {
             end(c, 0);
             return;
@@ -196,7 +222,9 @@ static void go_on(struct connection *c, unsigned events) {
 
 static void prepare(const char *method, const char *path, const char *keys) {
     char key[512];
-    long long with_head = size < BODY_WITH_HEAD ? size : BODY_WITH_HEAD;
+    with_head = chunked ? 0 : size < BODY_WITH_HEAD ? size : BODY_WITH_HEAD;
+    wire_size = chunked ? size / CHUNK * FRAMED + LAST : size;
+    file_size = chunked ? FILE_SIZE / CHUNK * FRAMED : FILE_SIZE;
     FILE *file = fopen(keys, "r");
     if (!file) fail(keys);
     while (request_count < KEYS_MAX && fscanf(file, "%511s", key) == 1) {
@@ -205,9 +233,11 @@ static void prepare(const char *method, const char *path, const char *keys) {
         int n = sprintf(bytes,
                         "%s %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load/1.0\r\n"
                         "Accept: */*\r\nX-API-Key: %s\r\n", method, path, key);
-        if (strcmp(method, "GET"))
-            n += sprintf(bytes + n, "Content-Type: application/octet-stream\r\n"
-                                    "Content-Length: %lld\r\n", size);
+        if (strcmp(method, "GET")) {
+            n += sprintf(bytes + n, "Content-Type: application/octet-stream\r\n");
+            n += chunked ? sprintf(bytes + n, "Transfer-Encoding: chunked\r\n")
+                         : sprintf(bytes + n, "Content-Length: %lld\r\n", size);
+        }
         n += sprintf(bytes + n, "\r\n");
         memset(bytes + n, 'y', with_head);
         r->bytes = bytes;
@@ -217,8 +247,13 @@ static void prepare(const char *method, const char *path, const char *keys) {
     if (!request_count) fail("no keys");
     body_file = memfd_create("body", 0);
     memset(waste, 'y', sizeof waste);
-    for (long long at = 0; at < FILE_SIZE; at += PIECE)
-        if (write(body_file, waste, PIECE) != PIECE) fail("memfd");
+    char framed[FRAMED];
+    memset(framed, 'y', FRAMED);
+    memcpy(framed, CHUNK_HEAD, sizeof CHUNK_HEAD - 1);
+    memcpy(framed + FRAMED - 2, "\r\n", 2);
+    int piece = chunked ? FRAMED : PIECE;
+    for (long long at = 0; at < file_size; at += piece)
+        if (write(body_file, chunked ? framed : waste, piece) != piece) fail("memfd");
 }
 
 static int by_size(const void *a, const void *b) {
@@ -231,17 +266,22 @@ static unsigned percentile(double share) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 9) {
-        fprintf(stderr, "usage: load PORT METHOD PATH SIZE CONNECTIONS SECONDS COUNT KEYS\n");
+    if (argc != 10) {
+        fprintf(stderr, "usage: load PORT METHOD PATH SIZE FRAMING CONNECTIONS SECONDS COUNT KEYS\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
     port = atoi(argv[1]);
     size = atoll(argv[4]);
-    int width = atoi(argv[5]);
-    double seconds = atof(argv[6]);
-    count = atoll(argv[7]);
-    prepare(argv[2], argv[3], argv[8]);
+    chunked = !strcmp(argv[5], "chunks");
+    if (chunked && size % CHUNK) {
+        fprintf(stderr, "a body in chunks is some times %d bytes\n", CHUNK);
+        return 2;
+    }
+    int width = atoi(argv[6]);
+    double seconds = atof(argv[7]);
+    count = atoll(argv[8]);
+    prepare(argv[2], argv[3], argv[9]);
     poller = epoll_create1(0);
     struct connection *all = calloc(width, sizeof *all);
     for (int i = 0; i < width; i++) {
