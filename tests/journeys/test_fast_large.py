@@ -177,10 +177,13 @@ async def told(way: Way, directory: Path, case: Case, splice: str) -> Any:
             for each in rig.upstream.requests
         ]
         standing = [(quota.used, quota.reserved) for quota in (await rig.snapshot()).quotas]
-        told: Any = heard, requests, rig.upstream.connections, logged(rig), counted(rig), standing
+        told: Any = heard, requests, rig.upstream.connections, counted(rig), standing
         if not case.exact:
-            told = heard[:12], [line["outcome"] for line in logged(rig)], standing
-        return re.sub(r"[0-9a-f]{10}-[0-9a-f]+|;[tr]=\d+|', \d+\)", "(of its time)", repr(told))
+            told = heard[:12], standing
+    # Once all lines have been written: a thread of their own does that, a moment later.
+    lines = logged(rig) if case.exact else [line["outcome"] for line in logged(rig)]
+    seen = repr((*told, lines))
+    return re.sub(r"[0-9a-f]{10}-[0-9a-f]+|;[tr]=\d+|', \d+\)", "(of its time)", seen)
 
 
 def narrow(option: int, *sockets: Any) -> None:
