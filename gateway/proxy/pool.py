@@ -79,9 +79,11 @@ class UpstreamPool:
                 return connection
         return None
 
-    async def connect(self) -> UpstreamConnection:
-        """A connection that was used before, or a new one; raises UpstreamError."""
-        if (kept := self.take()) is not None:
+    async def connect(self, *, fresh: bool = False) -> UpstreamConnection:
+        """A connection that was used before (unless `fresh`, if there may be one more), or a new
+        one; raises UpstreamError."""
+        full = self.open >= self.upstream.connections_max
+        if (full or not fresh) and (kept := self.take()) is not None:
             return kept
         if self.open < self.upstream.connections_max:
             self._dialling += 1

@@ -112,8 +112,7 @@ class Transfer:
         """
         self._request_head = request_head
         named = self._exchange.named
-        if body is None:
-            body = self._in_hand
+        body = self._in_hand if body is None else body
         if named is None:
             return self._request(cover, body)
         return self._request_named(named, cover, body)
@@ -132,8 +131,9 @@ class Transfer:
     async def _request(self, cover: Cover | None, body: bytes | None) -> AnswerHead:
         if self._ended is not None:
             raise self._ended
+        again = False  # One that ends every connection is not to end all that are kept.
         while True:
-            connection = self._sent_on or await self._pool.connect()
+            connection = self._sent_on or await self._pool.connect(fresh=again)
             self.connection = connection
             try:
                 if self._sent_on is not None:
@@ -145,7 +145,7 @@ class Transfer:
                 self.abandon()
                 if not (failure.before_bytes and connection.reused and self._repeatable):
                     raise
-                self.repeated = self.sent_all
+                self.repeated, again = self.sent_all, True
 
     async def _resume(self, connection: UpstreamConnection) -> None:
         """The request has been sent by others."""

@@ -1,10 +1,11 @@
 """What passes through: heads and bodies in both directions as they came, connections reused."""
 
+import asyncio
 from pathlib import Path
 
 from gateway.ledger.store import Store
 from tests.journeys.rig import Rig, Wishes, running
-from tests.upstreams import Answer, Close, Repeat, Request, Send
+from tests.upstreams import Answer, Close, Repeat, Request, Send, Wait
 
 OPEN = """
 [[routes]]
@@ -53,6 +54,27 @@ async def test_connections_are_used_again_on_both_sides(rig: Rig) -> None:
         await rig.put(f"f{number}", b"x")
     assert rig.upstream.connections == 1
     assert len(rig.upstream.requests) == 5
+
+
+async def test_a_request_that_ends_connections_does_not_end_all_that_are_kept(
+    fake: Store, tmp_path: Path
+) -> None:
+    """One more try, and that on a new connection."""
+    go = asyncio.Event()
+    script = [Request(), Wait(go), Answer(200, body=b"ok"), Request(), Close()]
+    async with running(fake, tmp_path, script) as rig:
+
+        async def passed() -> bytes:
+            async with rig.session.get(f"{rig.url}/pass/x", headers=rig.headers) as answer:
+                return await answer.read()
+
+        first = asyncio.gather(*(passed() for _ in range(4)))
+        await rig.upstream.until(lambda: len(rig.upstream.requests) == 4)
+        go.set()
+        assert await first == [b"ok"] * 4
+        assert await passed() == b"ok"
+        assert len(rig.upstream.requests) == 4 + 2
+        assert rig.upstream.connections == 5
 
 
 async def test_answers_without_a_body(fake: Store, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from tests.processes.storm_upstream import StormUpstream
 
 PATIENCE_S = 30.0
-SIZES = ((0, 1), (1, 2_000), (1, 60_000), (1, 60_000), (1, 300_000))
+SIZES = ((0, 1), (1, 2_000), (1, 60_000), (1, 60_000), (1, 300_000), (128_000, 1_000_000))
 BOUNDARY = "a-boundary"
 CRLF = "\r\n"
 

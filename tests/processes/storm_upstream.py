@@ -9,7 +9,7 @@ import random
 import socket
 import struct
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qs
 
@@ -31,18 +31,19 @@ class GoneError(Exception):
 
 @dataclass
 class Storage:
-    """`most`: the most there ever was at one time."""
+    """`most`: the most there ever was at one time. `targets`: what was put; one that is put twice
+    was sent twice on its way, by a gateway that may."""
 
     sizes: dict[str, int]
     total: int = 0
     most: int = 0
-    times: int = 0
+    targets: set[str] = field(default_factory=set)
 
-    def put(self, name: str, size: int) -> None:
+    def put(self, target: str, name: str, size: int) -> None:
         self.total += size - self.sizes.get(name, 0)
         self.most = max(self.most, self.total)
         self.sizes[name] = size
-        self.times += 1
+        self.targets.add(target)
 
     def remove(self, name: str) -> None:
         self.total -= self.sizes.pop(name)
@@ -197,7 +198,7 @@ class _Turn:
         """A form stores its files, and its client says how large they are."""
         files = self.query.get("files")
         size = self.line.request.body_bytes if files is None else int(files[0])
-        self.upstream.storage.put(self.name, size)
+        self.upstream.storage.put(self.target, self.name, size)
 
     def _mislead(self) -> None:
         self.upstream.misleading += self.name in self.upstream.storage.sizes
