@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-FROM python:3.12-slim AS build
+FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md ./
 COPY gateway gateway
@@ -7,7 +7,7 @@ COPY config/presets config/presets
 RUN python3 -m venv /opt/quota-gateway \
     && /opt/quota-gateway/bin/pip install --no-cache-dir '.[embedded]'
 
-FROM python:3.12-slim
+FROM python:3.11-slim
 LABEL org.opencontainers.image.title="quota-gateway" \
       org.opencontainers.image.description="Reverse proxy that enforces storage quotas"
 RUN useradd --system --uid 10001 --home-dir /var/lib/quota-gateway --create-home quota-gateway
