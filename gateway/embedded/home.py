@@ -67,7 +67,7 @@ class Home:
 
     def written_by(self, version: str) -> None:
         """A server of this version keeps its books here now."""
-        new = self._version.with_suffix(".new")
+        new = self._version.with_suffix(f".{os.getpid()}")  # others may say so at the same time
         new.write_text(f"{version}\n", "ascii")
         new.replace(self._version)
 

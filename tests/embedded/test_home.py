@@ -1,6 +1,8 @@
 """The directory of the gateway's own Redis: private, and with a socket that the kernel can take."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -127,3 +129,21 @@ def test_the_end_of_the_log_is_told(state_dir: Path) -> None:
     assert home.log_tail() == "it has no log"
     home.log.write_text("".join(f"line {number}\n" for number in range(1000)))
     assert home.log_tail() == "line 995 / line 996 / line 997 / line 998 / line 999"
+
+
+def test_several_may_say_at_once_which_version_it_was(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, replace = settle(state_dir), Path.replace
+
+    def interrupted(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        says = "import sys, pathlib; from gateway.embedded.home import settle;"
+        says += "settle(pathlib.Path(sys.argv[1])).written_by('7.0.15')"
+        subprocess.run([sys.executable, "-c", says, state_dir], check=True)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    home.written_by("7.2.5")
+    assert home.oldest() == (7, 2)
+    assert [path.name for path in home.directory.glob("version*")] == ["version"]

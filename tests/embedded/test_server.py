@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -195,13 +195,28 @@ asyncio.run(main())
 """
 
 
-async def visitor(state_dir: Path, binary: Binary) -> asyncio.subprocess.Process:
-    """Another process that uses the server until it is sent a line."""
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", VISITOR, str(state_dir), str(binary.path)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+@asynccontextmanager
+async def visitors(
+    state_dir: Path, binary: Binary, count: int
+) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    """Other processes, each of which uses the server until it is sent a line, or the block ends: a
+    loop does not close while one of its processes runs."""
+    started: list[asyncio.subprocess.Process] = []
+    try:
+        for _ in range(count):
+            started.append(
+                await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-c", VISITOR, str(state_dir), str(binary.path)),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                )
+            )
+        yield started
+    finally:
+        for process in started:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
 
 
 async def here(process: asyncio.subprocess.Process) -> None:
@@ -212,15 +227,15 @@ async def here(process: asyncio.subprocess.Process) -> None:
 async def test_processes_that_start_at_once_share_one(
     state_dir: Path, home: Home, newest: Binary
 ) -> None:
-    visitors = [await visitor(state_dir, newest) for _ in range(3)]
-    for process in visitors:
-        await here(process)
-    # Nobody could have attached to the first one's server if each had one of its own.
-    assert await ask(home, "SET", "shared", "yes")
-    for process in visitors:
-        assert runs(home)
-        await process.communicate(b"leave\n")
-        assert process.returncode == 0
+    async with visitors(state_dir, newest, 3) as several:
+        for process in several:
+            await here(process)
+        # Nobody could have attached to the first one's server if each had one of its own.
+        assert await ask(home, "SET", "shared", "yes")
+        for process in several:
+            assert runs(home)
+            await process.communicate(b"leave\n")
+            assert process.returncode == 0
     assert not runs(home)
 
 
@@ -228,12 +243,12 @@ async def test_a_killed_gateway_loses_nothing_and_the_next_takes_over(
     state_dir: Path, home: Home, binary: Binary
 ) -> None:
     """failure row 2"""
-    gateway = await visitor(state_dir, binary)
-    await here(gateway)
-    await ask(home, "SET", "used", "7")
-    before = pid(home)
-    gateway.kill()
-    await gateway.communicate()
+    async with visitors(state_dir, binary, 1) as (gateway,):
+        await here(gateway)
+        await ask(home, "SET", "used", "7")
+        before = pid(home)
+        gateway.kill()
+        await gateway.communicate()
     assert runs(home)
     following = EmbeddedRedis(home)
     assert await following.attach()
