@@ -22,7 +22,7 @@ async def covered(count: BodyCount, cover: Cover, data: bytes) -> None:
     count.feed(data)
     try:
         await cover(len(data))
-    except BaseException:
+    except BaseException:  # Also when cancelled: what is not passed on is not counted, however.
         count.stop_at(before)
         raise
 

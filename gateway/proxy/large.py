@@ -64,7 +64,7 @@ class Large(Small):
                 self._send_on()
             else:
                 self._end_early(ClientGoneError())
-        except Exception as failure:
+        except Exception as failure:  # Other bodies, which come next, must not feel it.
             self._failed(failure)
 
     def _await_no_more(self) -> None:
@@ -90,7 +90,7 @@ class Large(Small):
             return
         try:
             self._borrow(upstream)
-        except Exception as failure:
+        except Exception as failure:  # Else it would hold its reservation and its client for ever.
             self._failed(failure)
 
     def _borrow(self, upstream: UpstreamConnection) -> None:
@@ -130,7 +130,7 @@ class Large(Small):
                 self._listen()
             else:
                 self._break_off(failure)
-        except Exception as mistake:
+        except Exception as mistake:  # As above: the flow has ended, and nobody else hears of it.
             self._failed(mistake)
 
     def _listen(self) -> None:

@@ -279,11 +279,8 @@ async def test_what_is_too_often_is_refused_unheard(fake: Store, tmp_path: Path,
             told.append(await reader.readuntil(b"\r\n\r\n"))
             await reader.read(1_000)
         assert [head[9:12] for head in told] == [b"200", b"200", b"429"]
-        assert [re.findall(rb"\r\nRateLimit: ([^\r]*)", head) for head in told] == [
-            [b'"request-rate";r=1;t=1800'],
-            [b'"request-rate";r=0;t=1800'],
-            [b'"request-rate";r=0;t=1800'],
-        ]
+        limit = re.compile(rb'\r\nRateLimit: "request-rate";r=(\d+);t=(?:1800|1799)\r\n')
+        assert [limit.findall(head) for head in told] == [[b"1"], [b"0"], [b"0"]]
         assert len(rig.upstream.requests) == 2
 
 
