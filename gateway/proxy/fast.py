@@ -22,8 +22,10 @@ from gateway.proxy.wire import Sender
 from gateway.records.identities import Identity
 
 CHARGES_MAX = 8_192
-HELD_BODY_MAX = 128 * 1024
-"""A larger body passes by."""
+HELD_BODY_MAX = 256 * 1024
+"""Of what is sent on once all of it is here."""
+PASSED_BY_MIN = 128 * 1024
+"""From here on a body passes by, where it can."""
 
 
 class FastPath:
@@ -70,8 +72,9 @@ class FastPath:
         caller = self._caller(way, shape) if shape else None
         if not shape or caller is None:
             return False
-        errand = self._errand(way.kind, caller, size, len(data) - begin)
-        if errand is None or (errand is Large and not _can_pass_by(way.kind, connection)):
+        here = len(data) - begin
+        errand = _for_size(self._errand(way.kind, caller, size, here), way.kind, connection, size)
+        if errand is None:
             return False
         self.begun += 1
         errand(means, connection, (way, shape, size), caller).start(data, begin)
@@ -83,12 +86,10 @@ class FastPath:
         if not isinstance(caller, Charge):
             return Passing if here == size else None
         if not kind.reserves:
-            return Rated if size <= HELD_BODY_MAX else None
+            return Rated
         if size > caller.size_max or caller.account in self._means.books.settler.behind:
             return None
-        if kind.delivers:
-            return Delivered
-        return Small if size <= HELD_BODY_MAX else Large
+        return Delivered if kind.delivers else Small
 
     def _renew(self, live: Live) -> None:
         """Forget all that was judged by another configuration."""
@@ -164,9 +165,14 @@ class FastPath:
         return charge
 
 
-def _can_pass_by(kind: Kind, connection: Connection) -> bool:
-    """Nothing is encrypted."""
-    return not connection.encrypted and not kind.pool.address.tls
+def _for_size(
+    errand: type[Passing] | None, kind: Kind, connection: Connection, size: int
+) -> type[Passing] | None:
+    """A large body passes by, if nothing is encrypted; else it is too large to be held."""
+    encrypted = connection.encrypted or kind.pool.address.tls
+    if errand is Small and size >= PASSED_BY_MIN and not encrypted:
+        return Large
+    return errand if size <= HELD_BODY_MAX else None
 
 
 def _returned(connection: Connection) -> Exchange | None:

@@ -98,6 +98,16 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(told[9:12]), body
 
 
+async def until_closed(reader: asyncio.StreamReader) -> bytes:
+    heard = b""
+    try:
+        while data := await reader.read(1 << 16):
+            heard += data
+    except ConnectionError:
+        heard += b"(reset)"
+    return heard
+
+
 async def true(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110  # no event tells

@@ -19,7 +19,9 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.large import Large
 from gateway.proxy.passing import AWAITING, CONNECTING
 from gateway.proxy.pool import UpstreamPool
+from gateway.proxy.tls import client_context
 from gateway.proxy.upstream import UpstreamConnection
+from tests.certificates import Authority
 from tests.journeys import rig as rigs
 from tests.journeys.fast_rig import (
     OK,
@@ -29,6 +31,7 @@ from tests.journeys.fast_rig import (
     logged,
     open_connections,
     true,
+    until_closed,
 )
 from tests.journeys.rig import Rig, Way, Wishes, running
 from tests.upstream_line import Line
@@ -266,6 +269,25 @@ async def test_what_is_stopped_while_it_connects_sends_nothing(
         assert await rig.standing() == (0, 0)
 
 
+async def test_what_is_encrypted_is_held_up_to_a_size(fake: Store, tmp_path: Path) -> None:
+    rigs.way = Way.FAST
+    authority = Authority(tmp_path)
+    pair = authority.issue("localhost")
+    wishes = Wishes(server=f'tls_cert = "{pair.cert}"\ntls_key = "{pair.key}"')
+    async with running(fake, tmp_path, wishes=wishes) as rig:
+        trust = client_context(str(authority.ca_file))
+        for size, taken in ((200_000, 1), (700_000, 1)):
+            url = f"https://localhost:{rig.port}/files/{size}"
+            async with rig.session.put(
+                url, data=DATA[:size], headers=rig.headers, ssl=trust
+            ) as said:
+                assert said.status == 201
+            assert begun(rig) == taken
+        assert rig.upstream.stored[b"/files/200000"] == DATA[:200_000]
+        assert rig.upstream.stored[b"/files/700000"] == DATA[:700_000]
+        assert await rig.standing() == (900_000, 0)
+
+
 # -- what is done then ----------------------------------------------------------------------------
 
 
@@ -317,13 +339,3 @@ THEN: dict[str, Callable[[Rig, asyncio.StreamWriter, int], Awaitable[None]]] = {
     "revoke": revoke,
     "trickle": trickle,
 }
-
-
-async def until_closed(reader: asyncio.StreamReader) -> bytes:
-    heard = b""
-    try:
-        while data := await reader.read(1 << 16):
-            heard += data
-    except ConnectionError:
-        heard += b"(reset)"
-    return heard

@@ -1,7 +1,6 @@
 """What passes on the fast path, or is downloaded, ends as on the ordinary one, whatever it asks and
 whatever it is answered."""
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from tests.journeys.fast_rig import (
     open_connections,
     passing,
     true,
+    until_closed,
 )
 from tests.journeys.rig import Way
 from tests.upstreams import (
@@ -171,13 +171,3 @@ async def test_fields_that_are_known_are_not_for_every_method(fake: Store, tmp_p
             assert (await answer(reader))[0] == status
         assert begun(rig) == 2
         assert len(rig.upstream.requests) == 2
-
-
-async def until_closed(reader: asyncio.StreamReader) -> bytes:
-    heard = b""
-    try:
-        while data := await reader.read(1 << 16):
-            heard += data
-    except ConnectionError:
-        heard += b"(reset)"
-    return heard

@@ -307,6 +307,19 @@ async def test_the_rest_of_a_body_may_come_while_it_is_counted(fake: Store, tmp_
         assert b"r=97" in await reader.readuntil(b"\r\n\r\n")
 
 
+async def test_a_body_of_some_size_is_held_until_it_is_counted(fake: Store, tmp_path: Path) -> None:
+    rigs.way = Way.FAST
+    body = bytes(200_000)
+    async with (
+        passing(fake, tmp_path, [Repeat([Request(), OK])], plan=RATE) as rig,
+        client(rig) as (reader, writer),
+    ):
+        writer.write(ask(rig, "PUT", "rated", body=body))
+        assert (await answer(reader))[0] == 200
+        assert begun(rig) == 1
+        assert bytes(rig.upstream.requests[0].body) == body
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_a_client_that_leaves_while_it_is_counted_is_not_passed_on(
     fake: Store, tmp_path: Path, method: str
