@@ -10,10 +10,12 @@ moves as in `bulk.py`. From the grant to the body's end its connection reads not
 
 import socket
 
+from gateway.admission.measure import BodyCount
 from gateway.clock import monotonic_s
 from gateway.errors import REQUEST_TIMEOUT, ClientGoneError, Error, UpstreamError
 from gateway.proxy.bulk import ending_of
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.followers import Up
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.passing import ASKING, AWAITING, CONNECTING, SENDING
 from gateway.proxy.pool import UpstreamPool
@@ -24,14 +26,11 @@ from gateway.tasks import StoppedError
 
 
 class Large(Small):
-    """Follows its own body. `_pace`: the facts of it, from the grant on. `_unread`: bytes that were
+    """`_pace`: the facts of it, from the grant on. `_unread`: bytes that were
     not taken from the client by the end of the sending. `_ended`: what broke that off, if not an
     answer."""
 
     __slots__ = ("_ended", "_pace", "_sockets", "_splice", "_unread", "_waiting_s")
-
-    covers = False
-
     # -- as long as all goes well -----------------------------------------------------------------
 
     def start(self, data: bytes, begin: int) -> None:
@@ -116,7 +115,8 @@ class Large(Small):
         pace.receives(monotonic_s())
         pace.body_bytes = self._size - self._missing
         source, target = self._sockets
-        splice = Splice(self._connection.vessels, source, target, self._missing, self)
+        follower = Up(pace, BodyCount(), None)
+        splice = Splice(self._connection.vessels, source, target, self._missing, follower)
         self._splice = splice
         ahead = (self._head(), *self._body())
         self._raw = [self._raw[0][: self._begin]]
@@ -153,24 +153,6 @@ class Large(Small):
             assert self._pace is not None
             return self._pace.overdue(now_s)
         return None
-
-    # -- follows the body -------------------------------------------------------------------------
-
-    async def cover(self, count: int) -> None:
-        """All of it was reserved by its head."""
-
-    def moved(self, count: int) -> None:
-        assert self._pace is not None
-        self._pace.body_bytes += count
-        self._pace.last_body_s = monotonic_s()
-
-    def stalls(self) -> None:
-        assert self._pace is not None
-        self._pace.waits(monotonic_s())
-
-    def flows(self) -> None:
-        assert self._pace is not None
-        self._pace.goes_on(monotonic_s())
 
     # -- to the ordinary path ---------------------------------------------------------------------
 

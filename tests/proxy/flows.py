@@ -43,6 +43,20 @@ class Followed:
         self.went_on += 1
 
 
+class Turned(Followed):
+    """Of several: `turns` tells which of them has moved something, after which other."""
+
+    def __init__(self, name: int, turns: list[int]) -> None:
+        super().__init__()
+        self._name = name
+        self._turns = turns
+
+    def moved(self, count: int) -> None:
+        assert count <= 1024 * 1024
+        if not self._turns or self._turns[-1] != self._name:
+            self._turns.append(self._name)
+
+
 @dataclass(frozen=True)
 class Ends:
     """`client` → `source` → (the flow) → `target` → `upstream`, all non-blocking."""

@@ -17,7 +17,7 @@ from gateway.proxy.rechunk import Rechunk
 from gateway.proxy.splice import SourceError, TargetError
 from gateway.proxy.vessels import BUFFERS_HELD_MAX, Vessels
 from gateway.tasks import TaskSet
-from tests.proxy.flows import Ends, Followed, drink, ends, feed
+from tests.proxy.flows import Ends, Followed, Turned, drink, ends, feed
 
 ON_EVERY_LOOP = True
 SIZE = 3 * 1024 * 1024
@@ -335,18 +335,8 @@ async def test_many_flows_take_turns(vessels: Vessels) -> None:
     """None waits for another's end, and nothing else of the loop waits for any of them."""
     turns: list[int] = []
 
-    class Turned(Followed):
-        def __init__(self, name: int) -> None:
-            super().__init__()
-            self.name = name
-
-        def moved(self, count: int) -> None:
-            assert count <= 1024 * 1024
-            if not turns or turns[-1] != self.name:
-                turns.append(self.name)
-
     async def one(name: int, e: Ends) -> None:
-        flow, drunk = e.chunk_flow(vessels, Turned(name)), Drunk(e.upstream)
+        flow, drunk = e.chunk_flow(vessels, Turned(name, turns)), Drunk(e.upstream)
         sent = chunks(DATA) + END
         await asyncio.gather(run(flow), drunk.until(SIZE), feed(e.client, sent))
         assert drunk.data == DATA

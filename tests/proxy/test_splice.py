@@ -15,7 +15,7 @@ import pytest
 from gateway.proxy.splice import SourceError, Splice, TargetError
 from gateway.proxy.vessels import Vessels
 from gateway.tasks import TaskSet
-from tests.proxy.flows import Ends, Followed, drink, ends, feed
+from tests.proxy.flows import Ends, Followed, Turned, drink, ends, feed
 
 ON_EVERY_LOOP = True
 SIZE = 3 * 1024 * 1024
@@ -247,18 +247,8 @@ async def test_many_flows_take_turns(vessels: Vessels) -> None:
     """None waits for another's end, and nothing else of the loop waits for any of them."""
     turns: list[int] = []
 
-    class Turned(Followed):
-        def __init__(self, name: int) -> None:
-            super().__init__()
-            self.name = name
-
-        def moved(self, count: int) -> None:
-            assert count <= 1024 * 1024
-            if not turns or turns[-1] != self.name:
-                turns.append(self.name)
-
     async def one(name: int, e: Ends) -> None:
-        flow = e.flow(vessels, SIZE, Turned(name))
+        flow = e.flow(vessels, SIZE, Turned(name, turns))
         await asyncio.gather(run(flow), drink(e.upstream, SIZE), feed(e.client, DATA))
 
     with ends() as a, ends() as b, ends() as c:
