@@ -21,7 +21,7 @@ from gateway.errors import STORE_LOST, StoreError
 from gateway.ledger.keys import AccountKeys, keys_of
 from gateway.ledger.packed import Packed, is_whole, told, unpacked
 from gateway.ledger.redispy import as_store_error
-from gateway.ledger.replies import lines_of
+from gateway.ledger.replies import lines_of, without_instant
 from gateway.ledger.scripts import REPAIR
 
 WHOLE_MAX = 10_000
@@ -32,7 +32,7 @@ AHEAD_MAX_MS = 60_000
 """How far the books may be ahead of the store's clock: clocks are set back by a little."""
 NEW_LEASE_MS = 60_000
 
-_SETTLED = frozenset("CREDA")
+_SETTLED = frozenset("CREDAX")
 _RECORD_WORDS = 6
 _NONE = Packed(0.0, 0.0, 0.0, b"", 0.0, 0.0, ())
 """A counter that never moved."""
@@ -157,10 +157,11 @@ def _findings(read: Books) -> Iterator[tuple[str, str]]:
         yield "record", f"{name} is to be forgotten and is not there"
     charged: Counter[str] = Counter()
     for asset, row in read.assets.items():
-        if not all(_is_amount(part.partition("=")[2]) for part in row.rstrip(",").split(",")):
+        lines = without_instant(row)
+        if not all(_is_amount(part.partition("=")[2]) for part in lines.rstrip(",").split(",")):
             yield "asset", f"{asset}: {row!r} cannot be read"
         else:
-            charged.update(lines_of(row))
+            charged.update(lines_of(lines))
     yield from _counters(read, held, charged)
     yield from _subjects(read)
 

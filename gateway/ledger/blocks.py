@@ -142,10 +142,11 @@ class BlockLedger(Ledger):
         actual: Mapping[str, int],
         *,
         asset: str | None = None,
+        age_ms: int = 0,
     ) -> Settled | Refused:
         block = self._shares.get(reservation_id)
         if block is None:
-            return await super().commit(terms, reservation_id, actual, asset=asset)
+            return await super().commit(terms, reservation_id, actual, asset=asset, age_ms=age_ms)
         if refused := bad_amounts(terms, actual):
             return refused
         share = block.shares[reservation_id]
@@ -157,7 +158,7 @@ class BlockLedger(Ledger):
             return Settled(reservation_id, State.COMMITTED, quotas=quotas)
         await self._split_off(reservation_id)
         if not block.expired:
-            return await super().commit(terms, reservation_id, actual, asset=asset)
+            return await super().commit(terms, reservation_id, actual, asset=asset, age_ms=age_ms)
         # The work was done, so it is charged, whoever has the room by now.
         used = {meter: n for meter, n in actual.items() if _is_charged(terms, meter)}
         await self.adjust(terms, reservation_id, used, reason="block")

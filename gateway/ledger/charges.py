@@ -7,7 +7,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from gateway.ledger.keys import keys_of
 from gateway.ledger.redispy import told
-from gateway.ledger.replies import by_account_meter, lines_of
+from gateway.ledger.replies import charged_by
 
 
 async def charged(
@@ -20,4 +20,4 @@ async def charged(
         row = await redis.hget(keys_of(account).assets, asset)
     if row is None:
         return None
-    return by_account_meter(lines_of(row.decode() if isinstance(row, bytes) else row))
+    return charged_by(row.decode() if isinstance(row, bytes) else row)

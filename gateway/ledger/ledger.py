@@ -71,6 +71,8 @@ from gateway.ledger.transport import Transport
 RESERVE_PATIENCE_S = 0.3
 """In which a reserve is answered or given up, its repeat included."""
 ADJUSTMENT_KEEP_MS = 86_400_000
+REMOVED_KEEP_MS = 3_600_000
+"""How late a commit may come and still find out that its asset was removed since."""
 EXTEND_MAX = 1_000
 EXPIRE_MAX = 100
 """Of one script: Lua passes 8,000 values at once, and other scripts wait meanwhile."""
@@ -258,12 +260,14 @@ class Ledger:
         actual: Mapping[str, int],
         *,
         asset: str | None = None,
+        age_ms: int = 0,
     ) -> Settled | Refused:
         """Charge `actual` (meter → amount) and give back all that was held.
 
         Meters that are not named count 0; concurrency meters are never charged. The level amounts
         are recorded as the charge of `asset`; what an asset of that name was charged before is
-        given back in the same step.
+        given back in the same step. A commit that comes `age_ms` after the work was done charges no
+        level for an asset that was stored anew, or removed, in between.
         """
         if refused := bad_amounts(terms, actual):
             return refused
@@ -280,7 +284,7 @@ class Ledger:
             keys, words = frame.keys, frame.words
             event = event_of(terms, frame, reservation_id, charged) if self.leaves_events else b""
             args = (
-                *(numbers_word(frame, meters), words.stamp, words.periods),
+                *(numbers_word(frame, meters, age_ms), words.stamp, words.periods),
                 *(*shape_words(frame, meters), self._now(), *name_words(frame, meters)),
                 *(*which, event, *used),
             )
@@ -336,17 +340,18 @@ class Ledger:
         _, reply = await self._scripts.framed(scripts.ADJUST, terms, arguments)
         return replies.adjusted(terms.account, adjustment_id, deltas, reply)
 
-    async def remove(self, terms: Terms, asset: str) -> Adjusted | None:
+    async def remove(self, terms: Terms, asset: str, *, age_ms: int = 0) -> Adjusted | None:
         """Take an asset off the books: every counter it was charged to gets its amount back, once.
-        None: there is no such asset, and nothing changes."""
+        None: there is no such asset, or it was stored in the `age_ms` that this comes late; nothing
+        changes. It is remembered, for commits that come late."""
 
         def arguments(frame: Frame) -> Arguments:
             keys, words = frame.keys, frame.words
             args = (
-                *(words.from_ms, words.until_ms, words.stamp, words.periods),
-                *(self._now(), asset.encode()),
+                *(words.from_ms, words.until_ms, words.stamp, words.periods, b"%d" % age_ms),
+                *(b"%d" % REMOVED_KEEP_MS, self._now(), asset.encode()),
             )
-            return (keys.books, keys.assets), args
+            return (keys.books, keys.assets, keys.reservations, keys.forget), args
 
         _, reply = await self._scripts.framed(scripts.REMOVE, terms, arguments)
         return replies.removed(terms.account, asset, reply)

@@ -80,7 +80,7 @@ def _refused(account: str, reservation_id: str, reply: Reply) -> Refused:
             )
         case [b"settled_as", letter]:
             state = _state_or_none(letter)
-            words = _STATE_WORDS[state] if state else "is that of an adjustment"
+            words = _STATE_WORDS[state] if state else "is no reservation's"
             return Refused(RESERVATION_SETTLED, f"reservation {reservation_id} {words}", state)
     raise _trouble(account, reply)
 
@@ -211,7 +211,7 @@ def removed(account: str, asset: str, reply: Reply) -> Adjusted | None:
         case [b"none"]:
             return None
         case [b"removed", row]:
-            charged = by_account_meter(lines_of(row.decode()))
+            charged = charged_by(row.decode())
             return Adjusted(asset, {meter: -amount for meter, amount in charged.items()})
     raise _trouble(account, reply)
 
@@ -244,6 +244,17 @@ def by_account_meter(lines: Mapping[str, int]) -> dict[str, int]:
     """Meter → amount, from counter → amount: what the account's own scope has of it."""
     prefix = f"{ACCOUNT_SCOPE}/"
     return {n.removeprefix(prefix): amount for n, amount in lines.items() if n.startswith(prefix)}
+
+
+def charged_by(row: str) -> dict[str, int]:
+    """Meter → amount of what an asset's row says that the account's own scope was charged."""
+    return by_account_meter(lines_of(without_instant(row)))
+
+
+def without_instant(row: str) -> str:
+    """The lines of an asset's row. Before them stands when it was stored (`@1767268800000,`), where
+    it was written by a gateway that knew to say so."""
+    return row.partition(",")[2] if row.startswith("@") else row
 
 
 def _batch(

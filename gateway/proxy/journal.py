@@ -14,12 +14,14 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from gateway.clock import wall_ms
 
 SUFFIX = ".journal"
 UNNAMED = ".opening"
@@ -48,6 +50,8 @@ class Settlement:
     amounts: Mapping[str, int] | None = None
     asset: str | None = None
     reason: str = "answered"
+    at_ms: int = field(default_factory=wall_ms)
+    """When it came up, by this machine's clock."""
 
 
 class Journal:
@@ -249,6 +253,7 @@ def _entry(number: int, settlement: Settlement) -> bytes:
         "amounts": settlement.amounts,
         "asset": settlement.asset,
         "reason": settlement.reason,
+        "at_ms": settlement.at_ms,
     }
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -264,4 +269,5 @@ def _settlement(fields: dict[str, Any]) -> tuple[int, Settlement]:
         fields["amounts"],
         fields["asset"],
         fields["reason"],
+        fields["at_ms"] if "at_ms" in fields else wall_ms(),
     )

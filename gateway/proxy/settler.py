@@ -10,7 +10,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 
+from gateway.clock import wall_ms
 from gateway.errors import STORE_FULL, STORE_LOST, UNKNOWN_RESERVATION, StoreError
+from gateway.ledger.charges import charged
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Refused, Settled
@@ -277,7 +279,7 @@ class Settler:
                 if pending.terms is None and settlement.kind is not Kind.RELEASE:
                     pending.terms = await self._terms_of(settlement)
                 if pending.terms is not None or settlement.kind is Kind.RELEASE:
-                    outcome = await self._apply_late(settlement, pending.terms)
+                    outcome = await self._apply_late(pending)
                     self._record(settlement, outcome)
                     return outcome
                 log.error("settlement pending: no terms for account %s", settlement.account)
@@ -292,10 +294,11 @@ class Settler:
             await asyncio.sleep(wait_s)
             wait_s = min(RETRY_MOST_S, wait_s * 2)
 
-    async def _apply_late(self, settlement: Settlement, terms: Terms | None) -> Outcome:
+    async def _apply_late(self, pending: Pending) -> Outcome:
         """A commit so late that its record is forgotten is still charged; a release then has
         nothing left to do."""
-        outcome = await self._apply(settlement, terms)
+        settlement, terms = pending.settlement, pending.terms
+        outcome = await self._apply(settlement, terms, pending.age_ms(wall_ms()))
         if not isinstance(outcome, Refused) or outcome.error is not UNKNOWN_RESERVATION:
             return outcome
         if settlement.kind is Kind.COMMIT:
@@ -305,7 +308,7 @@ class Settler:
             )
         return None
 
-    async def _apply(self, settlement: Settlement, terms: Terms | None) -> Outcome:
+    async def _apply(self, settlement: Settlement, terms: Terms | None, age_ms: int = 0) -> Outcome:
         ledger, name = self._ledger, settlement.id
         if settlement.kind is Kind.RELEASE:
             return await ledger.release(settlement.account, name, reason=settlement.reason)
@@ -313,16 +316,23 @@ class Settler:
         amounts, asset = settlement.amounts or {}, settlement.asset or ""
         match settlement.kind:
             case Kind.COMMIT:
-                return await ledger.commit(terms, name, amounts, asset=settlement.asset)
+                return await ledger.commit(
+                    terms, name, amounts, asset=settlement.asset, age_ms=age_ms
+                )
             case Kind.REMOVE:
-                return await ledger.remove(terms, asset)
+                return await ledger.remove(terms, asset, age_ms=age_ms)
             case Kind.CHARGE:
                 return await ledger.adjust(terms, name, amounts, reason=settlement.reason)
             case Kind.OWN:
                 await self._owners.record(asset, terms.account)
             case Kind.DISOWN:
-                await self._owners.forget(asset, terms.account)
+                if not age_ms or not await self._is_stored(terms.account, asset):
+                    await self._owners.forget(asset, terms.account)
         return None
+
+    async def _is_stored(self, account: str, asset: str) -> bool:
+        """Whether the account is charged for it: if it was deleted, then it was stored anew."""
+        return await charged(self._owners.client, account, asset) is not None
 
     def _record(self, settlement: Settlement, outcome: Outcome) -> None:
         if isinstance(outcome, Settled):

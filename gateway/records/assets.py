@@ -13,25 +13,25 @@ return redis.call('DEL', KEYS[1])
 class Owners:
     """Asset → the account it is charged to. The last account that stored it owns it."""
 
-    __slots__ = ("_client",)
+    __slots__ = ("client",)
 
     def __init__(self, client: RedisClient) -> None:
-        self._client = client
+        self.client = client
 
     async def record(self, asset: str, account: str) -> None:
-        await asked(self._client.set(_key(asset), account), writes=True)
+        await asked(self.client.set(_key(asset), account), writes=True)
 
     async def find(self, asset: str) -> str | None:
-        owner = await asked(self._client.get(_key(asset)))
+        owner = await asked(self.client.get(_key(asset)))
         return None if owner is None else text(owner)
 
     async def forget(self, asset: str, account: str | None = None) -> None:
         """Forget the owner; with `account`, only if it is still that one's (another may have
         stored the asset anew meanwhile)."""
         if account is None:
-            await asked(self._client.delete(_key(asset)), writes=True)
+            await asked(self.client.delete(_key(asset)), writes=True)
         else:
-            await asked(self._client.eval(_FORGET_IF, 1, _key(asset), account), writes=True)
+            await asked(self.client.eval(_FORGET_IF, 1, _key(asset), account), writes=True)
 
 
 def _key(asset: str) -> str:

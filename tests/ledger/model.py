@@ -35,8 +35,10 @@ from gateway.ledger.reservation import State
 from gateway.ledger.spans import Grain, Span
 
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 BATCH = 16
 ADJUSTMENT = "A"
+REMOVED = "X"
 
 
 class DamagedError(Exception):
@@ -72,6 +74,7 @@ class Model:
         self.leases: dict[str, int] = {}
         self.forget: dict[str, int] = {}
         self.assets: dict[str, dict[str, int]] = {}
+        self.stored_ms: dict[str, int] = {}
         self.busy_us: dict[str | None, int] = {}
         self.frames: dict[Terms, Frame] = {}
         self.moves: dict[str, list[tuple[int, int]]] = {}
@@ -152,6 +155,7 @@ class Model:
         name: str,
         actual: Mapping[str, int],
         asset: str | None = None,
+        age_ms: int = 0,
     ) -> Settled | Refused:
         now, frame = self.at(at_ms, terms)
         if (record := self.records.get(name)) is None:
@@ -170,13 +174,16 @@ class Model:
         counters = [counter for meter in actual for counter in frame.counters[meter]]
         moves = {counter.name: actual[counter.meter.name] for counter in counters}
         charge = {c.name: moves[c.name] for c in counters if c.meter.kind is MeterKind.LEVEL}
+        if asset and self.changed_ms(asset) > now - age_ms:
+            moves.update(dict.fromkeys(charge, 0))
+            charge = {}
         if asset and charge:
             for counter, amount in self.assets.get(asset, {}).items():
                 moves[counter] = moves.get(counter, 0) - amount
         if (refused := self._move(now, frame, moves)) is not None:
             return refused
         if asset and charge:
-            self.assets[asset] = charge
+            self.assets[asset], self.stored_ms[asset] = charge, now - age_ms
         self.leave(name, now, State.COMMITTED)
         quotas = self.quotas(frame, actual)
         over = {meter: self._worst(quotas, meter) for meter in actual}
@@ -224,12 +231,16 @@ class Model:
         self.forget[name] = now + DAY_MS
         return Adjusted(name, deltas)
 
-    def remove(self, at_ms: int, terms: Terms, asset: str) -> Adjusted | None:
+    def remove(self, at_ms: int, terms: Terms, asset: str, age_ms: int = 0) -> Adjusted | None:
         now, frame = self.at(at_ms, terms)
-        if (charged := self.assets.get(asset)) is None:
+        if self.changed_ms(asset) > now - age_ms:
             return None
+        charged = self.assets.get(asset, {})
         self._move(now, frame, {counter: -amount for counter, amount in charged.items()})
-        del self.assets[asset]
+        self.records[f"removed {asset}"] = Record(REMOVED, now - age_ms, HOUR_MS)
+        self.forget[f"removed {asset}"] = now + HOUR_MS
+        if self.assets.pop(asset, None) is None:
+            return None
         own = {c.removeprefix("a/"): -n for c, n in charged.items() if c.startswith("a/")}
         return Adjusted(asset, own)
 
@@ -242,6 +253,14 @@ class Model:
         return Snapshot(terms.account, now, quotas, len(self.leases), ahead)
 
     # -- what they share --------------------------------------------------------------------------
+
+    def changed_ms(self, asset: str) -> int:
+        """When it was stored or removed, the later of the two."""
+        stored_ms = self.stored_ms[asset] if asset in self.assets else 0
+        removed = self.records.get(f"removed {asset}")
+        removed_ms = 0 if removed is None else removed.content
+        assert isinstance(removed_ms, int)
+        return max(stored_ms, removed_ms)
 
     def at(self, at_ms: int, terms: Terms) -> tuple[int, Frame]:
         now = max(at_ms, self.seen_ms)

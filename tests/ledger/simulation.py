@@ -206,7 +206,7 @@ class Simulation:
     async def _commit(self) -> None:
         pick = self.pick
         if self.committed and pick.random() < 0.15:
-            name, terms, actual, asset = pick.choice(self.committed[-20:])
+            name, terms, actual, asset, age_ms = pick.choice(self.committed[-20:])
             if pick.random() < 0.3:
                 actual = {**actual, "storage": actual.get("storage", 0) + 1}
         else:
@@ -215,12 +215,13 @@ class Simulation:
             asset = pick.choice([None, None, f"asset-{pick.randrange(12)}"])
             if asset is not None:
                 self.assets.append(asset)
-            self.committed.append((name, terms, actual, asset))
-        real = await self._verb(self.ledger.commit(terms, name, actual, asset=asset))
+            age_ms = self._age_ms()
+            self.committed.append((name, terms, actual, asset, age_ms))
+        real = await self._verb(self.ledger.commit(terms, name, actual, asset=asset, age_ms=age_ms))
         expected: Any = None
         for _ in range(self.lossy.ran):
             expected = or_damaged(
-                lambda: self.model.commit(self.store_ms, terms, name, actual, asset)
+                lambda: self.model.commit(self.store_ms, terms, name, actual, asset, age_ms)
             )
         assert_same(real, expected)
 
@@ -264,11 +265,11 @@ class Simulation:
 
     async def _remove(self) -> None:
         asset = self.pick.choice(self.assets or ["asset-0"])
-        terms = self.pick.choice(self.terms)
-        real = await self._verb(self.ledger.remove(terms, asset))
+        terms, age_ms = self.pick.choice(self.terms), self._age_ms()
+        real = await self._verb(self.ledger.remove(terms, asset, age_ms=age_ms))
         expected: Any = None
         for _ in range(self.lossy.ran):
-            expected = or_damaged(lambda: self.model.remove(self.store_ms, terms, asset))
+            expected = or_damaged(lambda: self.model.remove(self.store_ms, terms, asset, age_ms))
         assert_same(real, expected)
 
     async def _history(self) -> None:
@@ -392,6 +393,10 @@ class Simulation:
         """Mostly an id that was never used; the one so far ahead of all that were."""
         known = self.reserved and self.pick.random() < 0.01
         return self.pick.choice(self.reserved)[0] if known else f"r{len(self.reserved) + ahead}"
+
+    def _age_ms(self) -> int:
+        """How late a settlement comes; mostly it does not."""
+        return self.pick.choice([0, 0, 0, self.pick.randint(1, 100_000)])
 
     def _any_name(self) -> tuple[str, Terms]:
         """Mostly an open reservation; sometimes one that has ended or never was."""

@@ -210,9 +210,20 @@ async def _grow(stage: Stage, words: list[str]) -> str:
 
 
 async def _commit(stage: Stage, words: list[str]) -> str:
-    (name, *rest), options = _options(words, "as")
-    outcome = await stage.ledger.commit(stage.terms, name, _amounts(rest), asset=options.get("as"))
+    (name, *rest), options = _options(words, "as", "of")
+    outcome = await stage.ledger.commit(
+        stage.terms,
+        name,
+        _amounts(rest),
+        asset=options.get("as"),
+        age_ms=_age_ms(options),
+    )
     return _said(outcome)
+
+
+def _age_ms(options: dict[str, str]) -> int:
+    """`of 5s`: what comes so late."""
+    return ms_of(options.get("of", "0s"))
 
 
 async def _release(stage: Stage, words: list[str]) -> str:
@@ -235,7 +246,8 @@ async def _adjust(stage: Stage, words: list[str]) -> str:
 
 
 async def _remove(stage: Stage, words: list[str]) -> str:
-    removed = await stage.ledger.remove(stage.terms, words[0])
+    (asset,), options = _options(words, "of")
+    removed = await stage.ledger.remove(stage.terms, asset, age_ms=_age_ms(options))
     return "nothing" if removed is None else _said(removed)
 
 

@@ -1,8 +1,11 @@
 """Assets and adjustments, told as stories, on every store."""
 
 from dataclasses import replace
+from typing import Any
 
 from gateway.catalog.plans import Plan
+from gateway.ledger.charges import charged
+from gateway.ledger.outcomes import Line
 from tests.ledger.stage import Stage
 
 
@@ -92,6 +95,115 @@ async def test_a_delete_racing_an_upload_of_the_same_name(stage: Stage) -> None:
         remove x                    -> adjusted storage=-60
         commit B storage=40 as x    -> committed 40+0/100
         remove x                    -> adjusted storage=-40
+        """
+    )
+
+
+async def test_a_late_commit_charges_no_room_for_what_was_removed_since(stage: Stage) -> None:
+    """The store was away for one gateway alone: what was uploaded through it was charged when it
+    had been deleted through another, which had found nothing to give back."""
+    await stage.open(storage=100, egress=1_000)
+    await stage.tell(
+        """
+        reserve A storage=60 egress=60              -> granted 0+60/100, 0+60/1000
+        reserve B storage=30                        -> granted 0+90/100
+        tick 5s
+        remove x                                    -> nothing
+        tick 2s
+        commit A storage=60 egress=60 as x of 3s    -> committed 0+30/100, 60+0/1000
+        commit A storage=60 egress=60 as x of 4s    -> committed 0+30/100, 60+0/1000 again
+        remove x                                    -> nothing
+        commit B storage=30 as x of 1s              -> committed 0+0/100
+        reserve C storage=20                        -> granted 0+20/100
+        tick 1s
+        commit C storage=20 as x of 500ms           -> committed 20+0/100
+        remove x                                    -> adjusted storage=-20
+        """
+    )
+
+
+async def test_a_late_commit_does_not_undo_what_was_stored_since(stage: Stage) -> None:
+    await stage.open(storage=100, egress=1_000)
+    await stage.tell(
+        """
+        reserve A storage=60        -> granted 0+60/100
+        reserve B storage=40        -> granted 0+100/100
+        tick 5s
+        commit B storage=40 as x    -> committed 40+60/100
+        tick 5s
+        commit A storage=60 as x of 6s  -> committed 40+0/100
+        reserve C storage=60        -> granted 40+60/100
+        commit C storage=60 as x of 2s  -> committed 60+0/100
+        remove x                    -> adjusted storage=-60
+        """
+    )
+
+
+async def test_a_late_removal_takes_nothing_that_was_stored_since(stage: Stage) -> None:
+    await stage.open(storage=100)
+    await stage.tell(
+        """
+        reserve A storage=60        -> granted 0+60/100
+        commit A storage=60 as x    -> committed 60+0/100
+        tick 5s
+        remove x of 6s              -> nothing
+        remove x of 4s              -> adjusted storage=-60
+        reserve B storage=10        -> granted 0+10/100
+        commit B storage=10 as x of 5s  -> committed 0+0/100
+        reserve C storage=10        -> granted 0+10/100
+        commit C storage=10 as x of 3s  -> committed 10+0/100
+        quota storage               -> 10+0/100 peak 60
+        """
+    )
+
+
+async def test_a_removal_is_remembered_for_an_hour(stage: Stage) -> None:
+    await stage.open(storage=100)
+    redis: Any = stage.store.client
+    await stage.tell(
+        """
+        reserve A storage=60 lease 3h   -> granted 0+60/100
+        reserve B storage=40 lease 3h   -> granted 0+100/100
+        remove x                        -> nothing
+        tick 59m
+        commit A storage=60 as x of 1h  -> committed 0+40/100
+        tick 2m
+        quota storage                   -> 0+40/100 peak 0
+        commit B storage=40 as x of 2h  -> committed 40+0/100
+        """
+    )
+    assert not await redis.hexists("qg:{acme}:reservations", "removed x")
+    assert await stage.findings() == []
+
+
+async def test_a_removal_forgets_no_reservation_of_that_name(stage: Stage) -> None:
+    """Who chooses ids may choose that of a tombstone."""
+    await stage.open(storage=100)
+    lines = [Line.exact("storage", 60)]
+    await stage.ledger.reserve(stage.terms, "removed x", lines, lease_ms=10_000)
+    await stage.tell(
+        """
+        remove x        -> nothing
+        quota storage   -> 0+60/100 peak 0
+        tick 11s
+        quota storage   -> 0+0/100 peak 0
+        """
+    )
+    assert await stage.findings() == []
+
+
+async def test_an_asset_of_before_rows_told_when_it_was_stored(stage: Stage) -> None:
+    """Books outlive the version that wrote them."""
+    await stage.open(storage=100)
+    await stage.tell("adjust J storage=60 -> adjusted storage=60")
+    redis: Any = stage.store.client
+    await redis.hset("qg:{acme}:assets", "x", "a/storage=60,")
+    assert await charged(stage.store.client, "acme", "x") == {"storage": 60}
+    await stage.tell(
+        """
+        reserve A storage=10            -> granted 60+10/100
+        commit A storage=10 as x of 5s  -> committed 10+0/100
+        remove x                        -> adjusted storage=-10
         """
     )
 

@@ -43,6 +43,8 @@ class House:
         self.settler = Settler(
             self.ledger, Owners(store.client), Metrics(CollectorRegistry()), self.journal, terms_of
         )
+        self.another = Ledger(store.admission, store.settlement, StoreClock())
+        """By which another gateway settles, whose cable is not cut."""
         self.owners = Owners(store.client)
         self.heartbeat = Heartbeat(self.ledger, lease_ms=10_000, interval_s=3.0)
 
@@ -213,6 +215,67 @@ async def test_settlements_of_an_account_keep_their_order(
     await house.settled()
     assert await house.standing() == (70, 0)
     assert "settlement pending: remove of acme: " in caplog.text
+
+
+async def test_what_was_deleted_through_another_gateway_is_not_charged_late(house: House) -> None:
+    """failure row 60: the store was away for one of them alone."""
+    await house.reserve("r", 100)
+    house.cable.cut = True
+    await house.settler.commit(TERMS, "r", {"storage_bytes": 60}, asset="files/a")
+    await asyncio.sleep(0.01)
+    assert await house.another.remove(TERMS, "files/a") is None
+    house.cable.cut = False
+    await house.settled()
+    assert await house.standing() == (0, 0)
+
+
+async def test_what_was_stored_through_another_gateway_is_not_removed_late(house: House) -> None:
+    for name in ("one", "two"):
+        await house.reserve(name, 100)
+    await house.settler.commit(TERMS, "one", {"storage_bytes": 60}, asset="files/a")
+    house.cable.cut = True
+    await house.settler.remove(TERMS, "files/a")
+    await house.settler.disown(TERMS, "files/a")
+    await asyncio.sleep(0.01)
+    await house.another.commit(TERMS, "two", {"storage_bytes": 70}, asset="files/a")
+    await house.owners.record("files/a", "acme")
+    house.cable.cut = False
+    await house.settled()
+    assert await house.standing() == (70, 0)
+    assert await house.owners.find("files/a") == "acme"
+
+
+async def test_what_a_journal_has_kept_comes_late(house: House, tmp_path: Path) -> None:
+    """Its gateway died, and meanwhile the asset was deleted through another."""
+    await house.reserve("r", 100)
+    house.cable.cut = True
+    await house.settler.commit(TERMS, "r", {"storage_bytes": 60}, asset="files/a")
+    assert await house.settler.close(0.05) == 1
+    assert await house.another.remove(TERMS, "files/a") is None
+    house.cable.cut = False
+    metrics, journal = Metrics(CollectorRegistry()), Journal(tmp_path)
+    next_settler = Settler(house.ledger, house.owners, metrics, journal, terms_of)
+    await next_settler.start()
+    assert await next_settler.close(1.0) == 0
+    assert await house.standing() == (0, 0)
+
+
+async def test_what_has_waited_is_not_older_than_what_it_waited_for(house: House) -> None:
+    """On its way a settlement grows older than it said, so it seems to have come up later."""
+    await house.reserve("r", 100)
+    house.cable.cut = True
+    await house.settler.commit(TERMS, "r", {"storage_bytes": 60}, asset="files/a")
+    await house.settler.remove(TERMS, "files/a")
+    house.cable.free.clear()
+    house.cable.cut = False
+    tries = len(house.cable.calls)
+    async with asyncio.timeout(5):
+        while len(house.cable.calls) == tries:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    house.cable.free.set()
+    await house.settled()
+    assert await house.standing() == (0, 0)
 
 
 async def test_a_busy_account_has_done_with_an_outage_once_it_is_over(

@@ -1,5 +1,6 @@
 --[[
-  Purpose: charge what was really used, give back what was held, and remember the asset stored.
+  Purpose: charge what was really used, give back what was held, and remember the asset stored. One
+    that comes `age_ms` late charges no level for an asset that was stored anew or removed since.
     Calls that differ in account, id, asset, event and amounts alone may be made as one.
   KEYS: books reservations leases forget assets outbox subjects
     for each call, without subjects where no counter is of one; of a call that is made alone then
@@ -7,18 +8,19 @@
   ARGV: numbers stamp periods shape floors given
     then the names of all counters
     then for each call: id fingerprint asset event, then for each line: amount
-  Numbers, packed: from till lines count, the limits of all counters
+  Numbers, packed: from till age_ms lines count, the limits of all counters
   Reply: settled late replayed overage, the counters | mismatch state | unknown | settled_as state
     | clock now | stale hours | lost | invalid amount | below counter used | damaged what
     For several calls a list of these; `apart` is to be asked alone
 ]]
 local numbers, stamp, periods = ARGV[1], ARGV[2], ARGV[3]
 local shape, floors, given = ARGV[4], ARGV[5], ARGV[6]
-local from, till, lines, count, limits = struct.unpack('<dddd', numbers)
+local from, till, age_ms, lines, count, limits = struct.unpack('<ddddd', numbers)
 local first, fixed = 7, 6
 local named = {unpack(ARGV, first, first + count - 1)}
 -- include: time
 -- include: counter
+-- include: changed
 local spans = shape ~= '' and listed(shape)
 
 -- The call whose words begin at `at`, and whose keys stand from `from_key` to `last_key`.
@@ -63,13 +65,17 @@ local function one(at, from_key, last_key)
   end
 
   -- What was held is given back, and so is what the asset of that name was charged before.
-  local held, charged, row = {}, {}, ''
+  local held, charged, row, overtaken = {}, {}, '', false
   if state == 'O' then
     for name, amount in string.gmatch(list, '([^,=]+)=(%d+)') do held[name] = amount end
   end
   if asset ~= '' then
-    local before = redis.call('HGET', assets, asset) or ''
-    for name, amount in string.gmatch(before, '([^,=]+)=(%d+)') do charged[name] = amount end
+    local before = redis.call('HGET', assets, asset)
+    if age_ms > 0 then
+      local tombstone = redis.call('HGET', reservations, tombstone_of(asset))
+      overtaken = changed_at(before, tombstone) > now - age_ms
+    end
+    for name, amount in string.gmatch(before or '', '([^,=]+)=(%d+)') do charged[name] = amount end
     starts = listed(floors)
   end
   local reply, overage = {'settled', late, 0, '', nil, nil, nil, nil}, ''
@@ -83,8 +89,12 @@ local function one(at, from_key, last_key)
       local name, value, at = ARGV[first + c - 1], got[c + 2], c
       local amount, give = charge, held[name]
       if asset ~= '' and string.byte(starts[at]) == 45 then
-        row = row .. name .. '=' .. word .. ','
-        if charged[name] then amount, charged[name] = charge - charged[name], nil end
+        if overtaken then
+          amount = 0
+        else
+          row = row .. name .. '=' .. word .. ','
+          if charged[name] then amount, charged[name] = charge - charged[name], nil end
+        end
       end
       -- include: move
       held[name] = nil
@@ -108,7 +118,9 @@ local function one(at, from_key, last_key)
   -- After this point it must succeed.
   set[2] = instant(now)
   redis.call('HSET', books, unpack(set, 1, size))
-  if row ~= '' then redis.call('HSET', assets, asset, row) end
+  if row ~= '' then
+    redis.call('HSET', assets, asset, '@' .. instant(now - age_ms) .. ',' .. row)
+  end
   record = 'C ' .. opened .. ' ' .. print .. ' ' .. fingerprint .. ';' .. late .. ';' .. overage
     .. ' ' .. list
   redis.call('HSET', reservations, id, record)

@@ -42,7 +42,7 @@ end
 -- Records: readable or dropped; the open ones with a lease, the others with a time to be forgotten.
 local sums, charged = {}, {}
 for id, record in pairs_of(redis.call('HGETALL', reservations)) do
-  local state, lines = string.match(record, '^([OCREDA]) %d+ %d+ [^ ]+ [^ ]+ ([^ ]+)$')
+  local state, lines = string.match(record, '^([OCREDAX]) %d+ %d+ [^ ]+ [^ ]+ ([^ ]+)$')
   local ends, drop = redis.call('ZSCORE', leases, id), redis.call('ZSCORE', forget, id)
   if not state then
     changed('reservation ' .. id, record, '')
