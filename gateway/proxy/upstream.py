@@ -90,7 +90,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Write, buffered; what the upstream does not take is held back by `drain`."""
         if self._failure is None and self._transport is not None:
             self._asked = True
-            self._transport.writelines(data)
+            for piece in data:  # asyncio's `writelines` may not pause us (CVE-2024-12254)
+                self._transport.write(piece)
 
     def end(self) -> None:
         """The request has been handed over whole. Without this the connection is not kept."""

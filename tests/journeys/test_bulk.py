@@ -105,7 +105,8 @@ def unmetered(rig: Rig, method: str) -> bytes:
 
 async def answered(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """(status, body)"""
-    said = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    async with asyncio.timeout(10):
+        said = await reader.readuntil(b"\r\n\r\n")
     found = re.search(rb"\r\nContent-Length: (\d+)\r\n", said)
     body = await reader.readexactly(int(found[1])) if found else b""
     return int(said.split()[1]), body

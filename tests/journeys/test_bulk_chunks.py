@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -372,7 +373,8 @@ async def test_chunks_that_break_in_the_middle(rig: Rig, bad: bytes) -> None:
     assert status == 400
     assert b"bad-framing" in said
     writer.write(DATA)
-    assert await reader.read() == b""  # no request is looked for behind it
+    with suppress(ConnectionResetError):  # if that came before the connection was closed
+        assert await reader.read() == b""  # no request is looked for behind it
     writer.close()
     await rig.settled()
     assert await rig.standing() == (0, 0)

@@ -82,7 +82,8 @@ async def test_chunks_that_break_behind_a_head_are_refused_before_the_body_is_as
 
 
 async def test_a_client_that_leaves_with_its_head_is_not_served(rig: Rig) -> None:
-    """failure row 28: in the moment between the head and the begin of its handling."""
+    """failure row 28: in the moment between the head and the begin of its handling, or right after
+    it, where aiohttp does not wait for another turn of the loop (from Python 3.12 on)."""
     _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
     server = rig.gateway._server
     assert server is not None
@@ -98,7 +99,9 @@ async def test_a_client_that_leaves_with_its_head_is_not_served(rig: Rig) -> Non
     writer.close()
     assert b'"outcome":"client-gone"' in rig.log_bytes()
     assert b'"level":"ERROR"' not in rig.log_bytes()
-    assert rig.upstream.connections == 0
+    await rig.settled()
+    assert await rig.standing() == (0, 0)
+    assert rig.upstream.bytes_in == 0
 
 
 class Deaf:
