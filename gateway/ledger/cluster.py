@@ -148,14 +148,14 @@ class ClusterTransport:
         trouble = ""
         for node in tuple(self._nodes.values()):
             try:
-                return ranges(await node.transport.command(b"CLUSTER", b"SLOTS"), node.address)
+                return ranges(await node.transport.command("CLUSTER", "SLOTS"), node.address)
             except StoreError as error:
                 trouble = str(error)
         for seed in self._seeds:
             node = self._new(seed)
             try:
                 await node.transport.start()
-                return ranges(await node.transport.command(b"CLUSTER", b"SLOTS"), seed)
+                return ranges(await node.transport.command("CLUSTER", "SLOTS"), seed)
             except StoreError as error:
                 trouble = str(error)
             finally:

@@ -20,6 +20,7 @@ from gateway.ledger.connection import Connection
 from gateway.ledger.resp import (
     NOSCRIPT,
     READONLY,
+    Word,
     command,
     error_code,
     script_call,
@@ -98,6 +99,12 @@ class PipelinedTransport:
         """Like `start`, in the background: calls made before it is done wait or fail."""
         self._leave()
 
+    @property
+    def ready(self) -> bool:
+        """A call is written without waiting."""
+        connection = self._connection
+        return connection is not None and not connection.full
+
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
         reply = await self.attempt(script, keys, args)
         if type(reply) is ReplyError:
@@ -144,12 +151,14 @@ class PipelinedTransport:
         if self.heard is not None:
             self.heard(script, calls, seconds, reply)
 
-    async def command(self, *words: bytes) -> Any:
-        """One command that is no script, for discovery and administration."""
-        doing = words[0].decode()
-        connection = await self._ready(doing)
-        reply = await connection.call(command(*words))
+    async def command(self, doing: str, *words: Word) -> Any:
+        """One command that is no script."""
+        connection = self._connection
+        if connection is None or connection.full:
+            connection = await self._ready(doing)
+        reply = await connection.call(command(doing, *words))
         if type(reply) is ReplyError:
+            self._heed(connection, str(reply))
             raise store_error(str(reply), doing=doing)
         return reply
 

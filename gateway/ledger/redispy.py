@@ -36,6 +36,7 @@ from gateway.errors import INTERNAL, StoreError
 from gateway.ledger.address import Address
 from gateway.ledger.resp import store_error, unavailable
 from gateway.ledger.scripts import Script
+from gateway.ledger.sharing import TIMEOUT_S, WAIT_S, SharedClient
 
 BUSY_POOL = frozenset({"No connection available.", "Too many connections"})
 """What its pools say when they are empty: nothing has been asked then."""
@@ -77,7 +78,9 @@ class RedisPyTransport:
         await self._client.aclose()
 
 
-def client_of(address: Address, *, timeout_s: float = 5.0, connections_max: int = 16) -> "Redis":
+def client_of(
+    address: Address, *, timeout_s: float = TIMEOUT_S, connections_max: int = 16
+) -> SharedClient:
     """A redis-py client for records and administration; a call waits for a free connection."""
     kind: type[AbstractConnection] = Connection
     options = client_options(address, timeout_s=timeout_s)
@@ -92,11 +95,13 @@ def client_of(address: Address, *, timeout_s: float = 5.0, connections_max: int 
     pool = BlockingConnectionPool(
         connection_class=kind,
         max_connections=connections_max,
-        timeout=1.0,
+        timeout=WAIT_S,
         db=address.db,
         **options,
     )
-    return Redis.from_pool(pool)
+    client = SharedClient.from_pool(pool)
+    assert isinstance(client, SharedClient)
+    return client
 
 
 def client_options(address: Address, *, timeout_s: float) -> dict[str, Any]:

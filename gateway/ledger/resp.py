@@ -20,8 +20,11 @@ ASK = "ASK"
 TRYAGAIN = "TRYAGAIN"
 WRONGTYPE = "WRONGTYPE"
 
+Word = bytes | str | int | float
+"""Text goes as UTF-8, a number as its digits."""
+
 # Its stub knows tuples of one word alone.
-_packed: Callable[[tuple[bytes, ...]], bytes] = cast(Any, hiredis.pack_command)
+_packed: Callable[[tuple[Word, ...]], bytes] = cast(Any, hiredis.pack_command)
 
 _CODE = re.compile(
     r"(?:(?:ERR )?Error running script \(call to \w+\): )?(?:@user_script: ?\d+: )*-?([A-Z]{2,})\b"
@@ -46,7 +49,7 @@ _MEANING: dict[str, Error] = {
 }
 
 
-def command(*words: bytes) -> bytes:
+def command(*words: Word) -> bytes:
     """One command as RESP2 carries it: an array of bulk strings."""
     return _packed(words)
 

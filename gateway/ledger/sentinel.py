@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import RedisError
 
@@ -17,6 +16,7 @@ from gateway.errors import StoreError
 from gateway.ledger.address import Address, Place
 from gateway.ledger.redispy import client_options, no_retry
 from gateway.ledger.resp import unavailable
+from gateway.ledger.sharing import TIMEOUT_S, SharedClient
 
 ASK_TIMEOUT_S = 0.3
 """For one sentinel; the next one is asked then."""
@@ -59,10 +59,12 @@ class SentinelMaster:
             except StoreError:
                 continue  # Nobody to ask. Who has a connection keeps it.
 
-    def client(self, *, timeout_s: float = 5.0) -> "Redis":
+    def client(self, *, timeout_s: float = TIMEOUT_S) -> SharedClient:
         options = client_options(self._master, timeout_s=timeout_s)
         tls = {"ssl": True, **self._master.tls_files} if self._master.tls else {}
-        client: Redis = self._sentinel.master_for(self._name, db=self._master.db, **options, **tls)
+        client: SharedClient = self._sentinel.master_for(
+            self._name, SharedClient, db=self._master.db, **options, **tls
+        )
         return client
 
     async def close(self) -> None:

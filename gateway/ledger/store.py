@@ -16,15 +16,17 @@ from gateway.ledger.pipeline import Limits, Locate, PipelinedTransport
 from gateway.ledger.redispy import RedisPyTransport, client_of, no_retry
 from gateway.ledger.scripts import text
 from gateway.ledger.sentinel import SentinelMaster
+from gateway.ledger.sharing import LIMITS as SHARING
+from gateway.ledger.sharing import SharedClient
 from gateway.ledger.transport import Transport
 from gateway.tasks import TaskSet
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Settlement has its own connections, so that it never queues behind admission.
-
-    `client` is for records, pub/sub and administration. `warnings` are for an operator to read.
+    """Settlement has its own connections, so that it never queues behind admission, and so has
+    `client`, which is for records, pub/sub and administration. `warnings` are for an operator to
+    read.
     """
 
     admission: Transport
@@ -83,28 +85,30 @@ async def connect(
     settling = Limits(op_timeout_s=op_timeout_s, pending_max=pending_max)
     admitting = replace(settling, replicas=wait_replicas)
     async with AsyncExitStack() as opened:
-        client, transports = await _ways(place, (admitting, settling), opened)
+        client, transports = await _ways(place, (admitting, settling, SHARING), opened)
         for transport in transports:
             await transport.start()
             opened.push_async_callback(transport.close)
         warnings = await check(client)
         closing = opened.pop_all().aclose
-    return Store(*transports, client, closing, str(place), warnings)
+    return Store(*transports[:2], client, closing, str(place), warnings)
 
 
-Pair = tuple[PipelinedTransport | ClusterTransport, PipelinedTransport | ClusterTransport]
+Pipelined = PipelinedTransport | ClusterTransport
+Ways = tuple[Pipelined, Pipelined] | tuple[Pipelined, Pipelined, PipelinedTransport]
+"""For admission and settlement, and one that the client shares, if it can."""
 
 
 async def _ways(
-    place: Place, limits: tuple[Limits, Limits], opened: AsyncExitStack
-) -> tuple["Redis | RedisCluster", Pair]:
+    place: Place, limits: tuple[Limits, Limits, Limits], opened: AsyncExitStack
+) -> tuple["Redis | RedisCluster", Ways]:
     """The redis-py client and the transports for this kind of place; `opened` will close the first
     of them."""
-    admitting, settling = limits
     match place.kind:
         case Kind.CLUSTER:
             cluster = await cluster_client(place)
             opened.push_async_callback(cluster.aclose)
+            admitting, settling, _ = limits
             return cluster, (ClusterTransport(place, admitting), ClusterTransport(place, settling))
         case Kind.SENTINEL:
             return await _guarded(SentinelMaster(place), limits, opened)
@@ -116,29 +120,30 @@ async def _ways(
 
             client = client_of(address)
             opened.push_async_callback(client.aclose)
-            return client, _pipelined(locate, limits)
+            return client, _pipelined(client, locate, limits)
 
 
 async def _guarded(
-    master: SentinelMaster, limits: tuple[Limits, Limits], opened: AsyncExitStack
-) -> tuple["Redis | RedisCluster", Pair]:
+    master: SentinelMaster, limits: tuple[Limits, Limits, Limits], opened: AsyncExitStack
+) -> tuple[Redis, Ways]:
     opened.push_async_callback(master.close)
     client = master.client()
     opened.push_async_callback(client.aclose)
-    pair = _pipelined(master.locate, limits)
+    transports = _pipelined(client, master.locate, limits)
 
     def moved(address: Address) -> None:
-        for transport in pair:
+        for transport in transports:
             transport.move(address)
 
     following = TaskSet()
     following.start(master.follow(moved), name="follow the master")
     opened.push_async_callback(following.stop)
-    return client, pair
+    return client, transports
 
 
 def _pipelined(
-    locate: Locate, limits: tuple[Limits, Limits]
-) -> tuple[PipelinedTransport, PipelinedTransport]:
-    admitting, settling = limits
-    return PipelinedTransport(locate, admitting), PipelinedTransport(locate, settling)
+    client: SharedClient, locate: Locate, limits: tuple[Limits, Limits, Limits]
+) -> tuple[PipelinedTransport, PipelinedTransport, PipelinedTransport]:
+    admission, settlement, shared = (PipelinedTransport(locate, each) for each in limits)
+    client.share(shared)
+    return admission, settlement, shared

@@ -130,7 +130,7 @@ async def test_what_a_named_upload_costs_besides(real: Store, tmp_path: Path) ->
     wishes = Wishes(plan=PLAN, upload=UPLOAD, extra=EVERYTHING)
     async with running(real, tmp_path, wishes=wishes) as rig:
         commands = await commands_of(rig, **{"Idempotency-Key": "one"})
-        assert commands == ["EVAL", "EVALSHA", "EVAL", "EVALSHA"]
+        assert [each.removesuffix("SHA") for each in commands] == ["EVAL"] * 4
 
 
 async def test_what_it_costs_to_know_whose_a_stored_thing_is(real: Store, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ async def test_scripts_flushed_under_load_are_loaded_again(
         workers = [group.create_task(add(100)) for _ in range(32)]
         flushes = 0
         while not all(worker.done() for worker in workers):
-            await redis.command(b"SCRIPT", b"FLUSH")
+            await redis.command("SCRIPT", "FLUSH")
             flushes += 1
             await asyncio.sleep(0.01)
     assert flushes > 1

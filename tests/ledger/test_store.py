@@ -24,14 +24,16 @@ async def test_a_store_runs_scripts_and_serves_records(redis_server: RedisServer
     await store.close()
 
 
-async def test_settlement_has_its_own_connection(redis_server: RedisServer) -> None:
+async def test_admission_settlement_and_records_have_connections_of_their_own(
+    redis_server: RedisServer,
+) -> None:
     """failure row 27"""
     store = await connect(redis_server.url)
     assert store.admission is not store.settlement
     pipelined = [
         line for line in str(redis_server.run("CLIENT", "LIST")).split("\\n") if "cmd=hello" in line
     ]
-    assert len(pipelined) == 2
+    assert len(pipelined) == 3
     await store.close()
 
 
