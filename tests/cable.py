@@ -19,6 +19,8 @@ class Cable:
         self.broken = False
         """Scripts fail in a way that no repeat can mend."""
         self.lose_replies = 0
+        self.breaks = False
+        """It is cut with the next reply that is lost."""
         self.free = asyncio.Event()
         """Scripts wait for it."""
         self.free.set()
@@ -34,6 +36,7 @@ class Cable:
         reply = await self._inner.run(script, keys, args)
         if self.lose_replies:
             self.lose_replies -= 1
+            self.cut = self.cut or self.breaks
             raise StoreError(STORE_UNAVAILABLE, "lost", transient=True, indeterminate=True)
         return reply
 

@@ -12,6 +12,7 @@ from typing import Any
 from gateway.catalog.meters import MeterKind
 from gateway.catalog.plans import RateLimit
 from gateway.clock import StoreClock
+from gateway.errors import StoreError
 from gateway.ledger import replies, scripts
 from gateway.ledger.arguments import COMMITS_OWN, RESERVES_OWN, print_of_amounts, print_of_lines
 from gateway.ledger.frame import Counter, Terms, frame_at
@@ -184,6 +185,11 @@ def is_granted(reply: Any) -> bool:
 
 def is_settled(reply: Any) -> bool:
     return type(reply) is list and reply[0] == b"settled"
+
+
+def is_unheard(reply: Any) -> bool:
+    """No reply, of a script that may have run."""
+    return isinstance(reply, StoreError) and reply.indeterminate
 
 
 _GRANTED = [b"granted", b"O", 0]

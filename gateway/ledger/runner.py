@@ -124,7 +124,7 @@ class Runner:
             if not (failure.transient or failure.indeterminate):
                 raise
             if patience_s is None:
-                return await transport.run(script, keys, args)
+                return await _again(transport, script, keys, args, failure)
             left_s = started_s + patience_s - monotonic_s()
             if left_s < patience_s / 2:
                 raise
@@ -135,6 +135,24 @@ class Runner:
             raise StoreError(
                 STORE_UNAVAILABLE, "the store is slow", transient=True, indeterminate=True
             ) from failure
+
+
+async def _again(
+    transport: Transport,
+    script: Script,
+    keys: Sequence[bytes],
+    args: Sequence[bytes],
+    first: StoreError,
+) -> Any:
+    """What may have been carried out at first is not known better by a repeat that was not."""
+    try:
+        return await transport.run(script, keys, args)
+    except StoreError as failure:
+        if not first.indeterminate or failure.indeterminate:
+            raise
+        raise StoreError(
+            failure.error, str(failure), transient=failure.transient, indeterminate=True
+        ) from failure
 
 
 async def _run_and_tell(transport: Transport, call: Call, then: Then) -> None:

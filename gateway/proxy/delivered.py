@@ -11,7 +11,7 @@ nothing of it can be stopped any more.
 
 from typing import Any
 
-from gateway.ledger.prepared import is_settled
+from gateway.ledger.prepared import is_settled, is_unheard
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.passing import CHARGING, OVER
@@ -47,6 +47,7 @@ class Delivered(Small):
 
     def _settle(self, reply: Any) -> None:
         if not is_settled(reply):
+            self.exchange().unheard = is_unheard(reply)
             self._settle_later()
             return
         self._settled(reply)
@@ -72,7 +73,9 @@ class Delivered(Small):
         actual = charge.prepared.amounts(self._told[1])
         keep = False
         try:
-            await means.books.settler.commit(charge.terms, exchange.reservation_id, actual)
+            await means.books.settler.commit(
+                charge.terms, exchange.reservation_id, actual, unheard=exchange.unheard
+            )
             keep = not means.handler.draining
         finally:
             means.handler.over(exchange)

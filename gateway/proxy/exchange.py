@@ -29,7 +29,8 @@ class Exchange:
     `answering`: the head of an answer has been written, so no other can be. `lease_ms`: how long
     its reservation lives without a sign of life; `keep_ms`: how long its record outlives it.
     `dialect`: how the client is told what is wrong. `named`: its client gave it a name. `tried`:
-    what came of a reserve that was made before the request took the way that leads to it.
+    what came of a reserve that was made before the request took the way that leads to it;
+    `unheard`: so was a commit, which the store may have carried out without our hearing of it.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Exchange:
         "stop",
         "target",
         "tried",
+        "unheard",
         "upgraded_bytes",
         "upstream",
         "waiting_s",
@@ -75,6 +77,7 @@ class Exchange:
         self.keep_ms = KEEP_MS
         self.named: Named | None = None
         self.tried: Tried | None = None
+        self.unheard = False
         self.peer = peer
         self.method = ""
         self.target = ""

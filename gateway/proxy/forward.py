@@ -91,9 +91,13 @@ class Forwarder:
         if granted is None or not granted.amounts:
             return await self._carry()
         assert terms is not None
-        books = self._books
+        books, exchange = self._books, self._exchange
         async with Guard(
-            books.settler, books.heartbeat, terms, self._exchange.reservation_id
+            books.settler,
+            books.heartbeat,
+            terms,
+            exchange.reservation_id,
+            unheard=exchange.unheard,
         ) as self._guard:
             return await self._carry()
 

@@ -14,15 +14,23 @@ from gateway.proxy.settler import Settler
 
 
 class Guard:
-    __slots__ = ("_ended", "_heartbeat", "_settler", "reservation_id", "terms")
+    __slots__ = ("_ended", "_heartbeat", "_settler", "_unheard", "reservation_id", "terms")
 
     def __init__(
-        self, settler: Settler, heartbeat: Heartbeat, terms: Terms, reservation_id: str
+        self,
+        settler: Settler,
+        heartbeat: Heartbeat,
+        terms: Terms,
+        reservation_id: str,
+        *,
+        unheard: bool = False,
     ) -> None:
+        """`unheard`: a commit was tried before, and may have been carried out."""
         self._settler = settler
         self._heartbeat = heartbeat
         self.terms = terms
         self.reservation_id = reservation_id
+        self._unheard = unheard
         self._ended = False
 
     async def __aenter__(self) -> "Guard":
@@ -42,7 +50,9 @@ class Guard:
         self, actual: Mapping[str, int], *, asset: str | None = None
     ) -> Settled | Refused | None:
         self._end()
-        return await self._settler.commit(self.terms, self.reservation_id, actual, asset=asset)
+        return await self._settler.commit(
+            self.terms, self.reservation_id, actual, asset=asset, unheard=self._unheard
+        )
 
     async def release(self, reason: str) -> Settled | Refused | None:
         self._end()

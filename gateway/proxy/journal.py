@@ -52,6 +52,8 @@ class Settlement:
     reason: str = "answered"
     at_ms: int = field(default_factory=wall_ms)
     """When it came up, by this machine's clock."""
+    unheard: bool = False
+    """It was tried, and the store may have carried it out without our hearing of it."""
 
 
 class Journal:
@@ -254,6 +256,7 @@ def _entry(number: int, settlement: Settlement) -> bytes:
         "asset": settlement.asset,
         "reason": settlement.reason,
         "at_ms": settlement.at_ms,
+        "unheard": settlement.unheard,
     }
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -270,4 +273,5 @@ def _settlement(fields: dict[str, Any]) -> tuple[int, Settlement]:
         fields["asset"],
         fields["reason"],
         fields["at_ms"] if "at_ms" in fields else wall_ms(),
+        fields.get("unheard", False),
     )

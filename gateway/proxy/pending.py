@@ -28,9 +28,9 @@ class Pending:
     """When the store had taken what it had to wait for."""
 
     def age_ms(self, now_ms: int) -> int:
-        """How late it comes. Not older than what it waited for: on the way to the store the latter
-        may have aged less than it said."""
-        return max(0, now_ms - max(self.settlement.at_ms, self.after_ms))
+        """How late it comes, which it does. Not older than what it waited for: on the way to the store
+        that may have aged more than it said."""
+        return max(1, now_ms - max(self.settlement.at_ms, self.after_ms))
 
 
 class Queue:

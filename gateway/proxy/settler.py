@@ -9,6 +9,7 @@ ledger gives it its own connection.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from dataclasses import replace
 
 from gateway.clock import wall_ms
 from gateway.errors import STORE_FULL, STORE_LOST, UNKNOWN_RESERVATION, StoreError
@@ -16,6 +17,7 @@ from gateway.ledger.charges import charged
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Refused, Settled
+from gateway.proxy.exchange import KEEP_MS
 from gateway.proxy.journal import Journal, Kind, Settlement
 from gateway.proxy.pending import Pending, Queue
 from gateway.records.assets import Owners
@@ -28,6 +30,9 @@ TAKE_OVER_S = 10.0
 """How often it is looked for what processes have left that died."""
 RESERVE_UNDER_WAY_S = 1.0
 """Longer than a reserve that nobody waits for any more takes to be carried out, if it is."""
+FORGOTTEN_MS = KEEP_MS // 2
+"""No record of what was carried out is forgotten sooner, by whosever clock, and however long it had
+been tried before it came here."""
 
 Outcome = Settled | Refused | Adjusted | None
 TermsOf = Callable[[Settlement], Awaitable[Terms | None]]
@@ -113,7 +118,9 @@ class Settler:
         actual: Mapping[str, int],
         *,
         asset: str | None = None,
+        unheard: bool = False,
     ) -> Settled | Refused | None:
+        """`unheard`: it was tried before, and may have been carried out."""
         settlement = Settlement(
             Kind.COMMIT,
             terms.account,
@@ -122,6 +129,7 @@ class Settler:
             terms.subject,
             actual,
             asset,
+            unheard=unheard,
         )
         outcome = await self._settle(settlement, terms)
         assert not isinstance(outcome, Adjusted)
@@ -191,7 +199,7 @@ class Settler:
             if not _passes(failure):
                 raise
             self._no_answer(settlement)
-            await self._deferred(settlement, terms)
+            await self._deferred(_tried(settlement, failure), terms)
             return None
         except asyncio.CancelledError:
             # Nobody is answered, so nobody is promised anything: memory will do. Nor has anybody to
@@ -211,7 +219,7 @@ class Settler:
                 raise
             self._no_answer(settlement)
             self._expected(settlement)
-            self._enqueue(Pending(settlement, terms, None))
+            self._enqueue(Pending(replace(settlement, unheard=True), terms, None))
         finally:
             self._abandoned -= 1
 
@@ -273,8 +281,9 @@ class Settler:
 
     async def _persist(self, pending: Pending) -> Outcome:
         """Until the store has taken it, or has said that it never will."""
-        settlement, wait_s = pending.settlement, RETRY_FIRST_S
+        wait_s = RETRY_FIRST_S
         while True:
+            settlement = pending.settlement
             try:
                 if pending.terms is None and settlement.kind is not Kind.RELEASE:
                     pending.terms = await self._terms_of(settlement)
@@ -288,6 +297,7 @@ class Settler:
                     log.error("settlement lost: %s: %s", _told(settlement), failure)
                     return None
                 self._no_answer(settlement)
+                pending.settlement = _tried(settlement, failure)
                 log.warning("settlement pending: %s: %s", _told(settlement), failure)
             except OSError as failure:
                 log.warning("settlement pending: %s: %s", _told(settlement), failure)
@@ -295,18 +305,22 @@ class Settler:
             wait_s = min(RETRY_MOST_S, wait_s * 2)
 
     async def _apply_late(self, pending: Pending) -> Outcome:
-        """A commit so late that its record is forgotten is still charged; a release then has
-        nothing left to do."""
+        """A commit of which the store has no record is charged all the same: it was forgotten, or
+        lost with the store's last second. Unless it may have been carried out, and been forgotten
+        since: nobody is charged twice. A release then has nothing left to do."""
         settlement, terms = pending.settlement, pending.terms
         outcome = await self._apply(settlement, terms, pending.age_ms(wall_ms()))
         if not isinstance(outcome, Refused) or outcome.error is not UNKNOWN_RESERVATION:
             return outcome
-        if settlement.kind is Kind.COMMIT:
-            assert terms is not None
-            return await self._ledger.adjust(
-                terms, settlement.id, settlement.amounts or {}, reason="late"
-            )
-        return None
+        if settlement.kind is not Kind.COMMIT:
+            return None
+        if settlement.unheard and wall_ms() - settlement.at_ms >= FORGOTTEN_MS:
+            log.warning("settlement forgotten since it was carried out: %s", _told(settlement))
+            return None
+        assert terms is not None
+        return await self._ledger.adjust(
+            terms, settlement.id, settlement.amounts or {}, reason="late"
+        )
 
     async def _apply(self, settlement: Settlement, terms: Terms | None, age_ms: int = 0) -> Outcome:
         ledger, name = self._ledger, settlement.id
@@ -345,6 +359,10 @@ class Settler:
 def _told(settlement: Settlement) -> str:
     """For the log: what is about an asset has no id."""
     return f"{settlement.kind} {settlement.id or f'of {settlement.account}'}"
+
+
+def _tried(settlement: Settlement, failure: StoreError) -> Settlement:
+    return replace(settlement, unheard=True) if failure.indeterminate else settlement
 
 
 def _passes(failure: StoreError) -> bool:

@@ -10,7 +10,7 @@ It is reserved, and handed back, as in `rated.py`; all else is as in `passing.py
 from typing import Any
 
 from gateway.errors import Error
-from gateway.ledger.prepared import is_settled
+from gateway.ledger.prepared import is_settled, is_unheard
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.passing import CHARGING, OVER, RESERVING
@@ -85,6 +85,7 @@ class Small(Rated):
         assert self._upstream is not None
         answer = self._upstream.whole
         if answer is None or not is_settled(reply):
+            self.exchange().unheard = is_unheard(reply)
             self._carry_on()  # Or something came behind the answer's end.
             return
         self._settled(reply)

@@ -4,7 +4,10 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from gateway.ledger.store import Store
+from gateway.proxy import settler
 from tests.cable import Cable
 from tests.journeys.rig import Rig, Wishes, running
 from tests.upstreams import Answer, Request, Wait
@@ -105,6 +108,44 @@ async def test_a_lost_reply_of_each_call_changes_nothing(fake: Store, tmp_path: 
         assert await rig.delete("a") == 204
         await pending_gone(rig)
         assert await rig.standing() == (100, 0)
+
+
+async def test_what_was_charged_unheard_is_not_charged_again_when_it_is_forgotten(
+    fake: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """failure row 16: the gateway is cut off from the store, with a commit under way, for longer
+    than its record is kept; others use the account meanwhile."""
+    monkeypatch.setattr(settler, "FORGOTTEN_MS", 50)
+    store, _, settlement = cabled(fake)
+    async with running(store, tmp_path) as rig:
+        assert (await rig.put("warm", b""))[0] == 201
+        settlement.breaks, settlement.lose_replies = True, 1
+        assert (await rig.put("a", b"x" * 100))[0] == 201
+        await fake.client.delete(*(f"qg:{{acme}}:{key}" for key in ("reservations", "forget")))
+        await asyncio.sleep(0.05)
+        settlement.cut = False
+        await pending_gone(rig)
+        assert await rig.standing() == (100, 0)
+        assert await rig.standing("uploads") == (2, 0)
+
+
+async def test_what_was_reserved_and_lost_with_the_store_is_charged(
+    fake: Store, tmp_path: Path
+) -> None:
+    """failure row 54: a store that came back without its last second."""
+    store, _, settlement = cabled(fake)
+    async with running(store, tmp_path) as rig:
+        assert (await rig.put("warm", b""))[0] == 201
+        settlement.breaks, settlement.lose_replies = True, 1
+        before = await fake.client.dump("qg:{acme}:books")
+        assert (await rig.put("a", b"x" * 100))[0] == 201
+        await fake.client.delete(*[key async for key in fake.client.scan_iter("qg:{acme}:*")])
+        assert before is not None
+        await fake.client.restore("qg:{acme}:books", 0, before)
+        settlement.cut = False
+        await pending_gone(rig)
+        assert await rig.standing() == (100, 0)
+        assert await rig.standing("uploads") == (2, 0)
 
 
 async def test_an_upload_costs_two_round_trips(fake: Store, tmp_path: Path) -> None:
