@@ -28,8 +28,8 @@ class Pending:
     """When the store had taken what it had to wait for."""
 
     def age_ms(self, now_ms: int) -> int:
-        """How late it comes, which it does. Not older than what it waited for: on the way to the store
-        that may have aged more than it said."""
+        """How late it comes, which it does. Not older than what it waited for: that may have aged
+        more on its way to the store than it said."""
         return max(1, now_ms - max(self.settlement.at_ms, self.after_ms))
 
 
