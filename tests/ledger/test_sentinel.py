@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from gateway.errors import StoreError
+from gateway.ledger import sentinel
 from gateway.ledger.store import Store, connect
 from tests.ledger.lively import until
 from tests.ledger.scripts import ADD_ONCE
@@ -80,7 +81,7 @@ def guarded(binary: Binary, directory: Path) -> Iterator[Guarded]:
     with primary.client() as client:
         client.set("warm", "1")
         assert client.wait(1, 10_000) == 1
-    sentinel = subprocess.Popen(
+    process = subprocess.Popen(
         [binary.path, configuration, "--sentinel"],
         cwd=places[2],
         preexec_fn=die_with_parent,  # noqa: PLW1509 - nothing here holds a lock
@@ -93,8 +94,8 @@ def guarded(binary: Binary, directory: Path) -> Iterator[Guarded]:
             time.sleep(0.05)
         yield found
     finally:
-        sentinel.kill()
-        sentinel.wait()
+        process.kill()
+        process.wait()
         replica.kill()
         primary.kill()
 
@@ -103,6 +104,12 @@ def guarded(binary: Binary, directory: Path) -> Iterator[Guarded]:
 def house(request: pytest.FixtureRequest) -> Iterator[Guarded]:
     with TemporaryDirectory(prefix="qg-sentinel-") as directory:
         yield from guarded(request.param, Path(directory))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a machine that stalls: there is no second sentinel to be asked."""
+    monkeypatch.setattr(sentinel, "ASK_TIMEOUT_S", 5.0)
 
 
 async def count(store: Store, number: int) -> object:
