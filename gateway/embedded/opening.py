@@ -51,7 +51,7 @@ async def open_store(
             server = EmbeddedRedis(await asyncio.to_thread(settle, state_dir))
             opened.push_async_callback(server.leave)
             if not await _running(server, memory=allow_ephemeral and has_fakeredis()):
-                return _in_memory()
+                return await _in_memory()
             url = server.url
         store = await connect(url, op_timeout_s=op_timeout_s, wait_replicas=wait_replicas)
         opened.push_async_callback(store.close)
@@ -81,6 +81,7 @@ async def _running(server: EmbeddedRedis, *, memory: bool) -> bool:
     return True
 
 
-def _in_memory() -> OpenedStore:
+async def _in_memory() -> OpenedStore:
     store = Store.fake()
+    await found(store.client)
     return OpenedStore(store, "", store.description, ephemeral=True, closing=store.close)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.clock import StoreClock
 from gateway.embedded.choosing import Binary
-from gateway.embedded.opening import open_store
+from gateway.embedded.opening import OpenedStore, open_store
 from gateway.errors import ConfigError, StoreError
 from gateway.ledger.watch import StoreWatch
 from tests.ledger.scripts import ADD
@@ -134,15 +134,23 @@ async def test_a_newer_server_reads_the_books_of_an_older_but_not_the_reverse(
         await open_store("auto", state_dir)
 
 
-@pytest.mark.usefixtures("newest")
-async def test_an_account_may_be_made_before_the_first_gateway_runs(state_dir: Path) -> None:
-    """failure row 25"""
-    opened = await open_store("auto", state_dir)
+async def may_have_an_account_first(opened: OpenedStore) -> None:
     await opened.store.client.zadd("qg:accounts", {"acme": 1})
     watch = StoreWatch(opened.store.client, StoreClock())
     await watch.beat()
     assert watch.error is None
     await opened.close()
+
+
+@pytest.mark.usefixtures("newest")
+async def test_an_account_may_be_made_before_the_first_gateway_runs(state_dir: Path) -> None:
+    """failure row 25"""
+    await may_have_an_account_first(await open_store("auto", state_dir))
+
+
+@pytest.mark.usefixtures("path")
+async def test_so_it_may_in_the_memory_of_a_demo(state_dir: Path) -> None:
+    await may_have_an_account_first(await open_store("auto", state_dir, allow_ephemeral=True))
 
 
 @pytest.mark.usefixtures("newest")
