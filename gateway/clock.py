@@ -20,10 +20,11 @@ monotonic_s = time.monotonic
 
 
 class StoreClock:
-    """Estimate of Redis TIME: this machine's clock plus the offset last learned from a script.
+    """Estimate of Redis TIME: this machine's clock plus the offset last learned from the store.
 
-    A gateway whose clock is off by minutes learns the offset from the first script that answers
-    `clock`; from then on its estimates choose the right period (failure row 47).
+    A gateway whose clock is off by minutes learns the offset before it serves, and again every
+    second; so its estimates choose the right period (failure row 47). What an account's books say
+    is no news of the store's clock: they may be ahead of it.
     """
 
     __slots__ = ("_offset_ms",)

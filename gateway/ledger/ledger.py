@@ -100,6 +100,8 @@ class Ledger:
     ) -> None:
         self._scripts = Runner(admission, settlement, clock, now_ms)
         self._now = self._scripts.now
+        self.frame = self._scripts.frame
+        """The frame in which the books of some terms are taken to be now."""
         self.begin_reserve = self._scripts.sender(admission=True)
         """Reserves, once, what was prepared, and tells of the reply or what there was instead."""
         self.begin_commit = self._scripts.sender(admission=False)

@@ -183,6 +183,11 @@ def is_granted(reply: Any) -> bool:
     return type(reply) is list and reply[:3] == _GRANTED
 
 
+def is_of_another_hour(reply: Any) -> bool:
+    """The books are not in the hour that it was prepared for."""
+    return type(reply) is list and reply[0] == b"clock"
+
+
 def is_settled(reply: Any) -> bool:
     return type(reply) is list and reply[0] == b"settled"
 

@@ -1,7 +1,8 @@
 """How scripts are run: in the frame of the store's time, and once more when a reply was lost.
 
 The script has the last word on the time and on whether it has only made room so far; the caller
-sees neither. Frames are kept for terms that are in use.
+sees neither. Frames are kept for terms that are in use, until they are over or a script says
+otherwise: books may be ahead of the store's clock, when that was set back, and are not alone.
 """
 
 import asyncio
@@ -54,20 +55,18 @@ class Runner:
         """Run a script in the frame of the store's time, which the script itself has the last word
         on, and run it on while it has only made room so far. With patience: as an admission."""
         transport = self._settlement if patience_s is None else self._admission
-        at_ms = self._now_ms() or self._clock.now_ms()
+        frame = self.frame(terms)
         reframes = 0
         past: tuple[bytes, ...] = ()
         while reframes < REFRAMES_MAX:
-            frame = self._frame(terms, at_ms)
             keys, args = arguments(frame)
             reply = await self._run(transport, script, (*keys, *past), args, patience_s=patience_s)
             match reply:
                 case [b"stale", *hours]:
                     past = bucket_keys(frame.keys, hours)
                     reframes += 1
-                case [b"clock", store_ms]:
-                    self._clock.learn(store_ms)
-                    at_ms = store_ms
+                case [b"clock", books_ms]:
+                    frame = self._keep(terms, books_ms)
                     reframes += 1
                 case [b"again"]:
                     continue
@@ -75,14 +74,19 @@ class Runner:
                     return frame, reply
         raise StoreError(STORE_UNAVAILABLE, "the store's clock does not settle", transient=True)
 
-    def _frame(self, terms: Terms, at_ms: int) -> Frame:
+    def frame(self, terms: Terms) -> Frame:
+        """The one that the next script is run in first."""
+        at_ms = self._now_ms() or self._clock.now_ms()
         frame = self._frames.get(terms)
-        if frame is None or not frame.from_ms <= at_ms < frame.until_ms:
-            frame = frame_at(terms, at_ms)
-            self._frames.pop(terms, None)
-            self._frames[terms] = frame
-            if len(self._frames) > FRAMES_MAX:
-                del self._frames[next(iter(self._frames))]
+        if frame is None or at_ms >= frame.until_ms:
+            frame = self._keep(terms, at_ms)
+        return frame
+
+    def _keep(self, terms: Terms, at_ms: int) -> Frame:
+        self._frames.pop(terms, None)
+        frame = self._frames[terms] = frame_at(terms, at_ms)
+        if len(self._frames) > FRAMES_MAX:
+            del self._frames[next(iter(self._frames))]
         return frame
 
     def sender(self, *, admission: bool) -> Callable[[Call, Then], None]:

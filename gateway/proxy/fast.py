@@ -140,16 +140,16 @@ class FastPath:
             if name not in self._charges and not self.prepares_at_once:
                 self._keep(name, None)
                 return None
-            charge = self._keep(name, self._prepare(identity, terms, kind, now_ms))
+            charge = self._keep(name, self._prepare(identity, terms, kind))
         if charge is not None:
             charge.identity = identity
         return charge
 
-    def _prepare(self, identity: Identity, terms: Terms, kind: Kind, now_ms: int) -> Charge:
+    def _prepare(self, identity: Identity, terms: Terms, kind: Kind) -> Charge:
         prepared = Prepared(
             terms,
             kind.sizes,
-            now_ms,
+            self._means.books.ledger.frame(terms).from_ms,
             lease_ms=self._means.lease_ms,
             keep_ms=KEEP_MS,
             note=kind.route.name,

@@ -58,7 +58,8 @@ class Caller:
 
 class Charge(Caller):
     """How requests of one kind are reserved for and charged to one account and API key, for an hour
-    at most. Those of a kind that reserves nothing are counted against the plan's rate."""
+    at most, and no longer than the books agree that it is that hour. Those of a kind that reserves
+    nothing are counted against the plan's rate."""
 
     terms: Terms
 

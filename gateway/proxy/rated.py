@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from gateway.clock import monotonic_s
 from gateway.errors import StoreError
 from gateway.ledger.outcomes import Granted
-from gateway.ledger.prepared import is_granted
+from gateway.ledger.prepared import is_granted, is_of_another_hour
 from gateway.proxy.means import Charge
 from gateway.proxy.passing import OVER, RESERVING, Passing
 
@@ -83,6 +83,8 @@ class Rated(Passing):
     def _hand_back(self) -> None:
         """Nothing was sent: the ordinary path begins anew, with what the store has said."""
         reply, exchange = self._reply, self.exchange()
+        if is_of_another_hour(reply):
+            self._caller.until_ms = 0  # By the time of the next the ordinary path knows the hour.
         if isinstance(reply, StoreError):
             soon = reply.transient and monotonic_s() - self._started_s < PATIENCE_S
             exchange.tried = None if soon else reply

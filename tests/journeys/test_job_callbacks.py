@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from gateway.clock import wall_ms
+from gateway.ledger.keys import keys_of
 from gateway.ledger.store import Store
 from tests.hooks import Hooks
 from tests.job_upstream import UpstreamJob
@@ -119,6 +121,19 @@ async def test_who_does_not_sign_is_not_heard(house: JobRig) -> None:
     assert (await house.ask("POST", "/_callbacks/downloads", done(job_id)))[0] == 401
     assert await house.standing() == (0, 4_000)
     assert (await house.call_back(done(job_id), age_s=290))[0] == 200
+
+
+async def test_when_it_was_signed_is_judged_by_the_store_s_clock(
+    store: Store, tmp_path: Path
+) -> None:
+    """failure row 48: not by the account's books, which are ahead where that clock was set back."""
+    async with job_rig(store, tmp_path, SIGNED, audited=False) as house:
+        client: Any = store.client
+        books = keys_of(house.rig.account.id).books
+        await client.hset(books, "now", wall_ms() + 3_600_000)
+        job_id = await house.open(max_bytes=4_000)
+        status, told = await house.call_back(done(job_id))
+        assert (status, told["outcome"]) == (200, "committed")
 
 
 async def test_callbacks_about_unknown_jobs_are_404(house: JobRig) -> None:

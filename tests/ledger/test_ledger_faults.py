@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.catalog.periods import PeriodKind, PeriodRule
 from gateway.catalog.plans import Plan
-from gateway.clock import StoreClock
+from gateway.clock import StoreClock, wall_ms
 from gateway.errors import STORE_FULL, StoreError
 from gateway.ledger.audit import audit
+from gateway.ledger.keys import keys_of
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Line, Settled
 from gateway.ledger.scripts import Script
@@ -197,6 +199,37 @@ async def test_a_gateway_whose_clock_is_off_counts_in_the_store_s_period(
     resets = next(q.resets_at_ms for q in theirs.quotas if q.meter.name == "egress")
     assert resets is not None
     assert 0 < resets - theirs.at_ms <= 3_600_000
+
+
+async def test_books_that_are_ahead_are_no_news_of_the_store_s_clock(store: Store) -> None:
+    """failure row 48: nor are those of others taken to be ahead; each is met where it is."""
+
+    class Counting:
+        runs = 0
+
+        async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+            self.runs += 1
+            return await store.admission.run(script, keys, args)
+
+        async def close(self) -> None: ...
+
+    stage, clock, way = Stage(store), StoreClock(), Counting()
+    ledger = Ledger(way, way, clock)
+    other = replace(stage.terms, account="other")
+    for terms in (stage.terms, other):
+        await ledger.open_books(terms.account)
+    redis: Any = store.client
+    await redis.hset(keys_of("acme").books, "now", clock.now_ms() + 7_200_000)
+    line = Line.exact("storage", 7)
+    runs = []
+    for number in range(3):
+        for terms in (stage.terms, other):
+            before = way.runs
+            outcome = await ledger.reserve(terms, f"r{number}", [line], lease_ms=60_000)
+            assert isinstance(outcome, Granted)
+            runs.append(way.runs - before)
+    assert runs == [2, 1, 1, 1, 1, 1]
+    assert abs(clock.now_ms() - wall_ms()) < 1_000
 
 
 @pytest.mark.parametrize("flavour", [f for f in REAL if f.via is Via.PIPELINED], ids=str)
