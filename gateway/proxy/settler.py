@@ -33,6 +33,8 @@ RESERVE_UNDER_WAY_S = 1.0
 FORGOTTEN_MS = KEEP_MS // 2
 """No record of what was carried out is forgotten sooner, by whosever clock, and however long it had
 been tried before it came here."""
+RECORDS_KEPT_MS = 86_400_000
+"""For as long as this there is a record of what was reserved, unless it was carried out."""
 
 Outcome = Settled | Refused | Adjusted | None
 TermsOf = Callable[[Settlement], Awaitable[Terms | None]]
@@ -94,7 +96,7 @@ class Settler:
     def _replay(self, left: Sequence[tuple[int, Settlement]]) -> None:
         for number, settlement in left:
             self._expected(settlement)
-            self._enqueue(Pending(settlement, None, number))
+            self._enqueue(Pending(_left(settlement), None, number))
 
     async def _take_over(self) -> None:
         """Others on the same directory may have died since this one began."""
@@ -363,6 +365,12 @@ def _told(settlement: Settlement) -> str:
 
 def _tried(settlement: Settlement, failure: StoreError) -> Settlement:
     return replace(settlement, unheard=True) if failure.indeterminate else settlement
+
+
+def _left(settlement: Settlement) -> Settlement:
+    """By a process that may have died before it wrote down that the store has it."""
+    young = wall_ms() - settlement.at_ms < RECORDS_KEPT_MS
+    return replace(settlement, unheard=True) if young else settlement
 
 
 def _passes(failure: StoreError) -> bool:
