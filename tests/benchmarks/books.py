@@ -58,14 +58,14 @@ class Books:
 
         return self._runner.run(work())
 
-    def upload_once(self, customers: Sequence[Customer], size: int) -> None:
-        """As if each had uploaded something of that size."""
+    def upload(self, customers: Sequence[Customer], size: int) -> None:
+        """As if each had uploaded something of that size, one as often as it is named."""
         amounts = {"storage_bytes": size, "ingress_bytes": size, "uploads": 1}
         lines = [Line(meter, amount, amount) for meter, amount in amounts.items()]
 
         async def work() -> None:
-            for customer in customers:
-                name = f"once-{customer.account}"
+            for number, customer in enumerate(customers):
+                name = f"upload-{customer.account}-{number}"
                 await self._desk.ledger.reserve(customer.terms, name, lines, lease_ms=10_000)
                 await self._desk.ledger.commit(customer.terms, name, amounts)
 

@@ -34,6 +34,7 @@ from tests.redis_server import RedisServer, found_binaries
 CUSTOMERS = 300
 CONNECTIONS = 64
 IDLE_ACCOUNTS = 5_000
+RECORDS = 20_000
 BLOCK_OVER_S = 1.5
 """By then what was used of a block is in the books."""
 UPLOAD = Errand("POST", "/files/upload", 1024, CONNECTIONS)
@@ -189,10 +190,19 @@ def measured(at: Yard, rounds: int, seconds: float, about: str) -> Sizing:
     empty = at.used_bytes()
     idle = at.books.customers(IDLE_ACCOUNTS, "idle")
     made = at.used_bytes()
-    at.books.upload_once(idle, UPLOAD.size)
+    at.books.upload(idle, UPLOAD.size)
     used = at.used_bytes()
+    at.books.upload(idle[:1] * RECORDS, UPLOAD.size)
+    remembered = at.used_bytes()
     print(file=sys.stderr)
-    return Sizing(about, crowds, hots, (made - empty) / len(idle), (used - empty) / len(idle))
+    return Sizing(
+        about,
+        crowds,
+        hots,
+        account_bytes=(made - empty) / len(idle),
+        used_account_bytes=(used - empty) / len(idle),
+        record_bytes=(remembered - used) / RECORDS,
+    )
 
 
 def main() -> int:

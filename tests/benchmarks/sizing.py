@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+from gateway.proxy.exchange import KEEP_MS
+
 MILLION = 1_000_000
+MIB = 1024**2
 GIB = 1024**3
 
 
@@ -48,6 +51,8 @@ class Sizing:
     """Of Redis memory, for an account with a key and its books."""
     used_account_bytes: float
     """The same after an upload: with its history, and the record of it for repeats."""
+    record_bytes: float
+    """Of what was settled, for as long as it is remembered for repeats."""
 
     @property
     def per_gateway_core(self) -> float:
@@ -89,6 +94,10 @@ def table(sizing: Sizing) -> str:
         ("the busiest of three masters beside their average", f"{sizing.balance:.2f}"),
         ("Redis memory per million accounts", _gib(sizing.account_bytes)),
         ("the same when each has uploaded", _gib(sizing.used_account_bytes)),
+        (
+            f"Redis memory for what 1,000 requests/s did in the last {KEEP_MS // 1000} s",
+            f"{sizing.record_bytes * KEEP_MS / MIB:.1f} MiB",
+        ),
         ("requests/s of one account: its slot is on one core", f"{sizing.hot_saturated:,.0f}"),
         (
             "of Redis's work on its requests, what is left with a `block`",

@@ -18,6 +18,7 @@ FOUND = Sizing(
     ],
     account_bytes=GIB / 1_000_000,
     used_account_bytes=2 * GIB / 1_000_000,
+    record_bytes=1024**2 / 30_000,
 )
 
 
@@ -34,6 +35,7 @@ def test_the_readme_is_told_what_a_deployment_needs() -> None:
     table = sizing.table(FOUND)
     assert "| gateway cores that one Redis core feeds | 4.0 |" in table
     assert "| Redis memory per million accounts | 1.00 GiB |" in table
+    assert "| Redis memory for what 1,000 requests/s did in the last 30 s | 1.0 MiB |" in table
 
 
 def test_sizing_is_read_as_it_was_written(tmp_path: Path) -> None:
