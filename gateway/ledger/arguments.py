@@ -6,7 +6,9 @@ The scripts check the same amounts again (I7): neither side trusts the other.
 import hashlib
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Concatenate, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from gateway.catalog.meters import AMOUNT_END, MeterKind, is_amount
@@ -27,7 +29,14 @@ Items = Sequence[tuple[str, Sequence[Line]]]
 Shares = Sequence[tuple[str, Mapping[str, int]]]
 """Ids and what each gets: meter → amount."""
 
+Meters = tuple[str, ...]
+
+P = ParamSpec("P")
+W = TypeVar("W")
+
 _NO_RATE = (0, 0)
+_KEPT_MAX = 32
+"""Of one frame: as many as it has lines that are reserved together, and some."""
 
 
 def bad_lines(terms: Terms, lines: Sequence[Line]) -> Refused | None:
@@ -95,17 +104,34 @@ def bad_deltas(terms: Terms, deltas: Mapping[str, int]) -> Refused | None:
     return None
 
 
-def name_words(frame: Frame, meters: Iterable[str]) -> tuple[bytes, ...]:
+def _kept(make: Callable[Concatenate[Frame, P], W]) -> Callable[Concatenate[Frame, P], W]:
+    """Words that are the same in each call about the same meters: made once for a frame."""
+
+    def kept(frame: Frame, /, *about: P.args, **named: P.kwargs) -> W:
+        name = make, about
+        words: W | None = frame.made.get(name)
+        if words is None:
+            if len(frame.made) >= _KEPT_MAX:
+                frame.made.clear()
+            words = frame.made[name] = make(frame, *about, **named)
+        return words
+
+    return kept
+
+
+@_kept
+def name_words(frame: Frame, meters: Meters) -> tuple[bytes, ...]:
     """The names of the meters' counters."""
     names = frame.words.names
     return tuple(name for meter in meters for name in names[meter])
 
 
-def line_words(lines: Iterable[Line]) -> Iterator[bytes]:
+def line_words(lines: Iterable[Line]) -> list[bytes]:
     """What each asks for: one number, or `least-most`."""
-    for line in lines:
-        exact = line.least == line.most
-        yield b"%d" % line.most if exact else b"%d-%d" % (line.least, line.most)
+    return [
+        b"%d" % line.most if line.least == line.most else b"%d-%d" % (line.least, line.most)
+        for line in lines
+    ]
 
 
 def meters_of(items: Items) -> tuple[str, ...]:
@@ -123,7 +149,8 @@ def room_words(frame: Frame, meters: Iterable[str]) -> Iterator[bytes]:
             yield b"%d" % counter.bound
 
 
-def shape_words(frame: Frame, meters: Sequence[str]) -> tuple[bytes, bytes]:
+@_kept
+def shape_words(frame: Frame, meters: Meters) -> tuple[bytes, bytes]:
     """How many counters each line has (empty for one each), and their floors."""
     words = frame.words
     counts = [len(words.names[meter]) for meter in meters]
@@ -131,7 +158,8 @@ def shape_words(frame: Frame, meters: Sequence[str]) -> tuple[bytes, bytes]:
     return shape, b",".join(floor for meter in meters for floor in words.floors[meter])
 
 
-def numbers_word(frame: Frame, meters: Sequence[str], *options: int) -> bytes:
+@_kept
+def numbers_word(frame: Frame, meters: Meters, *options: int) -> bytes:
     """One word of many numbers, since each word is a string in Lua, which costs as much as to
     unpack three: the frame's interval, `options`, how many lines and counters, and the limits."""
     limits = [counter.bound for meter in meters for counter in frame.counters[meter]]
@@ -159,9 +187,8 @@ def share_words(shares: Shares) -> Iterator[bytes]:
             yield b"%d" % amount
 
 
-def amount_words(meters: Iterable[str], amounts: Mapping[str, int]) -> Iterator[bytes]:
-    for meter in meters:
-        yield b"%d" % amounts[meter]
+def amount_words(meters: Iterable[str], amounts: Mapping[str, int]) -> list[bytes]:
+    return [b"%d" % amounts[meter] for meter in meters]
 
 
 def rate_numbers(rate: RateLimit | None) -> tuple[int, int]:
@@ -177,6 +204,7 @@ def rate_field(terms: Terms, rate: RateLimit | None) -> bytes:
     return b"" if rate is None else f"g:{terms.key_id or ''}".encode()
 
 
+@lru_cache(maxsize=256)
 def text_word(text: str) -> bytes:
     """Free text as one word of a record."""
     return quote(text, safe="").encode() or b"-"
@@ -184,7 +212,7 @@ def text_word(text: str) -> bytes:
 
 def print_of_lines(terms: Terms, lines: Sequence[Line]) -> bytes:
     """The content of a reserve: what a repeat of its id must ask for again."""
-    content = ";".join(f"{line.meter}={line.least}-{line.most}" for line in lines)
+    content = ";".join([f"{line.meter}={line.least}-{line.most}" for line in lines])
     return _fingerprint(f"{content};{terms.key_id!r};{terms.subject!r}")
 
 
@@ -207,7 +235,7 @@ def print_of_shares(reservation_id: str, shares: Shares) -> bytes:
 
 def print_of_amounts(amounts: Mapping[str, int], asset: str | None = None) -> bytes:
     """The content of a commit or an adjustment, whatever the order of its meters."""
-    content = ";".join(f"{meter}={amounts[meter]}" for meter in sorted(amounts))
+    content = ";".join([f"{meter}={amounts[meter]}" for meter in sorted(amounts)])
     return _fingerprint(f"{content};{asset!r}")
 
 

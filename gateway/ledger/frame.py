@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 from gateway.catalog.meters import AMOUNT_END, Meter, MeterKind
@@ -66,6 +67,8 @@ class Frame:
     index: tuple[bytes, ...]
     """Key of the list of subjects, where there is one to be listed."""
     words: "Words"
+    made: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was made of it before; for who makes it."""
 
 
 @dataclass(frozen=True, slots=True)

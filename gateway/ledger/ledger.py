@@ -137,7 +137,7 @@ class Ledger:
             return refused
         kept = b"%d" % keep_ms, b"1" if remember_denial else b"0"
         asked = (reservation_id.encode(), print_of_lines(terms, lines), *line_words(lines))
-        meters = [line.meter for line in lines]
+        meters = tuple([line.meter for line in lines])
 
         def arguments(frame: Frame) -> Arguments:
             keys = frame.keys
@@ -206,7 +206,7 @@ class Ledger:
         if refused := bad_lines(terms, lines):
             return refused
         name = reservation_id.encode()
-        meters = [line.meter for line in lines]
+        meters = tuple([line.meter for line in lines])
 
         def arguments(frame: Frame) -> Arguments:
             keys = frame.keys

@@ -18,6 +18,15 @@ used_reserved_since: Callable[[bytes], tuple[float, float, float]] = struct.Stru
 """The three of a counter that limits are about, whole numbers all of them."""
 
 
+_standing = struct.Struct("<3d16x2d").unpack_from
+
+
+def standing(value: bytes) -> tuple[float, float, float, float, float]:
+    """Used, reserved, top, since and peak of a counter, as `Packed` has them."""
+    assert len(value) in _FORMS, f"a counter that is {value!r}"
+    return _standing(value)
+
+
 class Packed(NamedTuple):
     """What a counter's value says; amounts are not checked."""
 

@@ -1,6 +1,7 @@
 """Quotas and snapshots: how an account stands on its meters at one instant."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.catalog.meters import Meter
 from gateway.catalog.periods import NO_PERIOD, PeriodRule
@@ -13,9 +14,9 @@ def key_scope(key_id: str) -> str:
     return f"k:{key_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(NamedTuple):
     """One scope's standing on one meter. Amounts in the meter's unit; `limit` None: unlimited.
+    Several are made for each request, so it is of the kind that is made at the least cost.
 
     `peak` is the highest `used` of a level meter in the current period, None for other kinds.
     """

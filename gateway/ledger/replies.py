@@ -34,7 +34,7 @@ from gateway.ledger.outcomes import (
     Settled,
     Split,
 )
-from gateway.ledger.packed import unpacked
+from gateway.ledger.packed import standing
 from gateway.ledger.quota import ACCOUNT_SCOPE, OpenReservation, Quota, Snapshot
 from gateway.ledger.reservation import State
 
@@ -330,20 +330,19 @@ def _quota_and_asked(frame: Frame, words: Sequence[bytes]) -> tuple[Quota, int]:
 
 
 def _quotas(frame: Frame, meters: Iterable[str], values: Iterable[bytes]) -> tuple[Quota, ...]:
-    counters = (counter for meter in meters for counter in frame.counters[meter])
+    counters = [counter for meter in meters for counter in frame.counters[meter]]
     return tuple(map(_standing, counters, values))
 
 
 def _standing(counter: Counter, value: bytes) -> Quota:
     """What belongs to an earlier period is over."""
-    packed = unpacked(value)
-    assert packed is not None, f"a script answered a counter that is {value!r}"
-    used, peak = int(packed.used), int(packed.most)
-    if packed.since < counter.period.start_ms:
+    used, reserved, top, since, peak = standing(value)
+    most = max(top, peak)
+    if since < counter.period.start_ms:
         if counter.meter.kind is MeterKind.CUMULATIVE:
-            used = 0
-        peak = used
-    return _quota(counter, used, peak, int(packed.reserved))
+            used = 0.0
+        most = used
+    return _quota(counter, int(used), int(most), int(reserved))
 
 
 def _quota(counter: Counter, used: int, peak: int, reserved: int) -> Quota:

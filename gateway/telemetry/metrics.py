@@ -226,11 +226,8 @@ class Metrics:
 
     # -- the store, upstreams and the process -----------------------------------------------------
 
-    def ledger_call(self, verb: str, seconds: float) -> None:
-        self.ledger_seconds(verb).observe(seconds)
-
     def ledger_seconds(self, verb: str) -> Spread:
-        """Where `ledger_call` counts; keep it, it does not change."""
+        """How long its calls took; keep it, it does not change."""
         return self._ledger_seconds.of(verb if verb in VERBS else OTHER)
 
     def ledger_failed(self, verb: str, error: Error, calls: int = 1) -> None:

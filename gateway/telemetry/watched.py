@@ -36,8 +36,9 @@ class WatchedTransport:
             # Lost books concern one account, or an operator; the store itself did answer.
             self._metrics.store_up.set(1 if failure.error == STORE_LOST else 0)
             raise
-        self._metrics.ledger_call(script.name, monotonic_s() - began_s)
-        self._metrics.store_up.set(1)
+        took = self._took.get(script) or self._spread(script)
+        took.observe(monotonic_s() - began_s)
+        self._metrics.store_up.value = 1
         return reply
 
     def send(self, call: Call, then: Then) -> bool:

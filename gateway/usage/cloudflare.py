@@ -30,7 +30,7 @@ async def _storage_usage(request: UsageRequest, sources: Sources) -> Answer:
     snapshot = await sources.ledger.snapshot(terms)
     storage = of_subject(snapshot, "storage_seconds")
     if storage.limit is None:
-        storage = replace(storage, limit=of_account(snapshot, "storage_seconds").limit)
+        storage = storage._replace(limit=of_account(snapshot, "storage_seconds").limit)
     videos = of_subject(snapshot, "videos")
     return dialect.storage_usage(storage, videos, request.request_id, creator=creator)
 

@@ -4,7 +4,7 @@ Every check of the dialect goes over the whole list, so a case added here is che
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway import errors
@@ -352,7 +352,7 @@ CASES = (
     ),
     Case(
         "denied by a level whose peak has a period: its room does not come back then",
-        _denial(replace(FULL, period=DAILY, resets_at_ms=NOW_MS + HOUR_MS), 1, None),
+        _denial(FULL._replace(period=DAILY, resets_at_ms=NOW_MS + HOUR_MS), 1, None),
         403,
         {
             "type": EXCEEDED,

@@ -292,7 +292,7 @@ class Model:
     def _denied_again(self, first: Denied, frame: Frame, rate: RateState | None) -> Denied:
         """With the amounts of the first answer, in the period of this one."""
         counter = frame.counters[first.quota.meter.name][0]
-        quota = replace(first.quota, resets_at_ms=counter.period.end_ms)
+        quota = first.quota._replace(resets_at_ms=counter.period.end_ms)
         return replace(first, quota=quota, rate=rate, replayed=True)
 
     def room(self, counter: Counter) -> int:

@@ -4,7 +4,6 @@ As in the model that it works on, everything is a dict and nothing knows of Lua 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from gateway.catalog.plans import RateLimit
 from gateway.errors import (
@@ -145,7 +144,7 @@ def _share_out(
         if short:
             counter, amount = short[0]
             quota = model.quota(counter)
-            then = replace(quota, reserved=quota.reserved + taken.get(counter.name, 0))
+            then = quota._replace(reserved=quota.reserved + taken.get(counter.name, 0))
             first = first or (name, then, amount)
             continue
         admitted[name] = {line.meter: line.most for line in lines}

@@ -51,14 +51,14 @@ def test_a_rate_belongs_to_the_api_key_or_to_the_account() -> None:
 
 def test_lines_and_amounts_come_with_what_the_scripts_must_know_of_their_counters() -> None:
     frame = frame_at(TERMS, NOON_MS)
-    assert name_words(frame, ["storage", "files"]) == (b"a/storage", b"a/files")
+    assert name_words(frame, ("storage", "files")) == (b"a/storage", b"a/files")
     end = b"9007199254740991"
     assert list(room_words(frame, ["storage", "files"])) == [
         *(b"1", b"-0", b"100"),
         *(b"1", b"-0", end),
     ]
-    assert list(line_words(LINES)) == [b"1-5", b"1"]
-    assert list(amount_words(["files"], {"files": -3})) == [b"-3"]
+    assert line_words(LINES) == [b"1-5", b"1"]
+    assert amount_words(["files"], {"files": -3}) == [b"-3"]
 
 
 def test_free_text_is_one_word() -> None:
@@ -89,6 +89,6 @@ def test_content_of_a_commit_is_amounts_in_any_order_and_the_asset() -> None:
 
 def test_numbers_are_one_word_the_limits_last() -> None:
     frame = frame_at(replace(TERMS, key_id="k1", key_limits={"storage": 7}), NOON_MS)
-    word = numbers_word(frame, ["files", "storage"], 30_000, 5)
+    word = numbers_word(frame, ("files", "storage"), 30_000, 5)
     interval = (frame.from_ms, frame.until_ms)
     assert struct.unpack("<9d", word) == (*interval, 30_000, 5, 2, 3, AMOUNT_END - 1, 100, 7)

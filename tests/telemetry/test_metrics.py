@@ -80,7 +80,7 @@ def use(metrics: Metrics, route: str, meter: str, key_id: str, word: str) -> Non
     metrics.expired(Expired(2, more=False, next_lease_end_ms=None))
     metrics.let_through(word, 7)
     metrics.size_mismatch(route)
-    metrics.ledger_call(word, 0.001)
+    metrics.ledger_seconds(word).observe(0.001)
     metrics.ledger_failed(word, Error(word, 503, ""))
     metrics.store_error(Error(word, 503, ""))
     metrics.connections(word, word).set(1)
