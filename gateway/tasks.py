@@ -82,7 +82,7 @@ class Interrupt:
     """Lets an event stop the block of code it wraps, as `asyncio.timeout` lets a deadline.
 
     `stop(reason)` may come from any callback of the loop; the block is cancelled where it waits
-    and `StoppedError(reason)` leaves the `async with`. A stop before the block keeps it from
+    and `StoppedError(reason)` leaves the `with`. A stop before the block keeps it from
     beginning; one after its end does nothing; one from inside the block shows at its end. Blocks
     nest; a cancellation from outside passes through as itself.
     """
@@ -116,7 +116,7 @@ class Interrupt:
             self._cancelled = True
             self._task.cancel()
 
-    async def __aenter__(self) -> "Interrupt":
+    def __enter__(self) -> "Interrupt":
         task = asyncio.current_task()
         assert task is not None
         assert not self._entered
@@ -127,7 +127,7 @@ class Interrupt:
         self._cancelling = task.cancelling()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         failure: BaseException | None,

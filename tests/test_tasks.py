@@ -10,9 +10,8 @@ from gateway.tasks import Interrupt, StoppedError, TaskSet, shielded
 async def test_a_stop_ends_the_block_with_its_reason() -> None:
     interrupt = Interrupt()
     asyncio.get_running_loop().call_soon(interrupt.stop, "too slow")
-    with pytest.raises(StoppedError) as caught:
-        async with interrupt:
-            await asyncio.Event().wait()
+    with pytest.raises(StoppedError) as caught, interrupt:
+        await asyncio.Event().wait()
     assert caught.value.reason == "too slow"
     task = asyncio.current_task()
     assert task is not None
@@ -22,21 +21,19 @@ async def test_a_stop_ends_the_block_with_its_reason() -> None:
 async def test_a_stop_before_the_block_keeps_it_from_beginning() -> None:
     interrupt = Interrupt()
     interrupt.stop("early")
-    with pytest.raises(StoppedError):
-        async with interrupt:
-            pytest.fail("the block began")
+    with pytest.raises(StoppedError), interrupt:
+        pytest.fail("the block began")
 
 
 async def test_a_stop_that_the_block_never_felt_is_still_told() -> None:
     interrupt = Interrupt()
-    with pytest.raises(StoppedError):
-        async with interrupt:
-            interrupt.stop("at the end")
+    with pytest.raises(StoppedError), interrupt:
+        interrupt.stop("at the end")
 
 
 async def test_a_stop_after_the_block_does_nothing() -> None:
     interrupt = Interrupt()
-    async with interrupt:
+    with interrupt:
         pass
     interrupt.stop("late")
     await asyncio.get_running_loop().run_in_executor(None, lambda: None)
@@ -46,11 +43,10 @@ async def test_a_stop_after_the_block_does_nothing() -> None:
 async def test_nested_blocks_stop_separately() -> None:
     outer, inner = Interrupt(), Interrupt()
     loop = asyncio.get_running_loop()
-    async with outer:
+    with outer:
         loop.call_soon(inner.stop, "inner")
-        with pytest.raises(StoppedError) as caught:
-            async with inner:
-                await asyncio.Event().wait()
+        with pytest.raises(StoppedError) as caught, inner:
+            await asyncio.Event().wait()
         assert caught.value.reason == "inner"
     assert not outer.stopped
 
@@ -60,7 +56,7 @@ async def test_cancellation_from_outside_passes_through() -> None:
     begun = asyncio.Event()
 
     async def work() -> None:
-        async with Interrupt():
+        with Interrupt():
             begun.set()
             await asyncio.Event().wait()
 
@@ -78,9 +74,8 @@ async def test_an_error_of_the_block_wins_over_a_stop() -> None:
         interrupt.stop("late")
         raise ValueError("own")
 
-    with pytest.raises(ValueError, match="own"):
-        async with interrupt:
-            fail()
+    with pytest.raises(ValueError, match="own"), interrupt:
+        fail()
 
 
 async def test_shielded_work_ends_although_the_caller_is_cancelled() -> None:

@@ -127,11 +127,14 @@ class Forwarder:
     async def _return(self, answer: AnswerHead) -> bool:
         """The work is done or refused: settle, then let the client hear."""
         reported = await self._report(answer)
-        await self._transfer.hear(answer)
-        if self._route.policy is not Policy.DELETE:
-            # A repeat charges again, but does not give back again: that comes first.
-            await self._transfer.remember(answer, self._charge_of(answer, reported))
+        if self._exchange.named is not None:
+            await self._transfer.hear(answer)
+            if self._route.policy is not Policy.DELETE:
+                # A repeat charges again, but does not give back again: that comes first.
+                await self._transfer.remember(answer, self._charge_of(answer, reported))
         quotas = await self._settle(None, reported)
+        if self._route.learn is None:
+            return await self._relay(answer, quotas, charged=False)
         with listening(self._books, self._call, self._transfer, answer):
             return await self._relay(answer, quotas, charged=False)
 

@@ -177,7 +177,7 @@ class Handler:
     ) -> bool:
         """Say whether the connection can stay."""
         try:
-            async with exchange.stop:
+            with exchange.stop:
                 return await work(arrival, exchange, head)
         except ClientGoneError as failure:
             exchange.outcome = "client-gone"

@@ -17,7 +17,7 @@ from gateway.clock import monotonic_s
 from gateway.errors import BAD_FRAMING, ClientGoneError, GatewayError, UpstreamError
 from gateway.proxy import wire
 from gateway.proxy.answer import AnswerHead
-from gateway.proxy.bulk import BULK_BYTES_MIN, Bulk
+from gateway.proxy.bulk import ANSWERED, BULK_BYTES_MIN, Bulk
 from gateway.proxy.connection import Arrival
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.followers import Cover, covered
@@ -49,7 +49,6 @@ class Transfer:
         self._bulk = Bulk(arrival, exchange, count)
         self._request_head = b""
         """As long as it may have to be sent: a body that comes slowly is not to keep it."""
-        self._early: Interrupt | None = None
         self._continued = False
         self._began = False
         self._ahead = b""
@@ -203,14 +202,15 @@ class Transfer:
         `charged`: its delivery is; then whoever charges it remembers it."""
         connection = self.connection
         assert connection is not None
-        if not charged:
+        if not charged and self._exchange.named is not None:
             await self.hear(answer)
             await self.remember(answer, None, answer_head)
         self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s
-        bulk, begun = self._bulk, partial(self._pass_on_begun, chunked=chunked)
+        bulk = self._bulk
         if connection.left >= BULK_BYTES_MIN:
+            begun = partial(self._pass_on_begun, chunked=chunked)
             await bulk.deliver(connection, begun, cover, timeout_s)
         while data := self._taken() or await connection.read(timeout_s):
             if cover is not None:
@@ -218,6 +218,7 @@ class Transfer:
             await self.pass_on(data, chunked=chunked)
             long = self._exchange.answer_bytes > BULK_BYTES_MIN
             if long and bulk.lends and connection.chunks is not None:
+                begun = partial(self._pass_on_begun, chunked=chunked)
                 await bulk.deliver_chunks(connection, begun, cover, timeout_s, chunked=chunked)
         if chunked:
             self._arrival.write(wire.last_chunk(connection.trailers))
@@ -299,10 +300,13 @@ class Transfer:
             return
         self._invite()
         idle_s = self._pool.upstream.idle_timeout_s
-        self._early = Interrupt()
-        connection.on_answer = self._stop_early
         try:
-            async with self._early:
+            if cover is None and not self._head.chunked and self._arrival.content.is_eof():
+                await self._pump(connection, cover)  # It goes out at once: nothing is waited for.
+                return
+            early = Interrupt()
+            connection.on_answer = partial(early.stop, ANSWERED)
+            with early:
                 while await self._pump(connection, cover):
                     if self._head.chunked:
                         await self._bulk.send_chunks(connection, cover, idle_s)
@@ -313,10 +317,6 @@ class Transfer:
         finally:
             connection.on_answer = None
             self._exchange.received()
-
-    def _stop_early(self) -> None:
-        assert self._early is not None
-        self._early.stop("the upstream has answered")
 
     def _invite(self) -> None:
         """Let the client send its body."""

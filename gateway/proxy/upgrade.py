@@ -65,7 +65,7 @@ class Tunnel:
         tasks.start(self._upwards(source.bytes, both), name="upgraded connection, upwards")
         tasks.start(self._until_idle(both), name="upgraded connection, idle")
         try:
-            async with both:
+            with both:
                 await self._downwards()
         except StoppedError as stopped:
             if isinstance(stopped.reason, Exception):

@@ -24,9 +24,8 @@ async def test_the_overdue_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     dog.enter(late)
     dog.enter(timely)
     dog.start()
-    with pytest.raises(StoppedError) as stopped:
-        async with late.stop:
-            await asyncio.Event().wait()
+    with pytest.raises(StoppedError) as stopped, late.stop:
+        await asyncio.Event().wait()
     assert stopped.value.reason is REQUEST_TIMEOUT
     assert not timely.stop.stopped
     dog.close()
