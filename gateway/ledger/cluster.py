@@ -8,20 +8,20 @@ asked for again after a redirection or a lost node, once at a time and not more 
 
 import asyncio
 from binascii import crc_hqx
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hiredis import ReplyError
-from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
 
 from gateway.errors import StoreError
 from gateway.ledger.address import Address, Place
 from gateway.ledger.pipeline import Limits, PipelinedTransport
 from gateway.ledger.redispy import client_options, told
-from gateway.ledger.resp import ASK, MOVED, TRYAGAIN, error_code, store_error, unavailable
+from gateway.ledger.resp import ASK, MOVED, TRYAGAIN, Word, error_code, store_error, unavailable
 from gateway.ledger.scripts import Script
+from gateway.ledger.sharing import SharedCluster
 from gateway.ledger.template import Call
 from gateway.ledger.transport import Heard, Then
 from gateway.tasks import TaskSet
@@ -29,6 +29,8 @@ from gateway.tasks import TaskSet
 SLOTS = 16_384
 REDIRECTIONS_MAX = 5
 TRY_AGAIN_AFTER_S = 0.01
+TRY_AGAIN_MAX = 25
+"""While keys of a slot are half moved, which takes a cluster some milliseconds."""
 REFRESH_PAUSE_S = 0.25
 
 
@@ -46,6 +48,10 @@ def slot_of(key: bytes) -> int:
 class Node:
     address: Address
     transport: PipelinedTransport
+
+
+Attempt = Callable[[PipelinedTransport, bool], Awaitable[Any]]
+"""Asks a node, which may be one that is only taking the slot over; an error reply is a value."""
 
 
 class ClusterTransport:
@@ -72,27 +78,49 @@ class ClusterTransport:
             raise
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
-        slot = slot_of(keys[0])
+        def attempt(node: PipelinedTransport, asking: bool) -> Awaitable[Any]:
+            return node.attempt(script, keys, args, asking=asking)
+
+        return await self._routed(script.name, keys[0], attempt)
+
+    async def command(self, doing: str, *words: Word) -> Any:
+        """One command that is no script; its first word is its only key."""
+
+        def attempt(node: PipelinedTransport, asking: bool) -> Awaitable[Any]:
+            return node.ask(doing, *words, asking=asking)
+
+        return await self._routed(doing, words[0], attempt)
+
+    @property
+    def ready(self) -> bool:
+        """Whatever is asked waits, or fails, by itself alone."""
+        return True
+
+    async def _routed(self, doing: str, key: Word, attempt: Attempt) -> Any:
+        """Where the slot of `key` is, wherever that leads."""
+        slot = slot_of(key if isinstance(key, bytes) else str(key).encode())
         node = self._owners[slot]
-        asking = False
-        for _ in range(REDIRECTIONS_MAX):
-            reply = await self._attempt(node, script, keys, args, asking=asking)
+        asking, redirections, waits = False, 0, 0
+        while redirections < REDIRECTIONS_MAX and waits < TRY_AGAIN_MAX:
+            reply = await self._attempt(doing, node, attempt, asking=asking)
             if type(reply) is not ReplyError:
                 return reply
             assert node is not None
             text = str(reply)
             code = error_code(text)
-            asking = code == ASK
             if code in {ASK, MOVED}:
                 node = self._node(redirected(text, node.address))
+                asking = code == ASK
+                redirections += 1
             elif code == TRYAGAIN:
                 await asyncio.sleep(TRY_AGAIN_AFTER_S)
+                waits += 1
             else:
-                raise store_error(text, doing=script.name)
+                raise store_error(text, doing=doing)
             if code == MOVED:
                 self._owners[slot] = node
                 self._refresh_soon()
-        raise unavailable(f"{script.name}: redirected too often")
+        raise unavailable(f"{doing}: redirected too often")
 
     def send(self, call: Call, then: Then) -> bool:
         """To where its slot was last."""
@@ -105,18 +133,12 @@ class ClusterTransport:
             await node.transport.close()
 
     async def _attempt(
-        self,
-        node: Node | None,
-        script: Script,
-        keys: Sequence[bytes],
-        args: Sequence[bytes],
-        *,
-        asking: bool,
+        self, doing: str, node: Node | None, attempt: Attempt, *, asking: bool
     ) -> Any:
         try:
             if node is None:
-                raise unavailable(f"{script.name}: no node of the cluster serves its slot")
-            return await node.transport.attempt(script, keys, args, asking=asking)
+                raise unavailable(f"{doing}: no node of the cluster serves its slot")
+            return await attempt(node.transport, asking)
         except StoreError:
             self._refresh_soon()
             raise
@@ -208,15 +230,17 @@ def redirected(text: str, asked: Address) -> Address:
     return asked.at(host or asked.host, int(port))
 
 
-async def cluster_client(place: Place, *, timeout_s: float = 5.0) -> RedisCluster:
+async def cluster_client(place: Place, *, timeout_s: float = 5.0) -> SharedCluster:
     """A redis-py client of the whole cluster, ready for use."""
     first = place.addresses[0]
     tls: dict[str, Any] = {"ssl": True, **first.tls_files} if first.tls else {}
     nodes = [ClusterNode(address.host, address.port) for address in place.addresses]
-    client = RedisCluster(startup_nodes=nodes, **client_options(first, timeout_s=timeout_s), **tls)
+    options = client_options(first, timeout_s=timeout_s)
+    client = SharedCluster(startup_nodes=nodes, reinitialize_steps=0, **options, **tls)
     try:
         with told(str(place)):
-            return await client.initialize()
+            await client.initialize()
     except StoreError:
-        await client.aclose()
+        await client.end()
         raise
+    return client

@@ -153,13 +153,21 @@ class PipelinedTransport:
 
     async def command(self, doing: str, *words: Word) -> Any:
         """One command that is no script."""
+        reply = await self.ask(doing, *words)
+        if type(reply) is ReplyError:
+            raise store_error(str(reply), doing=doing)
+        return reply
+
+    async def ask(self, doing: str, *words: Word, asking: bool = False) -> Any:
+        """As `command`, but an error reply is a value. `asking`: as in an `attempt`."""
         connection = self._connection
         if connection is None or connection.full:
             connection = await self._ready(doing)
+        if asking:
+            connection.call(ASKING)
         reply = await connection.call(command(doing, *words))
         if type(reply) is ReplyError:
             self._heed(connection, str(reply))
-            raise store_error(str(reply), doing=doing)
         return reply
 
     def move(self, address: Address) -> None:

@@ -21,6 +21,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
+    ClusterError,
     ConnectionError,
     MasterDownError,
     NoScriptError,
@@ -129,6 +130,8 @@ def as_store_error(error: RedisError | RedisClusterException, *, doing: str) -> 
     """What redis-py raised, as ours."""
     match error:
         case RedisClusterException():  # It has not found a node to ask.
+            return unavailable(f"{doing}: {error}")
+        case ClusterError() if not isinstance(error, ClusterDownError):  # Redirected too often.
             return unavailable(f"{doing}: {error}")
         case TimeoutError():
             return unavailable(f"{doing}: no answer in time", indeterminate=True)

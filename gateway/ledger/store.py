@@ -95,8 +95,8 @@ async def connect(
 
 
 Pipelined = PipelinedTransport | ClusterTransport
-Ways = tuple[Pipelined, Pipelined] | tuple[Pipelined, Pipelined, PipelinedTransport]
-"""For admission and settlement, and one that the client shares, if it can."""
+Ways = tuple[Pipelined, Pipelined, Pipelined]
+"""For admission and settlement, and one that the client shares."""
 
 
 async def _ways(
@@ -107,9 +107,10 @@ async def _ways(
     match place.kind:
         case Kind.CLUSTER:
             cluster = await cluster_client(place)
-            opened.push_async_callback(cluster.aclose)
-            admitting, settling, _ = limits
-            return cluster, (ClusterTransport(place, admitting), ClusterTransport(place, settling))
+            opened.push_async_callback(cluster.end)
+            admission, settlement, shared = (ClusterTransport(place, each) for each in limits)
+            cluster.share(shared)
+            return cluster, (admission, settlement, shared)
         case Kind.SENTINEL:
             return await _guarded(SentinelMaster(place), limits, opened)
         case Kind.SINGLE:

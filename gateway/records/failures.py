@@ -14,7 +14,7 @@ _LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 _PASSING = (
     exceptions.ReadOnlyError,
     exceptions.TryAgainError,
-    exceptions.ClusterDownError,
+    exceptions.ClusterError,  # redirected too often, or down
     exceptions.RedisClusterException,
 )
 _PASSING_WORDS = ("READONLY", "NOREPLICAS", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")

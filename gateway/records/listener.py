@@ -88,6 +88,9 @@ class Listener:
                         await subscription.ping()
                     else:
                         self._hear(message)
+            except (AttributeError, RuntimeError) as failure:
+                # What it was about to write to, a cluster's client has just ended.
+                raise StoreError(STORE_UNAVAILABLE, str(failure), transient=True) from failure
             finally:
                 await subscription.aclose()  # type: ignore[no-untyped-call]
         raise StoreError(STORE_UNAVAILABLE, "the subscription went silent", transient=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -180,6 +181,60 @@ async def test_a_slot_that_moves_is_followed(cluster: RedisCluster, store: Store
 
 def commands(stats: bytes) -> list[bytes]:
     return [line for line in stats.splitlines() if line.startswith(b"cmdstat_evalsha")]
+
+
+async def test_rows_are_followed_with_their_slot_by_many_at_once(
+    cluster: RedisCluster, store: Store
+) -> None:
+    """failure row 19"""
+    client: Any = store.client
+    slot = slot_of(b"{rows}h")
+
+    async def count() -> None:
+        await asyncio.gather(*(client.hincrby("{rows}h", "n", 1) for _ in range(40)))
+        await asyncio.gather(*(client.eval(ADD.source, 1, "{rows}n", 1) for _ in range(40)))
+
+    await count()
+    source, target = cluster.begin_move(slot)
+    cluster.move_keys(slot, source, target)
+    await count()  # by ASK
+    cluster.end_move(slot, target)
+    await count()  # by MOVED
+    assert await client.hgetall("{rows}h") == {b"n": b"120"}
+    assert await client.get("{rows}n") == b"120"
+
+
+async def test_slots_that_move_end_no_connection_that_others_wait_at(
+    cluster: RedisCluster, store: Store
+) -> None:
+    """failure row 19: of what goes redis-py's way"""
+    client: Any = store.client
+    slot = slot_of(b"{moving}text")
+    others = [client.blpop(f"{{{tag}}}list", timeout=4) for tag in ("a", "b", "c", "d")]
+    waiting = asyncio.gather(*others)
+    for number in range(6):
+        source, target = cluster.begin_move(slot)
+        cluster.move_keys(slot, source, target)
+        cluster.end_move(slot, target)
+        await client.set("{moving}text", number)
+    for tag in ("a", "b", "c", "d"):
+        await client.rpush(f"{{{tag}}}list", tag)
+    assert [value for _, value in await waiting] == [b"a", b"b", b"c", b"d"]
+
+
+async def test_keys_that_are_half_moved_are_waited_for(cluster: RedisCluster, store: Store) -> None:
+    """failure row 19"""
+    slot = slot_of(b"{soon}n")
+    keys = [b"{soon}n", b"{soon}ids"]
+    await store.admission.run(ADD_ONCE, keys, [b"1"])
+    source, target = cluster.begin_move(slot)
+    source.run("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", "{soon}n")
+    asked = asyncio.gather(store.admission.run(ADD_ONCE, keys, [b"2"]))
+    await asyncio.sleep(0.1)
+    cluster.move_keys(slot, source, target)
+    (found,) = await asked
+    assert found == 2
+    cluster.end_move(slot, target)
 
 
 async def test_a_script_whose_keys_are_half_moved_is_to_be_repeated(

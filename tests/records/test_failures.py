@@ -20,6 +20,7 @@ from tests.redis_server import RedisServer
         (ConnectionResetError(), STORE_UNAVAILABLE, True),
         (exceptions.ReadOnlyError("demoted"), STORE_UNAVAILABLE, True),
         (exceptions.ClusterDownError("CLUSTERDOWN"), STORE_UNAVAILABLE, True),
+        (exceptions.ClusterError("TTL exhausted."), STORE_UNAVAILABLE, True),
         (exceptions.SlotNotCoveredError("slot"), STORE_UNAVAILABLE, True),
         (exceptions.ResponseError("script: -READONLY replica"), STORE_UNAVAILABLE, True),
         (exceptions.ResponseError("-MISCONF disk"), STORE_FULL, False),

@@ -1,7 +1,10 @@
 """The listener knows when it might have missed a change."""
 
+from typing import Any
+
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from gateway.ledger.redispy import no_retry
 from gateway.records.invalidation import Changed, packed
@@ -48,5 +51,30 @@ async def test_a_connection_that_died_silently_is_noticed(
             await until(lambda: "not heard" in caplog.text)
             assert not listener.listening
         await until(lambda: listener.listening)
+        assert heard == [None, None]
+        await listener.stop()
+
+
+async def test_a_connection_that_others_have_ended_is_made_anew(redis_server: RedisServer) -> None:
+    """failure row 19: as a cluster's client does it; uvloop has no word of its own for it."""
+    pings = []
+
+    class Subscription(PubSub):
+        async def ping(self, message: Any = None) -> Any:
+            pings.append(message)
+            if len(pings) == 1:
+                raise RuntimeError("unable to perform operation; the handler is closed")
+            return await super().ping()
+
+    class Client(Redis):
+        def pubsub(self, **options: Any) -> PubSub:
+            return Subscription(self.connection_pool, **options)
+
+    heard: list[Changed | None] = []
+    async with Client(unix_socket_path=str(redis_server.socket), retry=no_retry()) as client:
+        listener = Listener(client, heard.append, HASTY)
+        await listener.start()
+        await until(lambda: len(pings) > 1)
+        assert listener.listening
         assert heard == [None, None]
         await listener.stop()
