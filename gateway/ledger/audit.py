@@ -8,6 +8,7 @@ finds may only be that the books moved meanwhile, so it is reported when one tra
 the account finds it, too.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ PAGE = 1_000
 AHEAD_MAX_MS = 60_000
 """How far the books may be ahead of the store's clock: clocks are set back by a little."""
 NEW_LEASE_MS = 60_000
+AGAIN_MAX = 5
+AGAIN_AFTER_S = 0.1
+"""Slots of a cluster may be on their way just now."""
 
 _SETTLED = frozenset("CREDAX")
 _RECORD_WORDS = 6
@@ -81,6 +85,19 @@ async def audit(
     client: "Redis | RedisCluster", account: str, *, now_ms: int = 0
 ) -> tuple[Finding, ...]:
     """Everything that is wrong in one account's books; `now_ms` 0 asks Redis. Raises StoreError."""
+    for _ in range(AGAIN_MAX):
+        try:
+            return await _audited(client, account, now_ms)
+        except StoreError as failure:
+            if not failure.transient:
+                raise
+        await asyncio.sleep(AGAIN_AFTER_S)
+    return await _audited(client, account, now_ms)
+
+
+async def _audited(
+    client: "Redis | RedisCluster", account: str, now_ms: int
+) -> tuple[Finding, ...]:
     try:
         redis: Any = client
         keys = keys_of(account)

@@ -18,6 +18,7 @@ from redis.asyncio.connection import AbstractConnection, Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
@@ -31,6 +32,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
     TimeoutError,
+    TryAgainError,
 )
 
 from gateway.errors import INTERNAL, StoreError
@@ -133,6 +135,8 @@ def as_store_error(error: RedisError | RedisClusterException, *, doing: str) -> 
             return unavailable(f"{doing}: {error}")
         case ClusterError() if not isinstance(error, ClusterDownError):  # Redirected too often.
             return unavailable(f"{doing}: {error}")
+        case AskError() | TryAgainError():  # MOVED is one, too; transactions are not redirected.
+            return unavailable(f"{doing}: its slot is being moved")
         case TimeoutError():
             return unavailable(f"{doing}: no answer in time", indeterminate=True)
         case ConnectionError() if str(error) in BUSY_POOL:

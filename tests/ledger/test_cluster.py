@@ -10,7 +10,9 @@ from gateway.clock import StoreClock
 from gateway.errors import STORE_UNAVAILABLE, StoreError
 from gateway.ledger import scripts
 from gateway.ledger.address import Address
+from gateway.ledger.audit import audit
 from gateway.ledger.cluster import ranges, redirected, slot_of
+from gateway.ledger.keys import keys_of
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Granted, Line, Settled
 from gateway.ledger.quota import Snapshot
@@ -220,6 +222,20 @@ async def test_slots_that_move_end_no_connection_that_others_wait_at(
     for tag in ("a", "b", "c", "d"):
         await client.rpush(f"{{{tag}}}list", tag)
     assert [value for _, value in await waiting] == [b"a", b"b", b"c", b"d"]
+
+
+async def test_an_audit_waits_for_the_slot_that_moves(cluster: RedisCluster, store: Store) -> None:
+    """failure row 19"""
+    ledger = Ledger(store.admission, store.settlement, StoreClock())
+    await ledger.open_books("acme")
+    slot = slot_of(keys_of("acme").books)
+    source, target = cluster.begin_move(slot)
+    cluster.move_keys(slot, source, target)
+    audited = asyncio.gather(audit(store.client, "acme"))
+    await asyncio.sleep(0.15)
+    cluster.end_move(slot, target)
+    (found,) = await audited
+    assert found == ()
 
 
 async def test_keys_that_are_half_moved_are_waited_for(cluster: RedisCluster, store: Store) -> None:
