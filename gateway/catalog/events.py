@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from gateway.catalog import syntax
 from gateway.catalog.secrets import Secret
-from gateway.catalog.shapes import Choice, Key, MapOf, Table, Text, Written, duration
+from gateway.catalog.shapes import Choice, Key, MapOf, Table, Text, Whole, Written, duration
 from gateway.catalog.words import DAY_MS, METER
 
 
@@ -20,7 +20,8 @@ class Events:
     """Where events go. A webhook gets CloudEvents at `url`, signed with `secret`; Stripe gets meter
     events, with `secret` as its key, of the meters that `meters` gives its names for. What was
     delivered is kept for `keep_s`, so that it can be delivered again; `timeout_s` is what one call
-    may take. `source` is what CloudEvents say they come from."""
+    may take. `source` is what CloudEvents say they come from. `most` bounds how many are kept for
+    each account, if anything does."""
 
     to: Destination
     secret: str = field(repr=False)
@@ -30,6 +31,7 @@ class Events:
     source: str = "quota-gateway"
     keep_s: float = 7 * 86_400.0
     timeout_s: float = 10.0
+    most: int | None = None
 
 
 EVENTS = Table((
@@ -47,6 +49,8 @@ EVENTS = Table((
         "from"),
     Key("keep", duration(least_ms=3_600_000, most_ms=30 * DAY_MS), "how long events are kept after "
         "they were delivered", into="keep_s"),
+    Key("most", Whole(1_000, 1_000_000_000), "how many events are kept for each account: of more "
+        "the oldest are dropped, delivered or not"),
     Key("timeout", duration(least_ms=100, most_ms=60_000), "how long one call may take",
         into="timeout_s"),
 ))  # fmt: skip

@@ -97,8 +97,15 @@ class EventSender:
     async def _look(self, account: str, events: Events) -> None:
         if account == EVERYBODY:
             await self._sweep()
-        else:
-            await self._deliver(account, events)
+            return
+        await self._deliver(account, events)
+        if events.most is not None:
+            lost = await self._outbox.bound(account, events.most)
+            if lost:
+                self._metrics.events_dropped(lost)
+                log.error(
+                    "%d events of usage of account %s were dropped undelivered", lost, account
+                )
 
     async def _deliver(self, account: str, events: Events) -> None:
         """Within the time of the claim: else another would begin with the same event."""

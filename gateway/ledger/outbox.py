@@ -113,6 +113,23 @@ class Outbox:
                 await self._client.xtrim(keys_of(account).outbox, minid=oldest, approximate=True)
         return bool(moved)
 
+    async def bound(self, account: str, most: int) -> int:
+        """Drop the oldest events beyond so many; how many of these had not been delivered."""
+        cursor, outbox, lost = _order(await self.cursor(account)), keys_of(account).outbox, 0
+        with told("outbox"):
+            excess = await self._client.xlen(outbox) - most
+            while excess > 0:
+                page = min(excess, COUNTED_AT_ONCE)
+                found = [_order(name.decode()) for name, _ in
+                         await self._client.xrange(outbox, count=page)]  # fmt: skip
+                if not found:
+                    break
+                lost += sum(number > cursor for number in found)
+                last_ms, count = found[-1]
+                await self._client.xtrim(outbox, minid=f"{last_ms}-{count + 1}", approximate=False)
+                excess -= len(found)
+        return lost
+
     async def rewind(self, account: str, since_ms: int) -> int:
         """Deliver again what was left at or after an instant; how many events that are."""
         cursor = f"{since_ms - 1}-{2**63 - 1}" if since_ms > 0 else FIRST
@@ -129,6 +146,11 @@ class Outbox:
                 waiting += len(found)
                 at = found[-1][0].decode()
         return OutboxState(cursor, waiting, kept)
+
+
+def _order(number: str) -> tuple[int, int]:
+    at_ms, _, count = number.partition("-")
+    return int(at_ms), int(count)
 
 
 def _cursor_key(account: str) -> bytes:

@@ -224,6 +224,9 @@ class Metrics:
     def event_delivered(self, result: str) -> None:
         self._events.of(result).value += 1
 
+    def events_dropped(self, count: int) -> None:
+        self._events.of("dropped").value += count
+
     # -- the store, upstreams and the process -----------------------------------------------------
 
     def ledger_seconds(self, verb: str) -> Spread:

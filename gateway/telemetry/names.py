@@ -103,7 +103,9 @@ WEBHOOKS = Name(
     ("rule", "result"),
 )
 EVENTS = Name(
-    "usage_events_total", "Deliveries of usage events: delivered, failed, or refused.", ("result",)
+    "usage_events_total",
+    "Deliveries of usage events: delivered, failed, or refused; and those dropped undelivered.",
+    ("result",),
 )
 # -- the store ------------------------------------------------------------------------------------
 LEDGER_SECONDS = Name(

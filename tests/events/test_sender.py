@@ -42,11 +42,15 @@ class House:
     sender: EventSender
     listener: Listener
     events: Events
+    metrics: Metrics
 
     async def commit(self, name: str, amount: int = 10, account: str = "acme") -> None:
         line = Line.exact("storage_bytes", amount)
         await self.ledger.reserve(terms(account), name, [line], lease_ms=60_000)
         await self.ledger.commit(terms(account), name, {"storage_bytes": amount})
+
+    def counted(self) -> str:
+        return self.metrics.exposition()[0].decode()
 
     def ids(self) -> list[str]:
         return [json.loads(body)["id"] for _, _, body in self.listener.calls]
@@ -59,7 +63,7 @@ async def house(store: Store) -> AsyncIterator[House]:
         metrics = Metrics(CollectorRegistry(), version="t")
         ledger = Ledger(store.admission, store.settlement, StoreClock())
         sender = event_sender(store.client, lambda: built.events, metrics)
-        built = House(store, ledger, Outbox(store.client), sender, listener, events)
+        built = House(store, ledger, Outbox(store.client), sender, listener, events, metrics)
         ledger.leaves_events = True
         ledger.on_event = sender.note
         for account in ("acme", "other"):
@@ -112,6 +116,37 @@ async def test_what_fails_is_tried_again_and_nothing_overtakes_it(house: House) 
     await house.sender._due.put("acme", 0)
     await house.sender.round()
     assert house.ids() == ["r-0", "r-1", "r-1", "r-2"]
+
+
+async def test_of_more_than_most_the_oldest_are_dropped_and_counted(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody takes them, and the operator would rather have a gap than a full store."""
+    house.events = replace(house.events, most=4)
+    for number in range(3):
+        await house.commit(f"r-{number}")
+    await house.sender.round()
+    house.listener.answers = [(500, "")] * 9
+    for number in range(3, 9):
+        await house.commit(f"r-{number}")
+    await house.sender.round()
+    assert [event.id for event in await house.outbox.waiting("acme", 10)] == [
+        f"r-{number}" for number in range(5, 9)
+    ]
+    assert "2 events of usage of account acme were dropped undelivered" in caplog.text
+    assert 'usage_events_total{result="dropped"} 2.0' in house.counted()
+    house.listener.answers = []
+    await house.sender._due.put("acme", 0)
+    await house.sender.round()
+    assert house.ids()[-4:] == [f"r-{number}" for number in range(5, 9)]
+
+
+async def test_without_a_bound_nothing_that_waits_is_dropped(house: House) -> None:
+    house.listener.answers = [(500, "")] * 9
+    for number in range(9):
+        await house.commit(f"r-{number}")
+    await house.sender.round()
+    assert len(await house.outbox.waiting("acme", 10)) == 9
 
 
 async def test_two_gateways_share_the_work(house: House) -> None:
