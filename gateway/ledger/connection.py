@@ -27,10 +27,12 @@ GRACE_S = 0.01
 
 
 class Connection(asyncio.Protocol):
-    """An idle connection writes a call at once, a busy one at the turn's end. `one_slot`: only
-    calls of the same account are joined, since a cluster runs no others as one."""
+    """An idle connection writes a call at once, a busy one at the turn's end; so does an idle one to
+    which several came in the turn before, since they become one command. `one_slot`: only calls of
+    the same account are joined, since a cluster runs no others as one."""
 
     __slots__ = (
+        "_crowded",
         "_doomed",
         "_gone",
         "_heard",
@@ -75,6 +77,8 @@ class Connection(asyncio.Protocol):
         """Calls in `_pending`."""
         self._out: list[bytes | Joined] = []
         self._joined: dict[Family | Template, Joined] = {}
+        self._crowded = False
+        """At the end of the last turn more than one call was there."""
         self._unwritten = 0
         """Calls in `_out`; `_joined` finds those there that more can join."""
         self._transport: asyncio.Transport | None = None
@@ -114,13 +118,15 @@ class Connection(asyncio.Protocol):
         self._pending.append((who, self._loop.time()))
         self._out.append(part)
         if len(self._pending) == 1:
-            self._under_way = 1
-            self._flush()
+            self._under_way = 0
             if self._watchdog is None:
                 self._watchdog = self._loop.call_later(self._timeout_s, self._watch)
-            return False
+            if not self._crowded:
+                self._under_way = 1
+                self._flush()
+                return False
         if len(self._out) == 1:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._turn_over)
         self._one_more()
         return bool(self._out)
 
@@ -204,6 +210,10 @@ class Connection(asyncio.Protocol):
             if not waiter.done():  # One that is done has been cancelled.
                 waiter.set_result(None)
                 count -= 1
+
+    def _turn_over(self) -> None:
+        self._crowded = self._unwritten != 1
+        self._flush()
 
     def _flush(self) -> None:
         if self._out and self._transport is not None:

@@ -70,6 +70,31 @@ async def test_an_idle_connection_writes_at_once_and_a_busy_one_in_batches() -> 
         assert len(server.reads) <= 4
 
 
+async def test_who_seldom_comes_alone_is_waited_for() -> None:
+    async with connected(echo) as (connection, server):
+        several = [command(b"ECHO", b"%d" % n) for n in range(3)]
+        await asyncio.gather(*map(connection.call, several))
+        await asyncio.gather(*map(connection.call, several))
+        assert server.reads[-1] == 3
+        waiting = connection.call(command(b"ECHO", b"1"))
+        connection.drop("while it waits")
+        with pytest.raises(StoreError) as dropped:
+            await waiting
+        assert not dropped.value.indeterminate
+
+
+async def test_who_has_come_alone_is_not_kept_waiting() -> None:
+    async with connected(echo) as (connection, _):
+        several = [command(b"ECHO", b"%d" % n) for n in range(3)]
+        await asyncio.gather(*map(connection.call, several))
+        assert await connection.call(command(b"ECHO", b"alone")) == b"alone"
+        written = connection.call(command(b"ECHO", b"1"))
+        connection.drop("while it is under way")
+        with pytest.raises(StoreError) as dropped:
+            await written
+        assert dropped.value.indeterminate
+
+
 async def test_a_cancelled_caller_keeps_its_place() -> None:
     """failure row 17"""
     async with connected(echo) as (connection, _):
