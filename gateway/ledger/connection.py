@@ -27,7 +27,7 @@ GRACE_S = 0.01
 
 
 class Connection(asyncio.Protocol):
-    """An idle connection writes a call at once, a busy one at the turn's end; so does an idle one to
+    """An idle connection writes a call at once, a busy one at the turn's end. So does an idle one to
     which several came in the turn before, since they become one command. `one_slot`: only calls of
     the same account are joined, since a cluster runs no others as one."""
 
