@@ -27,8 +27,8 @@ GRACE_S = 0.01
 
 
 class Connection(asyncio.Protocol):
-    """An idle connection writes a call at once, a busy one at the turn's end. So does an idle one to
-    which several came in the turn before, since they become one command. `one_slot`: only calls of
+    """An idle connection writes a call at once, a busy one at its turn's end. So does an idle one
+    to which several came in the turn before: they become one command. `one_slot`: only calls of
     the same account are joined, since a cluster runs no others as one."""
 
     __slots__ = (
