@@ -186,7 +186,7 @@ class Connection(Lending):
     @property
     def idle(self) -> bool:
         """Between two requests: answered, and not a byte of the next has come."""
-        return self._arrival is None and self._head_timer is None
+        return self._arrival is None and self._head_timer is None and not self._messages
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -218,11 +218,11 @@ class Connection(Lending):
 
     def data_received(self, data: bytes) -> None:
         within_head = self._between_requests
-        if within_head and self._arrival is None and self._head_timer is None and data:
-            self._expect_head()
         super().data_received(data)
         self._heed_the_parser()
         if within_head and self._between_requests:
+            if self._arrival is None and self._head_timer is None and data:
+                self._expect_head()
             self._head_goes_on(len(data))
         else:
             self._head_bytes = 0

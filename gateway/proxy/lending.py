@@ -94,6 +94,11 @@ class Lending(web.RequestHandler):
         sure = scanner.decoded == body.total_bytes and not body.is_eof()
         return scanner if sure else None
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp asks its parser again for each piece of a body that is taken; it has something to
+        say only if it was stopped."""
+        super().resume_reading(resume_parser and self._reading_paused)
+
     def _rest(self) -> None:
         """Hold nothing for which there is no use before the body has passed by."""
         assert self._body is not None

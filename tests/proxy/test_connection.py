@@ -52,3 +52,32 @@ async def test_a_client_that_is_lost_as_its_request_comes_is_no_error() -> None:
     await asyncio.sleep(0)
     assert failures == []
     assert begun == []
+
+
+async def test_a_connection_is_at_rest_only_between_two_requests() -> None:
+    """Else a request that has just come would be lost to a drain."""
+    begun = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def serve(arrival: Arrival) -> web.StreamResponse:
+        begun.set()
+        await go_on.wait()
+        return KEEP
+
+    connection = PublicServer(serve, ConnectionLimits(), lambda _: b"", Vessels())._connection()
+    connection.connection_made(Wire())
+    await asyncio.sleep(0)
+    connection.data_received(b"GET / HTTP/1.1\r\nHost:")
+    assert not connection.idle
+    connection.data_received(b" here\r\n\r\n")
+    assert not connection.idle
+    await begun.wait()
+    assert not connection.idle
+    go_on.set()
+    for _ in range(9):  # turns of the loop
+        await asyncio.sleep(0)
+    assert connection.idle
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert not connection.idle
+    connection.connection_lost(None)
+    await asyncio.sleep(0)
