@@ -107,19 +107,22 @@ def _is_tried(kind: CredentialKind, head: Head) -> bool:
             return False
 
 
-def credential_headers(route: Route, head: Head | None = None) -> frozenset[bytes]:
+def is_signed_for(route: Route, head: Head) -> bool:
+    """Whether the head carries a signature that the route takes."""
+    return CredentialKind.S3 in route.auth and is_signed(head)
+
+
+def credential_headers(route: Route, *, signed: bool = False) -> frozenset[bytes]:
     """Lower-case names of the headers that are the gateway's business and not the upstream's.
 
     All that the route could have read a key from, whichever was used. A SigV4 signature is the
-    upstream's to check: on a route that takes one, the `head` that carries it keeps it, and the
-    access key id in it is no secret.
+    upstream's to check: a head that `is_signed_for` the route keeps it, and the access key id in it
+    is no secret.
     """
     if not route.strip_credentials:
         return frozenset()
     names = frozenset[bytes]().union(*(_HEADERS[kind] for kind in route.auth))
-    if head is not None and CredentialKind.S3 in route.auth and is_signed(head):
-        return names - {b"authorization"}
-    return names
+    return names - {b"authorization"} if signed else names
 
 
 def _plausible(value: bytes | None) -> str | None:

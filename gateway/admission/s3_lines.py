@@ -6,6 +6,7 @@ constant counts once for each object that is stored. A copy counts as if its byt
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from gateway.admission.s3_names import CopySource
 from gateway.catalog.plans import Plan
@@ -15,12 +16,17 @@ from gateway.ledger.outcomes import Line
 
 DELIVERED = frozenset({Source.RESPONSE, Source.DELIVERY_SECONDS})
 
+_once = lru_cache(maxsize=256)
+"""What is made of a route once."""
 
+
+@_once
 def reading(route: Route) -> Route:
     delivered = {meter: amount for meter, amount in route.reserve.items() if amount in DELIVERED}
     return replace(route, policy=Policy.DOWNLOAD, reserve=delivered)
 
 
+@_once
 def storing(route: Route) -> Route:
     return replace(route, policy=Policy.UPLOAD, reserve=_stored(route))
 
@@ -29,6 +35,7 @@ def copying(route: Route, size: int) -> Route:
     return replace(route, policy=Policy.UPLOAD, reserve=of_object(route, size))
 
 
+@_once
 def deleting(route: Route) -> Route:
     """What is not there any more is not charged any longer either."""
     return replace(
@@ -36,6 +43,7 @@ def deleting(route: Route) -> Route:
     )
 
 
+@_once
 def passing(route: Route) -> Route:
     return replace(route, policy=Policy.PASS, reserve={})
 

@@ -240,6 +240,10 @@ class Route:
     copy_max: int | None = None
     """What a copy counts as whose source is not on the account's books; None refuses those."""
 
+    def __hash__(self) -> int:
+        """By its name, which no other route of its catalog has."""
+        return hash(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class UsagePath:

@@ -1,9 +1,10 @@
 """Heads: what goes upstream and what goes back, made for one call by its route and its caller."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
-from gateway.admission.identify import credential_headers
-from gateway.catalog.routes import HostPolicy
+from gateway.admission.identify import credential_headers, is_signed_for
+from gateway.catalog.routes import HostPolicy, Route
 from gateway.ledger.outcomes import RateState
 from gateway.ledger.quota import Quota
 from gateway.proxy import wire
@@ -29,11 +30,7 @@ def request_head(
     that of another body than the client sent."""
     head, match = call.entered.head, call.entered.match
     route = match.route
-    rules = wire.ForwardRules(
-        call.live.pools[route.upstream].address.authority,
-        keep_host=route.host is HostPolicy.KEEP,
-        strip=credential_headers(route, head),
-    )
+    authority = call.live.pools[route.upstream].address.authority
     message = wire.Message(
         call.exchange.request_id.encode(),
         length=length if length is not None else None if head.chunked else head.length,
@@ -44,9 +41,18 @@ def request_head(
         head.method.encode(),
         match.upstream_target.encode("utf-8", "surrogateescape"),
         head.headers if headers is None else headers,
-        rules=rules,
+        rules=_rules(route, authority, signed=is_signed_for(route, head)),
         sender=call.sender,
         message=message,
+    )
+
+
+@lru_cache(maxsize=512)
+def _rules(route: Route, authority: bytes, *, signed: bool) -> wire.ForwardRules:
+    return wire.ForwardRules(
+        authority,
+        keep_host=route.host is HostPolicy.KEEP,
+        strip=credential_headers(route, signed=signed),
     )
 
 

@@ -4,10 +4,10 @@ It moves; what the answer means is decided by its caller, in between.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from gateway.admission import s3_lines, s3_xml
 from gateway.admission.measure import BodyCount
+from gateway.admission.routing import Match
 from gateway.catalog.routes import Route
 from gateway.clock import monotonic_s
 from gateway.errors import (
@@ -24,7 +24,7 @@ from gateway.proxy import heads, wire
 from gateway.proxy.answer import AnswerHead
 from gateway.proxy.call import Books, Call
 from gateway.proxy.endings import RefusedError
-from gateway.proxy.gate import Admitted
+from gateway.proxy.gate import Admitted, Entered
 from gateway.proxy.hold import Hold
 from gateway.proxy.transfer import Transfer
 
@@ -154,8 +154,10 @@ class Errand:
 
 def about(call: Call, route: Route, asset: str | None = None) -> Call:
     """The same request, on the part of its route that is about what it asks."""
-    match = replace(call.entered.match, route=route, asset=asset)
-    return replace(call, entered=replace(call.entered, match=match))
+    entered, match = call.entered, call.entered.match
+    narrower = Match(route, match.params, asset, match.subject, match.upstream_target)
+    entered = Entered(entered.head, narrower, entered.terms)
+    return Call(call.arrival, call.exchange, entered, call.live, call.sender)
 
 
 def unreserved(call: Call) -> Call:

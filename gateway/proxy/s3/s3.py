@@ -53,7 +53,7 @@ class S3:
         operation = s3_operation.judge(call.entered.head, route.s3_domains)
         if isinstance(operation, Refusal):
             raise RefusedError(operation)
-        if not s3_lines.of_object(route, 0):
+        if not s3_lines.storing(route).reserve:
             # Nothing that is stored counts here.
             return await self._uncounted(call, operation)
         return await self._serve(call, operation)
