@@ -52,10 +52,12 @@ def judge(
     raw_headers: Sequence[tuple[bytes, bytes]], version: tuple[int, int], limits: "HeadLimits"
 ) -> dict[bytes, bytes] | Refusal:
     """The headers by lower-case name, repeated ones joined by a comma, or why they are refused."""
-    refusal = _judge_sizes(raw_headers, limits)
+    values = b"".join([value for _, value in raw_headers])
+    size = len(values) + len(b"".join([name for name, _ in raw_headers]))
+    refusal = _judge_sizes(raw_headers, size, limits)
     if refusal is not None:
         return refusal
-    if _CONTROL.search(b"".join([value for _, value in raw_headers])):
+    if _CONTROL.search(values):
         return Refusal(BAD_HEADER, "a header value has control characters")
     index: dict[bytes, bytes] = {}
     for name, value in raw_headers:
@@ -73,18 +75,22 @@ def judge(
 
 
 def _judge_sizes(
-    raw_headers: Sequence[tuple[bytes, bytes]], limits: "HeadLimits"
+    raw_headers: Sequence[tuple[bytes, bytes]], size: int, limits: "HeadLimits"
 ) -> Refusal | None:
+    """`size`: bytes of all of them."""
     if len(raw_headers) > limits.headers_max:
         return Refusal(HEADERS_TOO_LARGE, f"there are more than {limits.headers_max} headers")
-    sizes = [len(name) + len(value) for name, value in raw_headers]
-    total = sum(sizes)
-    if total > limits.header_bytes_max:
+    if size > limits.header_bytes_max:
         detail = f"the headers are longer than {limits.header_bytes_max} bytes"
         return Refusal(HEADERS_TOO_LARGE, detail)
-    if total > limits.line_max and max(sizes) > limits.line_max:
+    longest = max(map(_size, raw_headers)) if size > limits.line_max else 0
+    if longest > limits.line_max:
         return Refusal(HEADERS_TOO_LARGE, f"a header is longer than {limits.line_max} bytes")
     return None
+
+
+def _size(field: tuple[bytes, bytes]) -> int:
+    return len(field[0]) + len(field[1])
 
 
 def _judge_names(index: dict[bytes, bytes], limits: "HeadLimits") -> Refusal | None:

@@ -51,12 +51,12 @@ def rate_limit_fields(
     policies: list[str] = []
     limits: list[str] = []
     for quota in quotas:
-        unit, remaining = _unit(quota), quota.remaining
-        if unit is None or quota.limit is None or remaining is None:
+        unit, limit = _unit(quota), quota.limit
+        if unit is None or limit is None:
             continue
-        name = policy_name(quota)
-        policies.append(_policy(name, quota.limit, unit, _window_s(quota)))
-        limits.append(_limit(name, remaining, _seconds_until(room_back_ms(quota), now_ms)))
+        name, left = policy_name(quota), max(0, limit - quota.effective)
+        policies.append(_policy(name, limit, unit, _window_s(quota)))
+        limits.append(_limit(name, left, _seconds_until(room_back_ms(quota), now_ms)))
     if rate is not None:
         policies.append(_policy(RATE_POLICY, rate.limit.requests, None, rate.limit.per_s))
         limits.append(_limit(RATE_POLICY, rate.remaining, _rate_reset_s(rate)))

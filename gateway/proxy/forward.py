@@ -263,7 +263,8 @@ class Forwarder:
             return await self._charge(terms, actual_lines(route, counts), stored)
         finally:
             # Also when that was interrupted: it goes on by itself, and what goes with it follows.
-            await self._keep_assets(terms, asset)
+            if asset is not None:
+                await self._keep_assets(terms, asset)
 
     async def _charge(
         self, terms: Terms, actual: Mapping[str, int], stored: str | None
@@ -277,11 +278,9 @@ class Forwarder:
             await self._books.settler.charge(terms, charge_id, actual, reason="unreserved")
         return ()
 
-    async def _keep_assets(self, terms: Terms, asset: str | None) -> None:
+    async def _keep_assets(self, terms: Terms, asset: str) -> None:
         """Who owns what was stored, and what is charged for what was deleted."""
         settler, matters, policy = self._books.settler, self._live.owners_matter, self._route.policy
-        if asset is None:
-            return
         if policy is Policy.UPLOAD and matters:
             await settler.own(terms, asset)
         if policy is Policy.DELETE:

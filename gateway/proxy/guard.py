@@ -4,7 +4,7 @@ Flag first: once a settlement has begun nothing else settles. Whoever leaves the
 having settled (an exception, a cancellation, a plain return) releases.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from types import TracebackType
 
 from gateway.ledger.frame import Terms
@@ -46,17 +46,17 @@ class Guard:
         if not self._ended:
             await self.release("cancelled" if kind is None else kind.__name__)
 
-    async def commit(
+    def commit(
         self, actual: Mapping[str, int], *, asset: str | None = None
-    ) -> Settled | Refused | None:
+    ) -> Awaitable[Settled | Refused | None]:
         self._end()
-        return await self._settler.commit(
+        return self._settler.commit(
             self.terms, self.reservation_id, actual, asset=asset, unheard=self._unheard
         )
 
-    async def release(self, reason: str) -> Settled | Refused | None:
+    def release(self, reason: str) -> Awaitable[Settled | Refused | None]:
         self._end()
-        return await self._settler.release(self.terms.account, self.reservation_id, reason=reason)
+        return self._settler.release(self.terms.account, self.reservation_id, reason=reason)
 
     def leave_in_doubt(self) -> None:
         """Leave the reservation open: its lease decides, or whoever finds out what happened."""
