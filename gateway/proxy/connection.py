@@ -96,12 +96,12 @@ class Arrival:
     def client_gone(self) -> bool:
         return self.connection.transport is None
 
-    def write(self, data: bytes) -> None:
+    def write(self, *data: bytes) -> None:
         """Write to the client; raises ClientGoneError when there is none any more."""
         transport = self.connection.transport
         if transport is None or transport.is_closing():
             raise ClientGoneError
-        transport.write(data)
+        transport.writelines(data)
 
     @property
     def congested(self) -> bool:

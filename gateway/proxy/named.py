@@ -9,10 +9,11 @@ import hashlib
 import logging
 
 from gateway.admission.head import Head
-from gateway.admission.idempotency import compares_body
+from gateway.admission.idempotency import compares_body, is_kept, kept_headers
 from gateway.catalog.routes import Route
 from gateway.errors import StoreError
-from gateway.records.idempotency import Idempotency, StoredAnswer
+from gateway.proxy.answer import Headers
+from gateway.records.idempotency import Charge, Idempotency, StoredAnswer
 from gateway.tasks import TaskSet
 
 RETRIES_S = (0.1, 0.3, 1.0, 3.0, 10.0, 20.0)
@@ -61,6 +62,17 @@ class Named:
         return self._body.hexdigest() if self._body_left == 0 else None
 
     # -- what became of it ------------------------------------------------------------------------
+
+    async def keep(
+        self, status: int, headers: Headers, body: bytes | None, charge: Charge | None
+    ) -> None:
+        """A repeat is to get such an answer, unless it is of a kind that is not kept."""
+        if not is_kept(self.route, status):
+            await self.give_up()
+            return
+        texts = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+        kept = kept_headers(texts, with_body=body is not None)
+        await self.answered(StoredAnswer(status, kept, body, charge, self.body_print))
 
     async def answered(self, answer: StoredAnswer) -> None:
         """A repeat is to get this answer."""

@@ -10,7 +10,6 @@ from functools import partial
 from aiohttp import web
 
 from gateway.admission.head import Head
-from gateway.admission.idempotency import is_kept, kept_headers
 from gateway.admission.measure import BodyCount
 from gateway.admission.settle import commits
 from gateway.clock import monotonic_s
@@ -24,7 +23,7 @@ from gateway.proxy.followers import Cover, covered
 from gateway.proxy.named import Named
 from gateway.proxy.pool import UpstreamPool
 from gateway.proxy.upstream import UpstreamConnection
-from gateway.records.idempotency import Charge, StoredAnswer
+from gateway.records.idempotency import Charge
 from gateway.tasks import Interrupt, StoppedError
 
 REPORT_BYTES_MAX = 64 * 1024
@@ -182,18 +181,10 @@ class Transfer:
     ) -> None:
         """Keep the answer for repeats of a named request, once, with what was heard of its body.
         `said`: the head that its client gets, where its fields are not the upstream's."""
-        named, body = self._exchange.named, self._heard
-        if named is None or named.told:
-            return
-        if not is_kept(named.route, answer.status):
-            await named.give_up()
-            return
-        headers = answer.headers if said is None else wire.fields_of(said)
-        kept = kept_headers(
-            ((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers),
-            with_body=body is not None,
-        )
-        await named.answered(StoredAnswer(answer.status, kept, body, charge, named.body_print))
+        named = self._exchange.named
+        if named is not None and not named.told:
+            headers = answer.headers if said is None else wire.fields_of(said)
+            await named.keep(answer.status, headers, self._heard, charge)
 
     async def relay(
         self, answer_head: bytes, answer: AnswerHead, cover: Cover | None, *, charged: bool = False
@@ -205,10 +196,15 @@ class Transfer:
         if not charged and self._exchange.named is not None:
             await self.hear(answer)
             await self.remember(answer, None, answer_head)
-        self.begin_answer(answer_head, answer)
         chunked = wire.is_chunked_to_client(answer, self._head.version)
         timeout_s = self._pool.upstream.idle_timeout_s
-        bulk = self._bulk
+        bulk, first = self._bulk, b""
+        if cover is None and connection.left < BULK_BYTES_MIN:
+            first = self._taken() or connection.at_hand()
+        if first:  # Together: a write costs as much as all else that is done for it.
+            await self.pass_on(first, chunked=chunked, behind=self._begun(answer_head, answer))
+        else:
+            self.begin_answer(answer_head, answer)
         if connection.left >= BULK_BYTES_MIN:
             begun = partial(self._pass_on_begun, chunked=chunked)
             await bulk.deliver(connection, begun, cover, timeout_s)
@@ -227,14 +223,20 @@ class Transfer:
     def begin_answer(self, answer_head: bytes, answer: AnswerHead) -> None:
         """Write its head, unless that is written already."""
         if not self._exchange.answering:
-            self._exchange.status = answer.status
-            self._exchange.answering = True
-            self._arrival.write(answer_head)
+            self._arrival.write(self._begun(answer_head, answer))
 
-    async def pass_on(self, data: bytes, *, chunked: bool) -> None:
-        """Write a piece of the answer's body."""
+    def _begun(self, answer_head: bytes, answer: AnswerHead) -> bytes:
+        """What is to be written of it now."""
+        if self._exchange.answering:
+            return b""
+        self._exchange.status, self._exchange.answering = answer.status, True
+        return answer_head
+
+    async def pass_on(self, data: bytes, *, chunked: bool, behind: bytes = b"") -> None:
+        """Write a piece of the answer's body, `behind` what is written with it."""
         arrival, exchange = self._arrival, self._exchange
-        arrival.write(wire.chunk(data) if chunked else data)
+        piece = wire.chunk(data) if chunked else data
+        arrival.write(*((behind, piece) if behind else (piece,)))
         exchange.answer_bytes += len(data)
         if self.overheard is not None and exchange.answer_bytes <= OVERHEARD_MAX:
             self.overheard += data
@@ -259,9 +261,7 @@ class Transfer:
         self._ahead = begun
         if answer.bodyless or (answer.length or 0) > most:
             return None
-        pieces = [begun]
-        size = len(begun)
-        whole = False
+        pieces, size, whole = [begun], len(begun), False
         while size <= most and not whole:
             piece = await connection.read(self._pool.upstream.idle_timeout_s)
             pieces.append(piece)

@@ -83,8 +83,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._received = False
         self._released = False
         self.answered = False
-        self.on_answer = None
-        self.on_informational = None
+        self.on_answer = self.on_informational = None
 
     def send(self, *data: bytes | memoryview) -> None:
         """Write, buffered; what the upstream does not take is held back by `drain`."""
@@ -136,8 +135,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def head(self, timeout_s: float) -> AnswerHead:
         """The head of the final answer; raises UpstreamError."""
-        reader = self._reader
-        while (head := reader.head) is None:
+        while (head := self._reader.head) is None:
             await self._arrival(timeout_s, "the upstream does not answer")
         return head
 
@@ -177,9 +175,13 @@ class UpstreamConnection(asyncio.Protocol):
             if reader.ended:
                 return b""
             await self._arrival(timeout_s, "the upstream's answer has stalled")
+        return self.at_hand()
+
+    def at_hand(self) -> bytes:
+        """What has come of the body, b"" if nothing has; more of it may come now."""
         if self._reading_paused:
             self._resume_reading()
-        return reader.take()
+        return self._reader.take()
 
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]:
@@ -370,10 +372,8 @@ class UpstreamConnection(asyncio.Protocol):
         assert self._failure is not None
         error, message = self._failure
         # Closed, that is: one that is only slow may be doing what it was asked to.
-        closed = error is not UPSTREAM_TIMEOUT
-        return UpstreamError(
-            error, message, before_bytes=closed and self.reused and not self._received
-        )
+        before = error is not UPSTREAM_TIMEOUT and self.reused and not self._received
+        return UpstreamError(error, message, before_bytes=before)
 
     def _salvage(self, exc: Exception) -> None:
         """Take in what had arrived when a write failed: with EPIPE if the upstream had ended its
