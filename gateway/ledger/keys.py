@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ def account_key(account: str, name: str) -> bytes:
     return f"qg:{{{account}}}:{name}".encode()
 
 
+@lru_cache(maxsize=4_096)
 def keys_of(account: str) -> AccountKeys:
     names = ("books", "reservations", "leases", "forget", "assets", "subjects", "outbox")
     return AccountKeys(account, *(account_key(account, name) for name in names))

@@ -17,32 +17,38 @@ _PASSING = (
     exceptions.ClusterError,  # redirected too often, or down
     exceptions.RedisClusterException,
 )
+_ALL = (exceptions.RedisError, exceptions.RedisClusterException, OSError)
 _PASSING_WORDS = ("READONLY", "NOREPLICAS", "LOADING", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")
 _FULL_WORDS = ("OOM", "MISCONF")
 
 
 async def asked(call: Awaitable[T], *, writes: bool = False) -> T:
-    """Await a call of redis-py; its errors become StoreError."""
-    with store_errors(writes=writes):
+    """Await a call of redis-py; its errors become StoreError. `writes`: a lost call may have taken
+    effect."""
+    try:
         return await call
+    except _ALL as failure:
+        raise _as_ours(failure, writes=writes) from failure
 
 
 @contextmanager
 def store_errors(*, writes: bool = False) -> Iterator[None]:
-    """Turn redis-py's exceptions into StoreError. `writes`: a lost call may have taken effect."""
+    """The same of a block."""
     try:
         yield
-    except _LOST as failure:
-        raise _unavailable(failure, transient=True, indeterminate=writes) from failure
-    except _PASSING as failure:
-        raise _unavailable(failure, transient=True) from failure
-    except exceptions.OutOfMemoryError as failure:
-        raise StoreError(STORE_FULL, str(failure), transient=False) from failure
-    except exceptions.RedisError as failure:
-        # Redis 6.2 gives a generic error for what happened inside a script: only the text tells.
-        if _says(failure, _FULL_WORDS):
-            raise StoreError(STORE_FULL, str(failure), transient=False) from failure
-        raise _unavailable(failure, transient=_says(failure, _PASSING_WORDS)) from failure
+    except _ALL as failure:
+        raise _as_ours(failure, writes=writes) from failure
+
+
+def _as_ours(failure: Exception, *, writes: bool) -> StoreError:
+    if isinstance(failure, _LOST):
+        return _unavailable(failure, transient=True, indeterminate=writes)
+    if isinstance(failure, _PASSING):
+        return _unavailable(failure, transient=True)
+    # Redis 6.2 gives a generic error for what happened inside a script: only the text tells.
+    if isinstance(failure, exceptions.OutOfMemoryError) or _says(failure, _FULL_WORDS):
+        return StoreError(STORE_FULL, str(failure), transient=False)
+    return _unavailable(failure, transient=_says(failure, _PASSING_WORDS))
 
 
 def _unavailable(failure: Exception, *, transient: bool, indeterminate: bool = False) -> StoreError:

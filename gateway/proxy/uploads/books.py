@@ -110,22 +110,28 @@ class UploadBooks:
         goes on when another one is about the same upload. Raises StoreError."""
         await self.rows.ask_in(account, path, ASK_MS)
         tasks = TaskSet()
-        tasks.start(self._go_on(account, path), name="an upload gets bytes")
+
+        def go_on() -> None:
+            tasks.start(self._go_on(account, path), name="an upload gets bytes")
+
+        timer = asyncio.get_running_loop().call_later(ASK_MS / 3_000, go_on)
         try:
             yield
         except BaseException:
+            timer.cancel()
             await tasks.stop()
             with suppress(StoreError):
                 await self.rows.ask_in(account, path, ASK_AFTER_MS)
             raise
         finally:
+            timer.cancel()
             await tasks.stop()
 
     async def _go_on(self, account: str, path: str) -> None:
         while True:
-            await asyncio.sleep(ASK_MS / 3_000)
             with suppress(StoreError):
                 await self.rows.ask_in(account, path, ASK_MS)
+            await asyncio.sleep(ASK_MS / 3_000)
 
     async def is_open(self, account: str, upload: Upload, lease_ms: int) -> bool:
         """Extend the lease; False: there is no open reservation any more. Raises StoreError."""
