@@ -20,23 +20,23 @@ monotonic_s = time.monotonic
 
 
 class StoreClock:
-    """Estimate of Redis TIME: this machine's clock plus the offset last learned from the store.
+    """Estimate of Redis TIME: a clock that never steps, and the offset last learned from the store.
 
-    A gateway whose clock is off by minutes learns the offset before it serves, and again every
-    second; so its estimates choose the right period (failure row 47). What an account's books say
-    is no news of the store's clock: they may be ahead of it.
+    The offset is learned before the gateway serves, and again every second; so the estimate chooses
+    the right period, whatever this machine's own clock says or does (failure row 47). What an
+    account's books say is no news of the store's clock: they may be ahead of it.
     """
 
     __slots__ = ("_offset_ms",)
 
     def __init__(self) -> None:
-        self._offset_ms = 0
+        self.learn(wall_ms())
 
     def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self._offset_ms  # a call of `wall_ms` costs as much
+        return time.monotonic_ns() // 1_000_000 + self._offset_ms
 
     def learn(self, store_now_ms: int) -> None:
-        self._offset_ms = store_now_ms - wall_ms()
+        self._offset_ms = store_now_ms - time.monotonic_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,28 @@
-"""Turns: workers of one machine divide the rounds of a duty among them without a word."""
+"""The store's clock as it is known here; and Turns: workers of one machine divide the rounds of a
+duty among them without a word."""
 
 from itertools import pairwise
 
 import pytest
 
 from gateway import clock
-from gateway.clock import ALONE, Turns
+from gateway.clock import ALONE, StoreClock, Turns
+
+HOUR_NS = 3_600_000_000_000
+
+
+def test_the_store_s_time_does_not_step_with_this_machine_s_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """failure row 47"""
+    store = StoreClock()
+    before_ms, wall_ns = store.now_ms(), clock.wall_ms() * 1_000_000
+    for step_ns in (HOUR_NS, -HOUR_NS):
+        stepped_ns = wall_ns + step_ns
+        monkeypatch.setattr("time.time_ns", lambda stepped_ns=stepped_ns: stepped_ns)
+        assert 0 <= store.now_ms() - before_ms < 10_000
+    store.learn(5_000)
+    assert 5_000 <= store.now_ms() < 15_000
 
 
 def test_one_alone_has_every_round() -> None:
