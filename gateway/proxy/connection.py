@@ -101,7 +101,8 @@ class Arrival:
         transport = self.connection.transport
         if transport is None or transport.is_closing():
             raise ClientGoneError
-        transport.writelines(data)
+        for piece in data:  # asyncio's `writelines` may not pause us (CVE-2024-12254)
+            transport.write(piece)
 
     @property
     def congested(self) -> bool:
