@@ -154,7 +154,7 @@ class Passing:
         if self._step == ASKING:
             try:
                 self._go_back()
-            except Exception as failure:
+            except Exception as failure:  # The upstream's connection must not feel it.
                 self._failed(failure)
 
     def _go_back(self) -> None:

@@ -117,7 +117,7 @@ class UpstreamPool:
             connection = await self._dial()
             if not connection.usable:
                 raise UpstreamError(UPSTREAM_UNREACHABLE, "closed as soon as it was opened")
-        except BaseException:
+        except BaseException:  # Also when cancelled: the place that was counted is free again.
             self._dialling -= 1
             self._place_free()
             raise

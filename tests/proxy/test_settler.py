@@ -60,6 +60,13 @@ class House:
         (quota,) = (await self.ledger.snapshot(TERMS)).quotas
         return quota.used, quota.reserved
 
+    async def die(self, *, asset: str | None = None, after_s: float = 0.05) -> None:
+        """With a commit in the journal that the store has not taken."""
+        self.cable.cut = True
+        await self.settler.commit(TERMS, "r", {"storage_bytes": 60}, asset=asset)
+        assert await self.settler.close(after_s) == 1
+        self.cable.cut = False
+
     async def replay(self, directory: Path) -> None:
         """As the next process does."""
         metrics, journal = Metrics(CollectorRegistry()), Journal(directory)
@@ -178,18 +185,8 @@ async def test_what_is_pending_at_the_end_is_replayed_at_the_next_start(
 ) -> None:
     """failure row 6"""
     await house.reserve("r", 100)
-    house.cable.cut = True
-    await house.settler.commit(TERMS, "r", {"storage_bytes": 60})
-    assert await house.settler.close(0.05) == 1
-    house.cable.cut = False
-    next_settler = Settler(
-        house.ledger, house.owners, Metrics(CollectorRegistry()), Journal(tmp_path), terms_of
-    )
-    await next_settler.start()
-    async with asyncio.timeout(5):
-        while next_settler.pending:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-    assert await next_settler.close(1.0) == 0
+    await house.die()
+    await house.replay(tmp_path)
     assert await house.standing() == (60, 0)
 
 
@@ -203,10 +200,7 @@ async def test_a_running_gateway_settles_what_another_has_left(
     )
     await other.start()
     await house.reserve("r", 100)
-    house.cable.cut = True
-    await house.settler.commit(TERMS, "r", {"storage_bytes": 60})
-    assert await house.settler.close(0.05) == 1
-    house.cable.cut = False
+    await house.die()
     async with asyncio.timeout(5):
         while await house.standing() != (60, 0):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -261,11 +255,8 @@ async def test_what_was_stored_through_another_gateway_is_not_removed_late(house
 async def test_what_a_journal_has_kept_comes_late(house: House, tmp_path: Path) -> None:
     """Its gateway died, and meanwhile the asset was deleted through another."""
     await house.reserve("r", 100)
-    house.cable.cut = True
-    await house.settler.commit(TERMS, "r", {"storage_bytes": 60}, asset="files/a")
-    assert await house.settler.close(A_WHILE_S) == 1
+    await house.die(asset="files/a", after_s=A_WHILE_S)
     assert await house.another.remove(TERMS, "files/a") is None
-    house.cable.cut = False
     await house.replay(tmp_path)
     assert await house.standing() == (0, 0)
 
@@ -277,12 +268,9 @@ async def test_what_a_journal_has_kept_too_long_is_not_charged_twice(
     forgotten: marks are not synced."""
     monkeypatch.setattr(settler, "FORGOTTEN_MS", 50)
     await house.reserve("r", 100)
-    house.cable.cut = True
-    await house.settler.commit(TERMS, "r", {"storage_bytes": 60})
-    assert await house.settler.close(0.05) == 1
+    await house.die()
     await house.another.commit(TERMS, "r", {"storage_bytes": 60})
     await house.forget_records()
-    house.cable.cut = False
     await house.replay(tmp_path)
     assert await house.standing() == (60, 0)
 
@@ -293,10 +281,7 @@ async def test_what_a_journal_has_kept_for_more_than_a_day_is_charged(
     """failure row 54: by then there is no record of what has expired either."""
     monkeypatch.setattr(settler, "FORGOTTEN_MS", 5)
     monkeypatch.setattr(settler, "RECORDS_KEPT_MS", 10)
-    house.cable.cut = True
-    await house.settler.commit(TERMS, "r", {"storage_bytes": 60})
-    assert await house.settler.close(0.05) == 1
-    house.cable.cut = False
+    await house.die()
     await house.replay(tmp_path)
     assert await house.standing() == (60, 0)
 
