@@ -177,6 +177,29 @@ async def test_a_full_store_refuses_reservations_and_lets_all_others_settle(
     await stage.tell("reserve G storage=10 -> granted 16+20/1000")
 
 
+async def test_a_full_store_answers_a_repeat_as_it_did_before(
+    real: tuple[Stage, RedisServer],
+) -> None:
+    """failure row 22: only what is new needs room, whether or not leases are due."""
+    stage, server = real
+    await stage.open(storage=100)
+    await stage.do("reserve A storage=10")
+    await stage.do("reserve B storage=10 lease 1s")
+    server.run("CONFIG", "SET", "maxmemory", 1)
+    for moment in ("", "tick 1s"):
+        await stage.tell(
+            f"""
+            {moment}
+            reserve A storage=10 -> granted 0+20/100 again
+            reserve A storage=11 -> refused content-mismatch (open)
+            """
+        )
+        asked = stage.ledger.reserve(stage.terms, "C", [Line.exact("storage", 1)], lease_ms=1_000)
+        with pytest.raises(StoreError) as caught:
+            await asked
+        assert caught.value.error is STORE_FULL
+
+
 @pytest.mark.parametrize("skew_ms", [600_000, -600_000, 40 * 86_400_000])
 async def test_a_gateway_whose_clock_is_off_counts_in_the_store_s_period(
     store: Store, skew_ms: int

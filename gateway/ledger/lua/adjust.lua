@@ -23,9 +23,8 @@ local stale = {'stale'}
 local record = redis.call('HGET', reservations, id)
 local got = redis.call('HMGET', books, 'now', unpack(ARGV, first, first + count - 1))
 if not got[1] then return {'lost'} end
-local seen = tonumber(got[1])
-if not seen then return {'damaged', 'now'} end
-local now = time(given, seen)
+local now = time(given, got[1])
+if not now then return {'damaged', 'now'} end
 if now < from or now >= till then return {'clock', now} end
 if record then
   local state, print = string.match(record, '^(%u) %d+ %d+ ([^ ]+) ')

@@ -16,6 +16,7 @@
 local numbers, stamp, periods = ARGV[1], ARGV[2], ARGV[3]
 local shape, floors, given = ARGV[4], ARGV[5], ARGV[6]
 local from, till, age_ms, lines, count, limits = struct.unpack('<ddddd', numbers)
+local bounds = {struct.unpack('<' .. string.rep('d', count), numbers, limits)}
 local first, fixed = 7, 6
 local named = {unpack(ARGV, first, first + count - 1)}
 -- include: time
@@ -34,17 +35,16 @@ local function one(at, from_key, last_key)
   local stale = {'stale'}
 
   local record = redis.call('HGET', reservations, id)
-  local state, opened, keep_ms, print, detail, list
+  local state, opened, keep_ms, detail, list
   if record then
-    state, opened, keep_ms, print, detail, list =
-      string.match(record, '^(%u) (%d+ (%d+)) ([^ ]+) ([^ ]+) ([^ ]+)$')
+    state, opened, keep_ms, detail, list =
+      string.match(record, '^(%u) (%d+ (%d+) [^ ]+) ([^ ]+) ([^ ]+)$')
     if not state then return {'damaged', 'reservation ' .. id} end
   end
   local got = redis.call('HMGET', books, 'now', 'due', unpack(named))
   if not got[1] then return {'lost'} end
-  local seen = tonumber(got[1])
-  if not seen then return {'damaged', 'now'} end
-  local now = time(given, seen)
+  local now = time(given, got[1])
+  if not now then return {'damaged', 'now'} end
   if now < from or now >= till then return {'clock', now} end
   if not state then return {'unknown'} end
   if state == 'C' then
@@ -58,7 +58,7 @@ local function one(at, from_key, last_key)
 
   -- Late is what comes after the end of its lease; before `due` no lease has ended.
   local late = state == 'E' and '1' or '0'
-  if state == 'O' and now >= (tonumber(got[2] or 0) or 0) then
+  if state == 'O' and not later(got[2] or '0', instant(now)) then
     local ends = redis.call('ZSCORE', leases, id)
     if not ends then return {'damaged', 'lease ' .. id} end
     if tonumber(ends) <= now then late = '1' end
@@ -98,7 +98,7 @@ local function one(at, from_key, last_key)
       end
       -- include: move
       held[name] = nil
-      local limit = struct.unpack('<d', numbers, limits + 8 * (c - 1))
+      local limit = bounds[c]
       if charged_to > limit then
         overage = overage .. name .. '=' .. digits(charged_to - limit) .. ','
       end
@@ -121,7 +121,7 @@ local function one(at, from_key, last_key)
   if row ~= '' then
     redis.call('HSET', assets, asset, '@' .. instant(now - age_ms) .. ',' .. row)
   end
-  record = 'C ' .. opened .. ' ' .. print .. ' ' .. fingerprint .. ';' .. late .. ';' .. overage
+  record = 'C ' .. opened .. ' ' .. fingerprint .. ';' .. late .. ';' .. overage
     .. ' ' .. list
   redis.call('HSET', reservations, id, record)
   redis.call('ZADD', forget, instant(now + keep_ms), id)

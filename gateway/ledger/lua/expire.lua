@@ -12,8 +12,8 @@ local given, batch_max = ARGV[1], ARGV[2]
 
 local seen = redis.call('HGET', books, 'now')
 if not seen then return {'lost'} end
-if not tonumber(seen) then return {'damaged', 'now'} end
-local now = time(given, tonumber(seen))
+local now = time(given, seen)
+if not now then return {'damaged', 'now'} end
 local ended, what = sweep(now, tonumber(batch_max))
 if not ended then return {'damaged', what} end
 local ahead = redis.call('ZRANGE', leases, 0, 0, 'WITHSCORES')

@@ -12,8 +12,8 @@ local given, lease_ms, no_sooner = ARGV[1], ARGV[2], ARGV[3] == '1'
 
 local got = redis.call('HMGET', books, 'now', 'due')
 if not got[1] then return {'lost'} end
-if not tonumber(got[1]) then return {'damaged', 'now'} end
-local now = time(given, tonumber(got[1]))
+local now = time(given, got[1])
+if not now then return {'damaged', 'now'} end
 local due = math.min(tonumber(got[2] or 0) or 0, now + lease_ms)
 local until_text = digits(now + lease_ms)
 local gone, set = {'extended'}, {}

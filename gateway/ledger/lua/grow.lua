@@ -12,6 +12,7 @@ local books, reservations, leases, forget = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local subjects = KEYS[5]
 local numbers, stamp, shape, floors = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local from, till, lines, count, limits = struct.unpack('<dddd', numbers)
+local bounds = {struct.unpack('<' .. string.rep('d', count), numbers, limits)}
 local first, last, asked = 5, 4 + count, #ARGV - lines + 1
 local given, id = ARGV[asked - 2], ARGV[asked - 1]
 -- include: time
@@ -19,9 +20,8 @@ local given, id = ARGV[asked - 2], ARGV[asked - 1]
 
 local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, last))
 if not got[1] then return {'lost'} end
-local seen = tonumber(got[1])
-if not seen then return {'damaged', 'now'} end
-local now = time(given, seen)
+local now = time(given, got[1])
+if not now then return {'damaged', 'now'} end
 if now < from or now >= till then return {'clock', now} end
 local record = redis.call('HGET', reservations, id)
 if not record then return {'unknown'} end

@@ -10,8 +10,9 @@ local given, count = ARGV[1], ARGV[2]
 
 local seen = redis.call('HGET', books, 'now')
 if not seen then return {'lost'} end
-if not tonumber(seen) then return {'damaged', 'now'} end
-local after = '(' .. digits(time(given, tonumber(seen)))
+local now = time(given, seen)
+if not now then return {'damaged', 'now'} end
+local after = '(' .. digits(now)
 local open = redis.call('ZRANGEBYSCORE', leases, after, '+inf', 'WITHSCORES', 'LIMIT', '0', count)
 local reply = {'holders'}
 for i = 1, #open, 2 do

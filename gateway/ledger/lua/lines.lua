@@ -1,6 +1,6 @@
 -- Lines: an amount for each, one number, or `least-most` when anything between will do. ARGV names
--- their counters together from `first` on, and has the amounts from `asked` on; their limits stand in
--- `numbers` from `limits` on. `shape` lists how many counters each line has, and is empty for one each; `floors`
+-- their counters together from `first` on, and has the amounts from `asked` on; their limits are
+-- `bounds`. `shape` lists how many counters each line has, and is empty for one each; `floors`
 -- lists theirs. What the books say of the counters stands in `got` from 3 on.
 -- With the stamp of this frame, what a counter has used is of this period; otherwise it may be of one
 -- that is over, and 0 by now. The floor of a cumulative counter is where its period starts; that of
@@ -31,7 +31,7 @@ for line = 1, lines do
     local name, value = ARGV[first + c - 1], got[c + 2] or NONE
     used, kept, top, was = counter_of(value)
     if not used then return {'damaged', name} end
-    local limit = struct.unpack('<d', numbers, limits + 8 * (c - 1))
+    local limit = bounds[c]
     local room = limit - kept
     if was ~= stamp then
       local since = rest_of(value)

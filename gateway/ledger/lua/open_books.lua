@@ -8,6 +8,6 @@ local books = KEYS[1]
 local given = ARGV[1]
 -- include: time
 
-local now = time(given, 0)
+local now = time(given, '0')
 -- After this point it must succeed.
 return redis.call('HSETNX', books, 'now', digits(now))

@@ -25,9 +25,8 @@ if state == 'O' then
 end
 local got = redis.call('HMGET', books, unpack(names))
 if not got[1] then return {'lost'} end
-local seen = tonumber(got[1])
-if not seen then return {'damaged', 'now'} end
-local now = time(given, seen)
+local now = time(given, got[1])
+if not now then return {'damaged', 'now'} end
 if not state then return {'unknown'} end
 if state == 'R' then return {'settled', state, 1} end
 if state == 'E' then return {'settled', state, 0} end

@@ -21,8 +21,8 @@ local stale = {'stale'}
 local row = redis.call('HGET', assets, asset)
 local seen = redis.call('HGET', books, 'now')
 if not seen then return {'lost'} end
-if not tonumber(seen) then return {'damaged', 'now'} end
-local now = time(given, tonumber(seen))
+local now = time(given, seen)
+if not now then return {'damaged', 'now'} end
 if now - from < 0 or now - till >= 0 then return {'clock', now} end
 local at, tombstone = now - age_ms, tombstone_of(asset)
 local known = redis.call('HGET', reservations, tombstone)

@@ -12,7 +12,7 @@ local given, lease_ms = ARGV[1], ARGV[2]
 
 local seen = redis.call('HGET', books, 'now')
 if not seen then return {'lost'} end
-local now = time(given, 0)
+local now = time(given, '0')
 local reply = {'repaired'}
 local function changed(name, before, after)
   local n = #reply

@@ -42,12 +42,15 @@ end
 
 local got = redis.call('HMGET', books, 'now', 'due', unpack(ARGV, first, after))
 if not got[1] then return {'lost'} end
-local seen = tonumber(got[1])
-if not seen then return {'damaged', 'now'} end
-local now = time(given, seen)
+local now = time(given, got[1])
+if not now then return {'damaged', 'now'} end
 if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
-local kept = got[count + 3]
 -- include: rate
+local busy_us, counted_us, limited
+if rate ~= '' then
+  busy_us, counted_us, limited = rate_at(now, got[count + 3])
+  if not busy_us then return {'damaged', rate} end
+end
 
 -- Known ids: the first answer again, or a refusal of other content. A batch with any was counted.
 local records, known = redis.call('HMGET', reservations, unpack(ids)), 0
@@ -65,7 +68,7 @@ for i = 1, #ids do
     letters[i], lists[known] = state, list
   end
 end
-if known == 0 and limited then return with_rate({'limited', 0, 0, 0}, 2) end
+if known == 0 and limited then return with_rate({'limited', 0, 0, 0}, 2, now, busy_us) end
 if known == 0 then busy_us = counted_us end
 
 -- Gives room to the items that are not known, one after the other. Answers the first that has none,
@@ -128,7 +131,7 @@ if known < #ids then
   until not short or ended < 64
 end
 
-local reply = with_rate({'batch', 0, 0, 0, '', short or 0}, 2)
+local reply = with_rate({'batch', 0, 0, 0, '', short or 0}, 2, now, busy_us)
 local set, opened, ends = {'now', text}, {}, {}
 local newcomer
 if short then

@@ -14,8 +14,8 @@ local given, from, till = ARGV[1], ARGV[2], ARGV[3]
 
 local seen = redis.call('HMGET', books, 'now', 'due')
 if not seen[1] then return {'lost'} end
-if not tonumber(seen[1]) then return {'damaged', 'now'} end
-local now = time(given, tonumber(seen[1]))
+local now = time(given, seen[1])
+if not now then return {'damaged', 'now'} end
 local due = tonumber(seen[2] or 0) or 0
 if now < tonumber(from) or now >= tonumber(till) then return {'clock', now} end
 local rounds = 0

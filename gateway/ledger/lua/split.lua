@@ -24,8 +24,8 @@ end
 
 local got = redis.call('HMGET', books, 'now', 'due')
 if not got[1] then return {'lost'} end
-if not tonumber(got[1]) then return {'damaged', 'now'} end
-local now = time(given, tonumber(got[1]))
+local now = time(given, got[1])
+if not now then return {'damaged', 'now'} end
 local due = math.min(tonumber(got[2] or 0) or 0, now + lease_ms)
 
 -- What a record says, its state as of now; without a state it is damaged.

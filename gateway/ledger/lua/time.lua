@@ -17,26 +17,42 @@ local function instant(ms)
   return text
 end
 
--- The amount that a text tells, or nothing.
+-- The amount that a text tells, or nothing. Calls that are made as one tell the same again and again.
+local amounts = {}
 local function amount_of(text)
-  local amount = string.find(text, '^%d+$') and tonumber(text)
-  if amount and amount < 9007199254740992 then return amount end
+  local amount = amounts[text]
+  if amount == nil then
+    amount = string.find(text, '^%d+$') and tonumber(text)
+    amount = amount and amount < 9007199254740992 and amount
+    amounts[text] = amount
+  end
+  return amount
 end
 
--- The time: Redis's own, unless a test gives one, and never before what these books have seen.
--- So a clock that steps back neither revives leases nor returns to an earlier period.
+-- Whether one instant is later than another, as texts: there is no need to make numbers of them.
+local function later(one, other)
+  if #one ~= #other then return #one > #other end
+  return one > other
+end
+
+-- The time: Redis's own, unless a test gives one, and never before what these books have `seen`.
+-- So a clock that steps back neither revives leases nor returns to an earlier period. Nothing, if what
+-- they have seen is damaged.
 local clock
 local function time(given, seen)
-  local now = tonumber(given)
-  if now == 0 then
-    if not clock then
+  if not clock then
+    clock = tonumber(given)
+    if clock == 0 then
       local t = redis.call('TIME')
       clock = t[1] * 1000 + math.floor(t[2] / 1000)
     end
-    now = clock
   end
-  return now > seen and now or seen
+  local text = instant(clock)
+  if #seen == #text and seen <= text then return clock end
+  seen = tonumber(seen)
+  return seen and math.max(seen, clock)
 end
+
 -- The numbers of a list, `1,2,3`, as texts.
 local function listed(text)
   local found = {}
