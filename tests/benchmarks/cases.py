@@ -8,7 +8,7 @@ from tests.benchmarks.peers.envoy import ENVOY
 from tests.benchmarks.peers.gateway import GATEWAY, OPEN_GATEWAY
 from tests.benchmarks.peers.haproxy import HAPROXY, SPLICING_HAPROXY
 from tests.benchmarks.peers.nginx import NGINX, TUNED_NGINX
-from tests.benchmarks.peers.nginx_lua import NGINX_LUA
+from tests.benchmarks.peers.nginx_lua import NGINX_LUA, TUNED_NGINX_LUA
 from tests.benchmarks.peers.peer import Peer
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
@@ -37,9 +37,12 @@ def groups(seconds: float, *, most_bytes: int = GIB, more: Sequence[Peer] = ()) 
     """`seconds` is how long one run takes where requests are many; one of large bodies moves no
     more than `most_bytes`. `more` are variants of the gateway."""
     small = tuple(_upload(f"small-{n}", KIB, n, seconds) for n in (1, 64, 256))
-    uploads = tuple(
-        _upload(f"upload-{_size(size)}", size, connections, seconds)
-        for size, connections in ((16 * KIB, 16), (64 * KIB, 16), (256 * KIB, 8), (MIB, 8))
+    uploads, charged = (
+        tuple(
+            _upload(f"{name}-{_size(size)}", size, connections, seconds)
+            for size, connections in ((16 * KIB, 16), (64 * KIB, 16), (256 * KIB, 8), (MIB, 8))
+        )
+        for name in ("upload", "charged")
     )
     bulk = tuple(
         _bulk(way, size, connections)
@@ -52,6 +55,7 @@ def groups(seconds: float, *, most_bytes: int = GIB, more: Sequence[Peer] = ()) 
     for_bodies = (TUNED_NGINX, SPLICING_HAPROXY, ENVOY, GATEWAY, *more)
     return [
         Group("small", NGINX_LUA.name, everyone, small),
+        Group("charged", TUNED_NGINX_LUA.name, (TUNED_NGINX_LUA, GATEWAY), charged),
         Group("uploads", TUNED_NGINX.name, for_bodies, uploads),
         Group("bulk", TUNED_NGINX.name, for_bodies, bulk),
         Group("chunked", TUNED_NGINX.name, for_bodies, chunked),
@@ -63,7 +67,7 @@ def upload_sizes(chosen: Sequence[Group]) -> tuple[int, ...]:
     sizes = {
         case.errand.size
         for group in chosen
-        if any(peer is NGINX_LUA for peer in group.peers)
+        if any(peer.taught for peer in group.peers)
         for case in group.cases
     }
     return tuple(sorted(sizes))

@@ -88,7 +88,7 @@ def _markdown_rows(cells: Sequence[str]) -> list[str]:
 
 def _markdown_ratios(case: CaseResult) -> Iterator[str]:
     cpu = "busy_s_gib" if case.bulk else "cpu_us"
-    redis = () if case.reference != "nginx+lua" else ("redis_us",)
+    redis = ("redis_us",) if case.reference.endswith("+lua") else ()
     for name in (cpu, "rps", "p50_us", "p99_us", *redis):
         yield _ratio(BY_NAME[name], case, "gateway")
     if not redis:

@@ -16,7 +16,6 @@ from tests.benchmarks.cases import Case
 from tests.benchmarks.machine import Cores
 from tests.benchmarks.measure import Run, Target
 from tests.benchmarks.peers import gateway
-from tests.benchmarks.peers.nginx_lua import NGINX_LUA
 from tests.benchmarks.peers.peer import Peer
 from tests.benchmarks.processes import Pinned, free_ports
 from tests.benchmarks.site import Site
@@ -156,14 +155,14 @@ class Stage:
         self._targets: dict[str, Target] = {}
 
     def start(self, peer: Peer) -> None:
-        if peer is NGINX_LUA:
+        if peer.taught:
             self._house.teach()
         site = self._house.site(peer)
         process = peer.launch(site)
         self._peers[peer.name] = peer
         self._targets[peer.name] = Target(process, site.port, site.core)
         process.wait_listening(site.port)
-        if peer is NGINX_LUA:
+        if peer.taught:
             self._house.examine(site)
 
     def process(self, name: str) -> Pinned:
@@ -180,7 +179,7 @@ class Stage:
         """One run, and the proof that every request of it was counted once. Raises
         UnequalWorkError."""
         peer, target, house = self._peers[name], self._targets[name], self._house
-        if peer is NGINX_LUA and house.teach():
+        if peer.taught and house.teach():
             target.process.signal(signal.SIGHUP)
             time.sleep(1)  # nothing tells when the old worker takes no more connections
         before = house.settled() if peer.ledger else None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway import settings
-from tests.benchmarks.cases import GIB, KIB, groups, upload_sizes
+from tests.benchmarks.cases import GIB, KIB, MIB, groups, upload_sizes
 from tests.benchmarks.learning import differences
 from tests.benchmarks.overheard import Overheard, Template
 from tests.benchmarks.peers import gateway
@@ -30,7 +30,7 @@ def test_no_bulk_case_moves_more_than_it_may() -> None:
 
 
 def test_lua_is_taught_the_sizes_that_it_is_sent() -> None:
-    assert upload_sizes(groups(1)) == (KIB,)
+    assert upload_sizes(groups(1)) == (KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB)
 
 
 @pytest.mark.parametrize(

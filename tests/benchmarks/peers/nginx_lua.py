@@ -2,6 +2,7 @@
 in both directions, counters and a histogram in shared memory, and an access log."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.machine import lua_modules
@@ -55,14 +56,14 @@ LOCATION = """
 """
 
 
-def launch(site: Site) -> Pinned:
+def launch(site: Site, more: str = "") -> Pinned:
     modules = lua_modules()
     assert modules is not None
     assert site.words is not None
     http = HTTP.format(
         here=HERE, words=site.words.parent, libraries=LIBRARIES, redis_port=site.redis_port
     )
-    return nginx.launch(site, modules=modules, http=http, location=LOCATION)
+    return nginx.launch(site, modules=modules, http=http, location=LOCATION + more)
 
 
 def missing() -> str | None:
@@ -76,7 +77,10 @@ def missing() -> str | None:
     return None
 
 
-NGINX_LUA = Peer("nginx+lua", missing, launch, nginx.version, ledger=True)
+NGINX_LUA = Peer("nginx+lua", missing, launch, nginx.version, ledger=True, taught=True)
+TUNED_NGINX_LUA = replace(
+    NGINX_LUA, name="nginx-tuned+lua", launch=lambda site: launch(site, nginx.TUNED)
+)
 
 
 # -- what the Lua is given to send ----------------------------------------------------------------

@@ -10,10 +10,12 @@ from tests.benchmarks.site import Site
 @dataclass(frozen=True, slots=True)
 class Peer:
     """`missing` tells what is not installed, None if nothing is; `launch` does not wait until it
-    listens; `version` tells of an installed one. `ledger`: it does all of the quota's work."""
+    listens; `version` tells of an installed one. `ledger`: it does all of the quota's work;
+    `taught`: by the calls of Redis that the gateway was heard to make."""
 
     name: str
     missing: Callable[[], str | None]
     launch: Callable[[Site], Pinned]
     version: Callable[[Site], str]
     ledger: bool = False
+    taught: bool = False
