@@ -25,6 +25,7 @@ from gateway.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, Clie
 from gateway.proxy import resets
 from gateway.proxy.inlet import Inlet
 from gateway.proxy.lending import Lending, Told, taken
+from gateway.proxy.pieces import write_pieces
 from gateway.proxy.vessels import Vessels
 
 READ_BYTES = 32 * 1024
@@ -101,8 +102,7 @@ class Arrival:
         transport = self.connection.transport
         if transport is None or transport.is_closing():
             raise ClientGoneError
-        for piece in data:  # asyncio's `writelines` may not pause us (CVE-2024-12254)
-            transport.write(piece)
+        write_pieces(transport, data)
 
     @property
     def congested(self) -> bool:

@@ -24,6 +24,7 @@ from gateway.errors import (
 from gateway.proxy.answer import AnswerHead, AnswerReader, Headers, TruncatedAnswerError
 from gateway.proxy.answer_framing import MalformedAnswerError
 from gateway.proxy.chunks import ChunkScanner
+from gateway.proxy.pieces import write_pieces
 from gateway.proxy.resets import break_off
 from gateway.proxy.salvage import left_in
 from gateway.proxy.splice import lent
@@ -89,8 +90,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Write, buffered; what the upstream does not take is held back by `drain`."""
         if self._failure is None and self._transport is not None:
             self._asked = True
-            for piece in data:  # asyncio's `writelines` may not pause us (CVE-2024-12254)
-                self._transport.write(piece)
+            write_pieces(self._transport, data)
 
     def end(self) -> None:
         """The request has been handed over whole. Without this the connection is not kept."""
