@@ -270,6 +270,11 @@ class Connection(Lending):
         if self._arrival is not None and self._messages and body is not None and not body.is_eof():
             body.set_exception(web.RequestPayloadError("the body's chunks are malformed"))
 
+    def force_close(self) -> None:
+        super().force_close()
+        if self._arrival is None and self._body is not None and not self._body.is_eof():
+            self._body.feed_eof()  # aiohttp reads its rest for nobody, and would stumble here
+
     def break_off(self) -> None:
         """End the connection with a reset: a proper close would be the end of an answer that has
         neither a length nor chunks."""

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from gateway.proxy.connection import KEEP, Arrival, ConnectionLimits, PublicServer
@@ -18,6 +19,12 @@ class Wire(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
 
     def is_closing(self) -> bool:
         return False
@@ -81,3 +88,31 @@ async def test_a_connection_is_at_rest_only_between_two_requests() -> None:
     assert not connection.idle
     connection.connection_lost(None)
     await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("by", ["a drain", "its client"])
+async def test_what_is_read_for_nobody_is_given_up_without_a_word(
+    caplog: pytest.LogCaptureFixture, by: str
+) -> None:
+    """A request was answered before its body's end; more of that comes just as it is closed."""
+
+    async def serve(arrival: Arrival) -> web.StreamResponse:
+        return KEEP
+
+    server = PublicServer(serve, ConnectionLimits(), lambda _: b"", Vessels())
+    connection = server._connection()
+    connection.connection_made(Wire())
+    task = connection._task_handler
+    assert task is not None
+    await asyncio.sleep(0)
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\nbody")
+    for _ in range(9):  # turns of the loop
+        await asyncio.sleep(0)
+    assert not task.done()
+    connection.data_received(b"more")
+    if by == "a drain":
+        server.pre_shutdown()
+    else:
+        connection.connection_lost(None)
+    await asyncio.wait([task])
+    assert caplog.text == ""
