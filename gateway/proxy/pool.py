@@ -142,7 +142,7 @@ class UpstreamPool:
             try:
                 await loop.sock_connect(sock, (where.host, where.port))
                 _, connection = await loop.create_connection(self._make, sock=sock)
-            except BaseException:
+            except BaseException:  # Also when cancelled: nobody else knows of it yet.
                 sock.close()
                 raise
         else:

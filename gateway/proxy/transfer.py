@@ -120,7 +120,7 @@ class Transfer:
     ) -> AnswerHead:
         try:
             answer = await self._request(cover, body)
-        except BaseException:
+        except BaseException:  # Also when cancelled: a repeat must not be sent what may be done.
             named.in_doubt = self.sent_all
             raise
         named.in_doubt = self.repeated or commits(named.route, answer.status)

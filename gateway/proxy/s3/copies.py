@@ -63,6 +63,7 @@ class Copies:
                 answer = await errand.ask()
                 ending = await errand.ending(RESULT)
             except BaseException as failure:
+                # Also when cancelled: whatever ends this, the copy is broken off and settled.
                 errand.abandon()
                 await self._broken(copy, admitted, guard, errand, failure)
                 raise
@@ -93,7 +94,7 @@ class Copies:
         try:
             await errand.ask()
             ending = await errand.ending(RESULT)
-        except BaseException:
+        except BaseException:  # Also when cancelled: the upstream must not wait for more of it.
             errand.abandon()
             raise
         if ending is not Ending.FAILED:

@@ -117,7 +117,7 @@ class UploadBooks:
         timer = asyncio.get_running_loop().call_later(ASK_MS / 3_000, go_on)
         try:
             yield
-        except BaseException:
+        except BaseException:  # Also when cancelled: nobody heard, so the upstream is asked soon.
             timer.cancel()
             await tasks.stop()
             with suppress(StoreError):

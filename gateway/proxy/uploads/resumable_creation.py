@@ -80,6 +80,7 @@ class ResumableCreation:
             try:
                 answer = await self._forward()
             except BaseException as failure:
+                # Also when cancelled: what was set aside is free again, or known to be in doubt.
                 await self._broken_off(failure)
                 raise
             await self._announced()

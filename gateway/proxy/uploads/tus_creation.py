@@ -167,6 +167,7 @@ class TusCreation:
             try:
                 answer = await self._forward(passage, created, _with_concat(head.headers, concat))
             except BaseException as failure:
+                # Also when cancelled: what was set aside is free again, or known to be in doubt.
                 await self._not_created(guard, passage, admitted.granted, failure)
                 raise
             if 200 <= answer.status < 300:
