@@ -4,8 +4,9 @@ The remedy for one account that asks more than its slot's one core can answer; p
 unless they name a `block`. A block is a reservation like any other, with a lease: snapshots show
 it as reserved, the limit holds at every instant, and it is free within the bound when its gateway
 dies.
-It serves for a second; then what was used of it is charged and the rest given back, in one commit.
-What it has no room for is reserved as ever, so that a denial is always the store's.
+It serves for a second; its shares then have a moment to come back, what was used of it is charged
+and the rest given back, in one commit. What it has no room for is reserved as ever, so that a
+denial is always the store's.
 
 A share of a block that turns out to be more than plain (it grows, its lease is extended, it leaves
 an asset, it outlasts the block) is split off first, under its own id, and is a reservation then. A
@@ -16,62 +17,33 @@ had handed out, without writing the asset down.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from secrets import token_hex
 
-from gateway.catalog.meters import MeterKind
 from gateway.catalog.plans import RateLimit
-from gateway.clock import StoreClock, monotonic_s
+from gateway.clock import MS_PER_S, StoreClock, monotonic_s
 from gateway.errors import StoreError
 from gateway.ledger.arguments import BATCH_MAX, Shares, bad_amounts
+from gateway.ledger.block import Block, Source
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger, ask_redis
 from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Refused, Settled, Split
-from gateway.ledger.quota import Quota
+from gateway.ledger.prepared import Prepared
 from gateway.ledger.reservation import State
-from gateway.ledger.transport import Transport
+from gateway.ledger.transport import Then, Transport
 from gateway.tasks import TaskSet
 
 LEASE_MS = 10_000
 SERVES_S = 1.0
 """Much shorter than its lease: also a gateway that was stopped for a while hands out nothing of a
 block that has ended."""
+COMES_BACK_S = 0.2
+"""After that, what is still out of a block is split off: a call of its own, and the block waits."""
 HOT = 32
 """Reserves in one second, after which an account is hot."""
-COUNTED_MAX = 10_000
+SOURCES_MAX = 10_000
 AGAIN_S = 0.1
 
-Name = tuple[Terms, tuple[str, ...]]
 Settle = Callable[[Terms, str, Mapping[str, int]], Awaitable[object]]
-
-
-@dataclass(slots=True, eq=False)
-class _Block:
-    name: Name
-    id: str
-    free: dict[str, int]
-    quotas: tuple[Quota, ...]
-    """As they stood when it was opened."""
-    until_s: float
-    spent: dict[str, int]
-    shares: dict[str, dict[str, int]] = field(default_factory=dict)
-    closed: "asyncio.Event | None" = None
-    """There from when it serves no more; set when its shares stand for themselves."""
-    expired: bool = False
-    """Its lease ended before its shares were split off: they hold nothing any more."""
-
-    def take(self, reservation_id: str, amounts: dict[str, int]) -> Granted | None:
-        if any(self.free[meter] < amount for meter, amount in amounts.items()):
-            return None
-        for meter, amount in amounts.items():
-            self.free[meter] -= amount
-        self.shares[reservation_id] = amounts
-        return Granted(reservation_id, amounts, self.quotas)
-
-    def give_back(self, reservation_id: str, used: Mapping[str, int]) -> None:
-        for meter, amount in self.shares.pop(reservation_id).items():
-            self.spent[meter] += used.get(meter, 0)
-            self.free[meter] += amount - used.get(meter, 0)
 
 
 class BlockLedger(Ledger):
@@ -90,18 +62,18 @@ class BlockLedger(Ledger):
         super().__init__(admission, settlement, clock, now_ms=now_ms)
         self.settle: Settle = self.commit
         self.hot = hot
-        self._counts: dict[Name, tuple[int, int, int]] = {}
-        """The second, reserves in it, and in the one before."""
-        self._blocks: dict[Name, _Block] = {}
-        self._opening: set[Name] = set()
-        self._shares: dict[str, _Block] = {}
+        self._sources: dict[tuple[Terms, tuple[str, ...]], Source] = {}
+        self._blocks: set[Block] = set()
+        self._shares: dict[str, Block] = {}
+        """Which block each share is out of, by its id."""
         self._tasks = TaskSet()
 
     async def stop(self) -> None:
-        """Give all blocks back."""
-        for block in tuple(self._blocks.values()):
-            self._close(block)
-        await self._tasks.join(SERVES_S)
+        """Give all blocks back, and then those that were being opened."""
+        for _ in range(2):
+            for block in tuple(self._blocks):
+                self._close(block)
+            await self._tasks.join(SERVES_S)
         await self._tasks.stop()
 
     # -- verbs ------------------------------------------------------------------------------------
@@ -120,7 +92,7 @@ class BlockLedger(Ledger):
         plain: bool = True,
     ) -> Granted | Denied | RateLimited | Refused:
         """Not `plain` is what is known to grow, to last or to leave an asset."""
-        if plain and terms.plan.block and rate is None and not remember_denial:
+        if plain and rate is None and not remember_denial:
             granted = await self._from_block(terms, reservation_id, lines)
             if granted is not None:
                 return granted
@@ -149,18 +121,15 @@ class BlockLedger(Ledger):
             return await super().commit(terms, reservation_id, actual, asset=asset, age_ms=age_ms)
         if refused := bad_amounts(terms, actual):
             return refused
-        share = block.shares[reservation_id]
-        plain = asset is None and all(n <= share.get(meter, -1) for meter, n in actual.items())
-        if plain and block.closed is None:
-            used = {meter: n for meter, n in actual.items() if _is_charged(terms, meter)}
-            self._shares.pop(reservation_id).give_back(reservation_id, used)
-            quotas = tuple(quota for quota in block.quotas if quota.meter.name in used)
+        used = {meter: n for meter, n in actual.items() if block.source.is_charged(meter)}
+        if block.closed is None and asset is None and block.covers(reservation_id, actual):
+            self._take_back(block, reservation_id, used)
+            quotas = block.quotas_of(used)
             return Settled(reservation_id, State.COMMITTED, quotas=quotas)
         await self._split_off(reservation_id)
         if not block.expired:
             return await super().commit(terms, reservation_id, actual, asset=asset, age_ms=age_ms)
         # The work was done, so it is charged, whoever has the room by now.
-        used = {meter: n for meter, n in actual.items() if _is_charged(terms, meter)}
         await self.adjust(terms, reservation_id, used, reason="block")
         self._shares.pop(reservation_id, None)
         return Settled(reservation_id, State.COMMITTED, late=True)
@@ -170,7 +139,7 @@ class BlockLedger(Ledger):
         if block is None:
             return await super().release(account, reservation_id, reason=reason)
         if block.closed is None:
-            self._shares.pop(reservation_id).give_back(reservation_id, {})
+            self._take_back(block, reservation_id, {})
             return Settled(reservation_id, State.RELEASED)
         await self._split_off(reservation_id)
         if block.expired:
@@ -197,78 +166,162 @@ class BlockLedger(Ledger):
             await self._split_off(each)
         return await super().extend(account, ids, lease_ms, no_sooner=no_sooner)
 
+    # -- prepared ---------------------------------------------------------------------------------
+
+    def source(self, terms: Terms, meters: Sequence[str]) -> Source | None:
+        """Where shares of so many meters come from; None: their plan names no block for them."""
+        sizes = terms.plan.block
+        if not sizes or not meters or terms.plan.rate or not sizes.keys() >= set(meters):
+            return None
+        name = (terms, tuple(meters))
+        source = self._sources.get(name)
+        if source is None:
+            if len(self._sources) >= SOURCES_MAX:
+                del self._sources[next(iter(self._sources))]
+            source = self._sources[name] = Source(*name)
+        return source
+
+    def reserve_prepared(self, prepared: Prepared, name: bytes, size: int, then: Then) -> None:
+        """As `begin_reserve`. Out of a block, if one is there: `then` has been told at return."""
+        source = prepared.source
+        if source is not None:
+            amounts = prepared.amounts(size)
+            block = self._serving(source, name.decode(), amounts)
+            if block is not None:
+                then(block.granted_reply(amounts))
+                return
+        self.begin_reserve(prepared.reserve(name, size), then)
+
+    def commit_prepared(
+        self, prepared: Prepared, name: bytes, size: int, asset: str | None, then: Then
+    ) -> None:
+        """As `begin_commit`, of what `reserve_prepared` granted. `then` has been told at return,
+        where it was a share; None, if that can only be settled by the verb."""
+        if prepared.source is not None:
+            share_id = name.decode()
+            block = self._shares.get(share_id)
+            if block is not None:
+                used = prepared.used(size)
+                plain = block.closed is None and asset is None and block.covers(share_id, used)
+                if plain:
+                    self._take_back(block, share_id, used)
+                then(block.settled_reply() if plain else None)
+                return
+        self.begin_commit(prepared.commit(name, size, asset), then)
+
+    def _serving(
+        self, source: Source, reservation_id: str, amounts: Mapping[str, int]
+    ) -> Block | None:
+        """The block that has given a share; else one is opened for those who come later."""
+        now_s = monotonic_s()
+        hot = source.asked(now_s) > self.hot
+        block = self._with_room(source, amounts, now_s)
+        if block is None:
+            if hot and self._may_open(source, amounts, now_s):
+                source.opening = True  # From now on, not when the task comes to it.
+                self._tasks.start(self._open(source, amounts), name="open a block")
+        elif reservation_id not in self._shares:
+            self._give(block, reservation_id, amounts)
+            return block
+        return None
+
     # -- blocks -----------------------------------------------------------------------------------
 
     async def _from_block(
         self, terms: Terms, reservation_id: str, lines: Sequence[Line]
     ) -> Granted | None:
         """A share, if there is a block with room for it, or one can be had."""
-        sizes = terms.plan.block
-        known = all(line.meter in sizes and line.least == line.most for line in lines)
-        if not lines or not known or reservation_id in self._shares:
+        source = self.source(terms, [line.meter for line in lines])
+        exact = all(0 <= line.least == line.most for line in lines)
+        if source is None or not exact or reservation_id in self._shares:
             return None
         amounts = {line.meter: line.most for line in lines}
-        name = (terms, tuple(sorted(amounts)))
-        hot = self._is_hot(name)
-        block = self._blocks.get(name)
-        granted = None
-        if block is not None and monotonic_s() < block.until_s:
-            granted = block.take(reservation_id, amounts)
-        if granted is None:
-            if block is not None:
-                self._close(block)
-            block = await self._open(name, amounts) if hot else None
-            granted = None if block is None else block.take(reservation_id, amounts)
-        if granted is not None and block is not None:
-            self._shares[reservation_id] = block
-        return granted
-
-    def _is_hot(self, name: Name) -> bool:
-        """Counts a reserve. What was hot a second ago is so still."""
-        second = int(monotonic_s())
-        counted_in, count, before = self._counts.get(name, (second, 0, 0))
-        if second != counted_in:
-            count, before = 0, count if second == counted_in + 1 else 0
-        if len(self._counts) >= COUNTED_MAX:
-            self._counts.clear()
-        self._counts[name] = (second, count + 1, before)
-        return max(count + 1, before) > self.hot
-
-    async def _open(self, name: Name, amounts: Mapping[str, int]) -> _Block | None:
-        """While one request does, the others go to the store."""
-        if name in self._opening:
+        now_s = monotonic_s()
+        hot = source.asked(now_s) > self.hot
+        block = self._with_room(source, amounts, now_s)
+        if block is None and hot and self._may_open(source, amounts, now_s):
+            source.opening = True
+            await self._open(source, amounts)
+            block = self._with_room(source, amounts, monotonic_s())
+        if block is None:
             return None
-        terms, _ = name
-        sizes = terms.plan.block
-        wanted = [Line(meter, n, max(n, sizes[meter])) for meter, n in amounts.items()]
+        self._give(block, reservation_id, amounts)
+        return Granted(reservation_id, amounts, block.quotas)
+
+    def _with_room(self, source: Source, amounts: Mapping[str, int], now_s: float) -> Block | None:
+        """One that has not serves no more, unless none ever would have."""
+        block = source.block
+        if block is None:
+            return None
+        if now_s < block.until_s:
+            if block.has(amounts):
+                return block
+            if not source.may_give(amounts):
+                return None
+        self._retire(block)
+        return None
+
+    def _may_open(self, source: Source, amounts: Mapping[str, int], now_s: float) -> bool:
+        """While one request does, the others go to the store."""
+        ready = not source.opening and now_s >= source.dry_until_s
+        return ready and source.block is None and source.may_give(amounts)
+
+    async def _open(self, source: Source, amounts: Mapping[str, int]) -> None:
+        """Of no less than `amounts`, if there is room for that; for who has said that it is
+        `opening`."""
+        terms, sizes = source.terms, source.terms.plan.block
+        wanted = [Line(meter, n, sizes[meter]) for meter, n in amounts.items()]
         until_s = monotonic_s() + SERVES_S
-        self._opening.add(name)
+        outcome = None
         try:
             outcome = await super().reserve(
                 terms, f"block-{token_hex(10)}", wanted, lease_ms=LEASE_MS, note="block"
             )
         except StoreError:
-            return None  # The request asks for itself, and is told.
+            pass  # The next request asks for itself, and is told.
         finally:
-            self._opening.discard(name)
+            source.opening = False
         if not isinstance(outcome, Granted):
-            return None
-        free = dict(outcome.amounts)
-        block = _Block(name, outcome.id, free, outcome.quotas, until_s, dict.fromkeys(free, 0))
-        self._blocks[name] = block
-        asyncio.get_running_loop().call_later(SERVES_S, self._close, block)
-        return block
+            source.dry_until_s = monotonic_s() + AGAIN_S
+            return
+        frame = self.frame(terms)  # No longer than that: what it says of its quotas is of an hour.
+        until_s = min(until_s, monotonic_s() + (frame.until_ms - self._scripts.at_ms()) / MS_PER_S)
+        block = source.block = Block(source, outcome, since_ms=frame.from_ms, until_s=until_s)
+        self._blocks.add(block)
+        asyncio.get_running_loop().call_later(SERVES_S, self._retire, block)
 
-    def _close(self, block: _Block) -> None:
+    def _give(self, block: Block, reservation_id: str, amounts: Mapping[str, int]) -> None:
+        block.take(reservation_id, amounts)
+        self._shares[reservation_id] = block
+
+    def _take_back(self, block: Block, reservation_id: str, used: Mapping[str, int]) -> None:
+        del self._shares[reservation_id]
+        block.give_back(reservation_id, used)
+        if block.retired and not block.shares:
+            self._close(block)
+
+    def _retire(self, block: Block) -> None:
+        if block.retired:
+            return
+        block.retired = True
+        if block.source.block is block:
+            block.source.block = None
+        if block.shares:
+            asyncio.get_running_loop().call_later(COMES_BACK_S, self._close, block)
+        else:
+            self._close(block)
+
+    def _close(self, block: Block) -> None:
         if block.closed is None:
             block.closed = asyncio.Event()
-            if self._blocks.get(block.name) is block:
-                del self._blocks[block.name]
+            block.retired = True
+            if block.source.block is block:
+                block.source.block = None
+            self._blocks.discard(block)
             self._tasks.start(self._settle_block(block), name=f"settle {block.id}")
 
-    async def _settle_block(self, block: _Block) -> None:
+    async def _settle_block(self, block: Block) -> None:
         """Its shares first, then what was used of it; the rest is given back by the same commit."""
-        terms, _ = block.name
         assert block.closed is not None
         left = list(block.shares.items())
         try:
@@ -278,14 +331,15 @@ class BlockLedger(Ledger):
             block.expired = True  # Whoever settles a share is told, and goes on trying.
         finally:
             block.closed.set()
-        used = {meter: n for meter, n in block.spent.items() if _is_charged(terms, meter)}
-        await self.settle(terms, block.id, used)
+        await self.settle(block.source.terms, block.id, block.used)
 
-    async def _part(self, block: _Block, items: Shares) -> None:
+    async def _part(self, block: Block, items: Shares) -> None:
         """Make shares reservations; the same again does nothing twice."""
         while True:
             try:
-                outcome = await super().split(block.name[0], block.id, items, lease_ms=LEASE_MS)
+                outcome = await super().split(
+                    block.source.terms, block.id, items, lease_ms=LEASE_MS
+                )
             except StoreError as failure:
                 if not failure.transient:
                     raise
@@ -308,7 +362,3 @@ class BlockLedger(Ledger):
             await block.closed.wait()
             return
         await self._part(block, [(reservation_id, block.shares[reservation_id])])
-
-
-def _is_charged(terms: Terms, meter: str) -> bool:
-    return terms.meters[meter].kind is not MeterKind.CONCURRENCY

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from gateway.catalog.meters import AMOUNT_END
 
-_FORMS = {form.size: form for form in map(struct.Struct, ("<3d16s2d", "<3d16s4d", "<3d16s6d"))}
+_TOLD = struct.Struct("<3d16s2d")
+_FORMS = {form.size: form for form in (_TOLD, *map(struct.Struct, ("<3d16s4d", "<3d16s6d")))}
 
 used_reserved_since: Callable[[bytes], tuple[float, float, float]] = struct.Struct(
     "<2d24xd"
@@ -25,6 +26,11 @@ def standing(value: bytes) -> tuple[float, float, float, float, float]:
     """Used, reserved, top, since and peak of a counter, as `Packed` has them."""
     assert len(value) in _FORMS, f"a counter that is {value!r}"
     return _standing(value)
+
+
+def counter_word(used: int, reserved: int, peak: int, since_ms: int) -> bytes:
+    """A counter without a history, as a script would tell it."""
+    return _TOLD.pack(used, reserved, peak, b"", since_ms, peak)
 
 
 class Packed(NamedTuple):

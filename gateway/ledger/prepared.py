@@ -15,6 +15,7 @@ from gateway.clock import StoreClock
 from gateway.errors import StoreError
 from gateway.ledger import replies, scripts
 from gateway.ledger.arguments import COMMITS_OWN, RESERVES_OWN, print_of_amounts, print_of_lines
+from gateway.ledger.block import Source
 from gateway.ledger.frame import Counter, Terms, frame_at
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Refused, Settled
@@ -44,7 +45,7 @@ class Prepared:
     are those a commit answers with, in their order."""
 
     __slots__ = ("_ahead", "_charged", "_commit", "_frame", "_reserve", "_sized", "_sizes",
-                 "_terms", "_with_asset", "counters", "rate", "until_ms")  # fmt: skip
+                 "_terms", "_with_asset", "counters", "rate", "source", "until_ms")  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - as a reserve
         self,
@@ -68,6 +69,8 @@ class Prepared:
         self._with_asset = with_asset
         self._sized: dict[int, tuple[Around, Around]] = {}
         self.rate: RateLimit | None = terms.plan.rate
+        self.source: Source | None = None
+        """Of shares, where blocks serve such requests; for who knows."""
         self.until_ms = self._frame.until_ms
         self.counters: tuple[Counter, ...] = tuple(
             counter for meter in self._charged for counter in self._frame.counters[meter]
@@ -95,7 +98,7 @@ class Prepared:
             named = asset if with_asset else None
             return recorder.words(
                 ledger.commit(terms, values[0].decode(), amounts, asset=named),
-                {print_of_amounts(self._used(amounts), named): values[1]},
+                {print_of_amounts(self.used(int(values[2])), named): values[1]},
             )
 
         own = RESERVES_OWN + len(sizes)
@@ -113,7 +116,9 @@ class Prepared:
         """Meter → what one of this size uses."""
         return {meter: size if known is None else known for meter, known in self._sizes.items()}
 
-    def _used(self, amounts: Mapping[str, int]) -> dict[str, int]:
+    def used(self, size: int) -> dict[str, int]:
+        """The same of what is charged."""
+        amounts = self.amounts(size)
         return {meter: amounts[meter] for meter in self._charged}
 
     # -- calls ------------------------------------------------------------------------------------
@@ -125,7 +130,7 @@ class Prepared:
 
     def commit(self, reservation_id: bytes, size: int, asset: str | None) -> Call:
         if asset is not None:
-            named = bulk(print_of_amounts(self._used(self.amounts(size)), asset))
+            named = bulk(print_of_amounts(self.used(size), asset))
             values = (bulk(reservation_id), named, bulk(b"%d" % size), bulk(asset.encode()))
             return self._commit.call(values)
         before, after = (self._sized.get(size) or self._size(size))[1]
@@ -138,7 +143,7 @@ class Prepared:
             self._sized.clear()
         amount = bulk(b"%d" % size)
         asked = bulk(print_of_lines(self._terms, self.lines(size)))
-        used = bulk(print_of_amounts(self._used(self.amounts(size))))
+        used = bulk(print_of_amounts(self.used(size)))
         sized = self._sized[size] = (
             self._reserve.around((asked, amount, _NO_ASSET)),
             self._commit.around((used, amount, _NO_ASSET)),

@@ -45,6 +45,10 @@ class Runner:
     def now(self) -> bytes:
         return b"%d" % self._now_ms()
 
+    def at_ms(self) -> int:
+        """The store's time, as it is taken to be."""
+        return self._now_ms() or self._clock.now_ms()
+
     async def framed(
         self,
         script: Script,
@@ -76,7 +80,7 @@ class Runner:
 
     def frame(self, terms: Terms) -> Frame:
         """The one that the next script is run in first."""
-        at_ms = self._now_ms() or self._clock.now_ms()
+        at_ms = self.at_ms()
         frame = self._frames.get(terms)
         if frame is None or at_ms >= frame.until_ms:
             frame = self._keep(terms, at_ms)

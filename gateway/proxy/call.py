@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.clock import StoreClock
+from gateway.ledger.blocks import BlockLedger
 from gateway.ledger.heartbeat import Heartbeat
-from gateway.ledger.ledger import Ledger
 from gateway.proxy.connection import Arrival
 from gateway.proxy.doubts import DoubtDesk
 from gateway.proxy.exchange import Exchange
@@ -21,7 +21,7 @@ from gateway.telemetry.metrics import Metrics
 class Books:
     """What settles: the ledger and those who act on it."""
 
-    ledger: Ledger
+    ledger: BlockLedger
     settler: Settler
     heartbeat: Heartbeat
     doubts: DoubtDesk

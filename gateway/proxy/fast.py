@@ -129,9 +129,8 @@ class FastPath:
         kind = way.kind
         if not (kind.reserves or terms.plan.rate):
             return Caller(identity, terms)
-        # What is held of a block, and what other dialects say of a rate, is for the ordinary path.
-        plain = kind.native and not (kind.reserves and terms.plan.block)
-        return self._charge(identity, terms, kind, now_ms) if plain else None
+        # What other dialects say of a rate is for the ordinary path.
+        return self._charge(identity, terms, kind, now_ms) if kind.native else None
 
     def _charge(self, identity: Identity, terms: Terms, kind: Kind, now_ms: int) -> Charge | None:
         name = (terms, kind)
@@ -146,16 +145,19 @@ class FastPath:
         return charge
 
     def _prepare(self, identity: Identity, terms: Terms, kind: Kind) -> Charge:
+        ledger = self._means.books.ledger
         prepared = Prepared(
             terms,
             kind.sizes,
-            self._means.books.ledger.frame(terms).from_ms,
+            ledger.frame(terms).from_ms,
             lease_ms=self._means.lease_ms,
             keep_ms=KEEP_MS,
             note=kind.route.name,
             with_asset=kind.stores,
             ahead=kind.ahead,
         )
+        if not (kind.ahead or kind.route.asset):
+            prepared.source = ledger.source(terms, tuple(kind.sizes))
         return Charge(identity, terms, prepared)
 
     def _keep(self, name: tuple[Terms, Kind], charge: Charge | None) -> Charge | None:

@@ -36,8 +36,8 @@ class Rated(Passing):
         self._reserve()
 
     def _reserve(self) -> None:
-        call = self._caller.prepared.reserve(self._id, self._size)
-        self._means.books.ledger.begin_reserve(call, self._reserved)
+        ledger, prepared = self._means.books.ledger, self._caller.prepared
+        ledger.reserve_prepared(prepared, self._id, self._size, self._reserved)
 
     def _reserved(self, reply: Any) -> None:
         if self._step != RESERVING:

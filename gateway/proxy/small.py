@@ -71,8 +71,8 @@ class Small(Rated):
 
     def _charge(self, size: int) -> None:
         self._step = CHARGING
-        commit = self._caller.prepared.commit(self._id, size, self._way.stored)
-        self._means.books.ledger.begin_commit(commit, self._charged)
+        ledger, prepared = self._means.books.ledger, self._caller.prepared
+        ledger.commit_prepared(prepared, self._id, size, self._way.stored, self._charged)
 
     def _charged(self, reply: Any) -> None:
         if self._step == CHARGING:

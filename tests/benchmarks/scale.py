@@ -136,30 +136,30 @@ def hot(at: Yard, customer: Customer, blocked: Customer, seconds: float) -> Hot:
     that is `blocked`: served from blocks."""
     owner = _owner(at, customer)
     with at.gateways(1) as running:
-        requests, cpu_s = _alone(at, running, customer, seconds)
+        requests, cpu_s, _ = _alone(at, running, customer, seconds)
         before_ns = used_ns(pid(owner))
         served = saturated(owner, running[0][1], customer, seconds)
         per_s = served / (used_ns(pid(owner)) - before_ns) * 1e9
-        block_requests, block_cpu_s = _alone(at, running, blocked, seconds)
-    return Hot(requests, cpu_s, per_s, block_requests, block_cpu_s)
+        with_block = _alone(at, running, blocked, seconds)
+    return Hot(requests, cpu_s, per_s, *with_block)
 
 
 def _alone(
     at: Yard, running: Sequence[tuple[Pinned, int]], customer: Customer, seconds: float
-) -> tuple[int, float]:
-    """How many requests of one account were served, and what they cost its master. Every one must
-    be in the books."""
+) -> tuple[int, float, float]:
+    """How many requests of one account were served, and what they cost its master and the gateways.
+    Every one must be in the books."""
     keys, owner = at.keys("hot-key", [customer]), _owner(at, customer)
     _loads(at, running, keys, 1.0)
     time.sleep(BLOCK_OVER_S)
-    before, before_ns = at.books.standing([customer]), used_ns(pid(owner))
+    before, before_ns = at.books.standing([customer]), (used_ns(pid(owner)), _cpu_ns(running))
     requests = _loads(at, running, keys, seconds)
     time.sleep(BLOCK_OVER_S)
-    cpu_s = (used_ns(pid(owner)) - before_ns) / 1e9
+    spent = (used_ns(pid(owner)) - before_ns[0], _cpu_ns(running) - before_ns[1])
     counted = at.books.standing([customer]).uploads - before.uploads
     if counted != requests:
         raise RuntimeError(f"{requests} requests were served, and {counted} are in the books")
-    return requests, cpu_s
+    return requests, spent[0] / 1e9, spent[1] / 1e9
 
 
 def _owner(at: Yard, customer: Customer) -> RedisServer:

@@ -28,13 +28,14 @@ class Crowd:
 class Hot:
     """One account alone: what its requests cost the master that keeps it, by way of a gateway; how
     many it serves in a second of its processor's time when it is given no pause; and what requests
-    of an account cost it that is served from blocks."""
+    of an account cost it, and the gateway, that is served from blocks."""
 
     requests: int
     master_cpu_s: float
     saturated_per_s: float
     block_requests: int
     block_cpu_s: float
+    block_gateway_cpu_s: float
 
     @property
     def block_share(self) -> float:
@@ -83,6 +84,11 @@ class Sizing:
     def block_share(self) -> float:
         return median(hot.block_share for hot in self.hots)
 
+    @property
+    def blocked_per_gateway_core(self) -> float:
+        """Requests a second of an account that is served from blocks."""
+        return median(hot.block_requests / hot.block_gateway_cpu_s for hot in self.hots)
+
 
 def table(sizing: Sizing) -> str:
     """The README's, in Markdown."""
@@ -102,6 +108,10 @@ def table(sizing: Sizing) -> str:
         (
             "of Redis's work on its requests, what is left with a `block`",
             f"{sizing.block_share:.2%}",
+        ),
+        (
+            "requests/s of one account with a `block`, per gateway core",
+            f"{sizing.blocked_per_gateway_core:,.0f}",
         ),
     )
     lines = [f"| {sizing.about} | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]

@@ -12,9 +12,9 @@ FOUND = Sizing(
     "slide rule",
     [Crowd(1, 1_000, 0.5, [0.05, 0.02, 0.03]), Crowd(2, 3_000, 1.0, [0.1, 0.1, 0.1])],
     [
-        Hot(500, 0.05, 9_000.0, 1_000, 0.001),
-        Hot(500, 0.025, 12_000.0, 500, 0.001),
-        Hot(500, 0.1, 8_000.0, 500, 0.002),
+        Hot(500, 0.05, 9_000.0, 1_000, 0.001, 0.1),
+        Hot(500, 0.025, 12_000.0, 500, 0.001, 0.1),
+        Hot(500, 0.1, 8_000.0, 500, 0.002, 0.025),
     ],
     account_bytes=GIB / 1_000_000,
     used_account_bytes=2 * GIB / 1_000_000,
@@ -29,6 +29,7 @@ def test_requests_per_core_are_medians_over_the_runs() -> None:
     assert FOUND.hot_by_cpu == 10_000.0
     assert FOUND.hot_saturated == 9_000.0
     assert FOUND.block_share == pytest.approx(0.02)  # of 1, 2 and 2 per cent
+    assert FOUND.blocked_per_gateway_core == 10_000.0  # of 10,000, 5,000 and 20,000
 
 
 def test_the_readme_is_told_what_a_deployment_needs() -> None:

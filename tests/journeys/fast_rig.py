@@ -9,9 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gateway.catalog.routes import CredentialKind
+from gateway.ledger.outcomes import Granted, Line
 from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
 from gateway.ledger.transport import Transport
+from gateway.records.identities import Identity
 from tests.journeys.rig import Rig, Wishes, running
 from tests.upstreams import Answer
 
@@ -33,6 +36,16 @@ auth = []
 account = "none"
 """
 """Routes that let pass who has a key, and everybody."""
+INGEST = """
+[[routes]]
+name = "ingest"
+methods = ["POST", "PUT"]
+path = "/ingest/{rest...}"
+upstream = "files"
+policy = "upload"
+reserve = { storage_bytes = "body", uploads = 1 }
+"""
+"""A route whose uploads leave no asset, so that blocks serve them."""
 PLACES = {"open": "open", "keyed": "keyed", "rated": "keyed", "download": "files"}
 RATE = 'rate = "100/1h"'
 OK = Answer(200, [(b"X-A", b"1")], b"ok")
@@ -55,6 +68,18 @@ async def passing(
     wishes = Wishes(extra=PASSING, answer_timeout=answer_timeout, **more)
     async with running(store, directory, *scripts, wishes=wishes) as rig:
         yield rig
+
+
+async def block_opened(rig: Rig) -> None:
+    """Have a block for `INGEST` from which nothing is given yet. Accounts must be hot."""
+    ledger, terms, name = rig.gateway.ledger, rig.gateway.handler.live.terms_of, "opens-a-block"
+    found = await rig.gateway.identities.find(CredentialKind.X_API_KEY, rig.key)
+    assert isinstance(found, Identity)
+    of = terms(found, None)
+    assert of is not None
+    lines = [Line.exact("storage_bytes", 0), Line.exact("uploads", 0)]
+    assert isinstance(await ledger.reserve(of, name, lines, lease_ms=10_000), Granted)
+    await ledger.release(rig.account.id, name, reason="test")
 
 
 class Paused:
@@ -140,4 +165,7 @@ def counted(rig: Rig) -> dict[str, str]:
     text = rig.gateway.metrics.exposition()[0].decode()
     lines = (line.rpartition(" ") for line in text.splitlines() if line.startswith("quota_"))
     left_out = re.compile("seconds|lag|build|process|ledger|connections|created")
-    return {name: value for name, _, value in lines if value != "0.0" and not left_out.search(name)}
+    found = {
+        name: value for name, _, value in lines if value != "0.0" and not left_out.search(name)
+    }
+    return dict(sorted(found.items()))

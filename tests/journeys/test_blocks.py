@@ -10,20 +10,13 @@ from gateway.ledger import blocks
 from gateway.ledger.audit import audit
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.store import Store
+from tests.journeys.fast_rig import INGEST, block_opened
 from tests.journeys.rig import Wishes, running
 
 REQUESTS = 150
 WISHES = Wishes(
     plan="block = { storage_bytes = 2_000, uploads = 100 }",
-    extra="""
-[[routes]]
-name = "ingest"
-methods = ["POST"]
-path = "/ingest/{rest...}"
-upstream = "files"
-policy = "upload"
-reserve = { storage_bytes = "body", uploads = 1 }
-""",
+    extra=INGEST,
 )
 
 
@@ -61,6 +54,7 @@ async def test_a_gateway_that_stops_gives_its_blocks_back(
     monkeypatch.setattr(blocks, "SERVES_S", 60.0)
     async with running(store, tmp_path, wishes=WISHES, audited=False) as rig:
         rig.gateway.ledger.hot = 0
+        await block_opened(rig)
         for number in range(5):
             async with rig.session.post(
                 f"{rig.url}/ingest/{number}", data=b"xyz", headers=rig.headers

@@ -6,7 +6,7 @@ import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from gateway.proxy.upstream import UpstreamConnection
 from tests.certificates import Authority
 from tests.journeys import rig as rigs
 from tests.journeys.fast_rig import (
+    INGEST,
     OK,
     begun,
+    block_opened,
     client,
     counted,
     logged,
@@ -42,6 +44,7 @@ SIZE = 900_000
 HALF = 500_000
 DATA = random.Random(7).randbytes(SIZE)
 RESET_AT_ONCE = struct.pack("ii", 1, 0)
+BLOCK = "block = { storage_bytes = 950_000, uploads = 10 }"
 FILL = "X-Filled: 1"
 """There was much before."""
 HINTS = Send(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n")
@@ -69,6 +72,8 @@ class Case:
     """There is an upstream by then."""
     exact: bool = True
     """How much of the body has passed by then is no matter of chance."""
+    place: str = "files"
+    """`ingest`: it is served from a block."""
 
 
 class Deaf:
@@ -128,6 +133,10 @@ CASES = {
 COPIED = ("whole", "in pieces", "with another one behind", "not taken", "a reset within",
           "closed before its end", "stopped")  # fmt: skip
 """Those in which it matters how the body is moved."""
+BLOCKED = ("whole", "with another one behind", "refused", "an early no", "an early yes",
+           "a reset behind", "no answer", "closed before its body", "nothing of it",
+           "closed before its end", "stopped", "revoked", "expected")  # fmt: skip
+"""Those in which it matters where the room for it was taken from."""
 
 
 @pytest.mark.parametrize(
@@ -136,10 +145,19 @@ COPIED = ("whole", "in pieces", "with another one behind", "not taken", "a reset
 )
 async def test_it_ends_as_on_the_ordinary_path(tmp_path: Path, name: str, splice: str) -> None:
     """failure rows 29 to 41"""
+    await ends_alike(tmp_path, CASES[name], splice)
+
+
+@pytest.mark.parametrize("name", BLOCKED)
+async def test_out_of_a_block_it_ends_alike_too(tmp_path: Path, name: str) -> None:
+    await ends_alike(tmp_path, replace(CASES[name], plan=BLOCK, place="ingest"), "true")
+
+
+async def ends_alike(directory: Path, case: Case, splice: str) -> None:
     seen = {}
     for way in Way:
-        (directory := tmp_path / way).mkdir()
-        seen[way] = await told(way, directory, CASES[name], splice)
+        (own := directory / way).mkdir()
+        seen[way] = await told(way, own, case, splice)
     assert seen[Way.FAST] == seen[Way.ORDINARY]
 
 
@@ -151,6 +169,7 @@ async def told(way: Way, directory: Path, case: Case, splice: str) -> Any:
         server=f"splice = {splice}\n{case.server}",
         plan=case.plan,
         upload=case.upload,
+        extra=INGEST + case.upload,
         answer_timeout=case.answer_timeout,
         upstream_idle=case.upstream_idle,
     )
@@ -162,8 +181,11 @@ async def told(way: Way, directory: Path, case: Case, splice: str) -> Any:
         async with client(rig) as (reader, writer):
             if case.warm:
                 before = bytes(200_000 if FILL in case.fields else 1)
-                writer.write(head(rig, "warm", len(before)) + before)
+                writer.write(head(rig, f"{case.place}/warm", len(before)) + before)
                 assert await reader.readuntil(b"ok")
+            if case.place == "ingest":
+                rig.gateway.ledger.hot = 0
+                await block_opened(rig)
             if not case.listens:
                 await deserted(rig)
             if not case.exact:
@@ -179,6 +201,7 @@ async def told(way: Way, directory: Path, case: Case, splice: str) -> Any:
             (re.sub(rb"127.0.0.1:\d+|Port: \d+", b"", each.head), bytes(each.body))
             for each in rig.upstream.requests
         ]
+        await rig.gateway.ledger.stop()  # gives back what is left of a block
         standing = [(quota.used, quota.reserved) for quota in (await rig.snapshot()).quotas]
         told: Any = heard, requests, rig.upstream.connections, counted(rig), standing
         if not case.exact:
@@ -196,7 +219,7 @@ def narrow(option: int, *sockets: Any) -> None:
 
 
 def head(rig: Rig, name: str, length: int, *fields: str) -> bytes:
-    lines = [f"PUT /files/{name} HTTP/1.1", "Host: t", f"X-API-Key: {rig.key}", *fields]
+    lines = [f"PUT /{name} HTTP/1.1", "Host: t", f"X-API-Key: {rig.key}", *fields]
     return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
 
 
@@ -204,7 +227,7 @@ async def played(
     rig: Rig, case: Case, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> bytes:
     """What its client hears."""
-    writer.write(head(rig, "a", SIZE, "X-Request-Id: r1", *case.fields))
+    writer.write(head(rig, f"{case.place}/a", SIZE, "X-Request-Id: r1", *case.fields))
     sent = 0
     for until in case.pieces:
         writer.write(DATA[sent:until])
@@ -222,7 +245,7 @@ async def played(
     whole = case.exact and (sent == SIZE or THEN[case.then] is rest)
     if not writer.transport.is_closing():
         if whole:
-            writer.write(head(rig, "last", 0, "X-Request-Id: last", "Connection: close"))
+            writer.write(head(rig, "files/last", 0, "X-Request-Id: last", "Connection: close"))
         else:
             writer.write_eof()
     return heard + await until_closed(reader)
@@ -257,7 +280,7 @@ async def test_what_is_stopped_while_it_connects_sends_nothing(
 
     monkeypatch.setattr(UpstreamPool, "connect", later)
     async with running(fake, tmp_path) as rig, client(rig) as (reader, writer):
-        writer.write(head(rig, "a", SIZE) + DATA[:HALF])
+        writer.write(head(rig, "files/a", SIZE) + DATA[:HALF])
         flights = rig.gateway._watchdog._exchanges
         await true(lambda: [getattr(each, "_step", None) for each in flights] == [CONNECTING])
         rig.gateway._watchdog.stop_all(DRAINING)
@@ -295,7 +318,7 @@ async def nothing(rig: Rig, writer: asyncio.StreamWriter, sent: int) -> None: ..
 
 
 async def another(rig: Rig, writer: asyncio.StreamWriter, sent: int) -> None:
-    writer.write(head(rig, "b", 3, "X-Request-Id: r2") + b"abc")
+    writer.write(head(rig, "files/b", 3, "X-Request-Id: r2") + b"abc")
 
 
 async def rest(rig: Rig, writer: asyncio.StreamWriter, sent: int) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from gateway.ledger import blocks
 from gateway.ledger.store import Store
 from gateway.records.api_keys import ApiKeys, KeyPolicy
+from tests.journeys import rig as rigs
+from tests.journeys.fast_rig import INGEST, block_opened
 from tests.journeys.job_rig import JOBS, JobWishes
-from tests.journeys.rig import Rig, Wishes, running
+from tests.journeys.rig import Rig, Way, Wishes, running
 from tests.journeys.s3_rig import ROUTE as S3
 from tests.journeys.test_resumable import ROUTES as RESUMABLE
 from tests.journeys.tus_client import ROUTES as TUS
@@ -140,3 +143,28 @@ async def test_what_it_costs_to_know_whose_a_stored_thing_is(real: Store, tmp_pa
         commands = await commands_of(rig)
         assert commands[:2] == ["EVALSHA", "EVALSHA"]
         assert len(commands) == 3
+
+
+@pytest.mark.parametrize("way", Way, ids=str)
+async def test_an_upload_out_of_a_block_asks_the_store_nothing(
+    real: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    monkeypatch.setattr(rigs, "way", way)
+    monkeypatch.setattr(blocks, "SERVES_S", 60.0)
+    wishes = Wishes(plan="block = { storage_bytes = 5_000, uploads = 100 }", extra=INGEST)
+    async with running(real, tmp_path, wishes=wishes, audited=False) as rig:
+        rig.gateway.ledger.hot = 0
+        await block_opened(rig)
+        assert await put(rig, rig.key, "warm") == 201
+        await still(rig)
+        watching = Watching()
+        assert isinstance(rig.store.client, Redis)
+        async with watching.over(rig.store.client):
+            for size in (0, 100, 900):
+                async with rig.session.post(
+                    f"{rig.url}/ingest/a", data=b"x" * size, headers=rig.headers
+                ) as answer:
+                    assert answer.status == 201
+        assert watching.commands == []
+        await rig.gateway.ledger.stop()
+        assert await rig.standing() == (1_100, 0)

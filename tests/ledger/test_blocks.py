@@ -1,21 +1,23 @@
 """Blocks: exact at the limit, given back, and a reservation wherever a share is more than plain."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from gateway.catalog.plans import Plan, RateLimit
-from gateway.clock import StoreClock
+from gateway.clock import StoreClock, monotonic_s
 from gateway.errors import UNKNOWN_RESERVATION, StoreError
 from gateway.ledger import blocks
 from gateway.ledger.audit import audit
+from gateway.ledger.block import Block
 from gateway.ledger.blocks import BlockLedger
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Denied, Granted, Line, Refused, Settled
+from gateway.ledger.prepared import Prepared, is_granted, is_settled
 from gateway.ledger.reservation import State
 from gateway.ledger.store import Store
 from tests.ledger.lively import until
@@ -294,3 +296,200 @@ async def test_the_store_s_trouble_while_a_block_is_opened_is_told_by_the_reques
         await take(house, ledger, "A", storage=1)
     await house.plain.open_books("acme")
     await take(house, ledger, "A", storage=1)
+
+
+# -- as the fast path asks for it -----------------------------------------------------------------
+
+
+@dataclass
+class Ready:
+    """Prepared calls of one kind of request, of a ledger that knows blocks."""
+
+    house: House
+    ledger: BlockLedger
+    prepared: Prepared
+
+    @classmethod
+    def of(cls, house: House, ledger: BlockLedger, **sizes: int | None) -> "Ready":
+        at_ms = house.now_ms or StoreClock().now_ms()
+        prepared = Prepared(house.terms, sizes, at_ms, lease_ms=10_000, keep_ms=60_000,
+                            note="test", with_asset=False)  # fmt: skip
+        prepared.source = ledger.source(house.terms, tuple(sizes))
+        return cls(house, ledger, prepared)
+
+    async def reserve(self, name: str, size: int) -> Any:
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.ledger.reserve_prepared(self.prepared, name.encode(), size, reply.set_result)
+        return await self._told(reply)
+
+    async def commit(self, name: str, size: int, asset: str | None = None) -> Any:
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.ledger.commit_prepared(self.prepared, name.encode(), size, asset, reply.set_result)
+        return await self._told(reply)
+
+    async def _told(self, reply: asyncio.Future[Any]) -> Any:
+        async with asyncio.timeout(5):
+            return await reply
+
+    async def opened(self) -> Block:
+        """A block from which nothing was given yet."""
+        await self.reserve("first", 0)  # It asks the store itself, whatever that says.
+        await self.ledger.release("acme", "first", reason="test")
+        source = self.prepared.source
+        assert source is not None
+        await true(lambda: source.block is not None)
+        assert source.block is not None
+        return source.block
+
+
+async def true(condition: Callable[[], bool]) -> None:
+    async def asked() -> bool:
+        return condition()
+
+    await until(asked)
+
+
+async def test_prepared_calls_are_answered_out_of_a_block_as_the_verbs_are(house: House) -> None:
+    ledger = house.gateway()
+    ready = Ready.of(house, ledger, storage=None, files=1, slots=2)
+    await ready.opened()
+    reply = await ready.reserve("A", 30)
+    assert is_granted(reply)
+    told = ready.prepared.reserved("A", 30, reply)
+    by_verb = await ledger.reserve(
+        house.terms, "B", ready.prepared.lines(30), lease_ms=10_000, note="test"
+    )
+    assert isinstance(told, Granted)
+    assert isinstance(by_verb, Granted)
+    assert (told.amounts, told.quotas) == (by_verb.amounts, by_verb.quotas)
+    assert await house.held() == {"block"}
+    settled = await ready.commit("A", 30)
+    assert is_settled(settled)
+    verb = await ledger.commit(house.terms, "B", ready.prepared.amounts(30))
+    assert isinstance(verb, Settled)
+    assert ready.prepared.committed("A", settled).quotas == verb.quotas
+    assert [quota.meter.name for quota in verb.quotas] == ["storage", "files"]
+    assert ledger._shares == {}
+    await ledger.stop()
+    assert await house.standing() == "60+0/1000"
+    assert await house.standing("slots") == "0+0/∞"
+
+
+async def test_concurrency_comes_back_to_a_block_that_is_asked_by_prepared_calls(
+    house: House,
+) -> None:
+    ledger = house.gateway()
+    ready = Ready.of(house, ledger, storage=None, slots=4)
+    block = await ready.opened()
+    for number in range(12):
+        assert is_granted(await ready.reserve(f"r{number}", 1))
+        assert is_settled(await ready.commit(f"r{number}", 1))
+    assert (block.spent, block.free["slots"]) == ({"storage": 12, "slots": 0}, 5)
+
+
+async def test_a_share_that_no_prepared_call_can_settle_is_for_the_verbs(house: House) -> None:
+    house.now_ms = 0  # The store is asked by prepared calls, which take its own time.
+    ledger = house.gateway()
+    ready = Ready.of(house, ledger, storage=None)
+    await ready.opened()
+    for name in ("asset", "more", "closed"):
+        assert is_granted(await ready.reserve(name, 10))
+    assert await ready.commit("asset", 10, asset="x") is None
+    assert await ready.commit("more", 11) is None
+    assert await ready.commit("closed", 9) is not None
+    assert is_granted(await ready.reserve("late", 10))
+    await ledger.stop()
+    assert await house.standing() == "9+30/1000"
+    # Its share is a reservation by now, also for a prepared call.
+    assert is_settled(await ready.commit("late", 10))
+    for name, used, asset in (("asset", 10, "x"), ("more", 11, None)):
+        settled = await ledger.commit(house.terms, name, {"storage": used}, asset=asset)
+        assert isinstance(settled, Settled)
+    assert await house.standing() == "40+0/1000"
+
+
+async def test_many_that_come_at_once_open_one_block(house: House) -> None:
+    ledger = house.gateway(hot=3)
+    ready = Ready.of(house, ledger, storage=None)
+    await asyncio.gather(*(ready.reserve(f"r{number}", 1) for number in range(20)))
+    assert (
+        len(ledger._blocks) + (ready.prepared.source.opening if ready.prepared.source else 0) == 1
+    )
+    for number in range(20):
+        await ledger.commit(house.terms, f"r{number}", {"storage": 1})
+
+
+async def test_what_is_larger_than_a_block_leaves_the_block_alone(house: House) -> None:
+    house.now_ms = 0  # The store is asked by prepared calls, which take its own time.
+    ledger = house.gateway()
+    ready = Ready.of(house, ledger, storage=None)
+    block = await ready.opened()
+    await take(house, ledger, "verb", storage=101)
+    assert is_granted(await ready.reserve("prepared", 102))
+    assert (ready.prepared.source.block if ready.prepared.source else None) is block
+    assert block.shares == {}
+    for name, size in (("verb", 101), ("prepared", 102)):
+        await ledger.commit(house.terms, name, {"storage": size})
+
+
+async def test_a_block_that_is_over_takes_its_shares_back_for_a_moment(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "SERVES_S", 0.05)
+    monkeypatch.setattr(blocks, "COMES_BACK_S", 60.0)
+    ledger = house.gateway()
+    ready = Ready.of(house, ledger, storage=None)
+    block = await ready.opened()
+    for name in ("A", "B"):
+        assert is_granted(await ready.reserve(name, 10))
+    await true(lambda: block.retired)
+    assert is_settled(await ready.commit("A", 10))
+    assert block.closed is None
+    # The last one closes it.
+    await ledger.release("acme", "B", reason="test")
+    assert block.closed is not None
+    await block.closed.wait()
+    await ledger.stop()
+    assert await house.standing() == "10+0/1000"
+
+
+async def test_where_there_is_no_room_for_a_block_none_is_asked_for_again_at_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "AGAIN_S", 60.0)
+    await take(house, house.plain, "full", storage=1_000)
+    ledger = house.gateway()
+    asked: list[str] = []
+    ledger.on_reserving = asked.append
+    lines = [Line.exact("storage", 1)]
+    for number in range(5):
+        outcome = await ledger.reserve(house.terms, f"r{number}", lines, lease_ms=1_000)
+        assert isinstance(outcome, Denied)
+    assert len(asked) == 1 + 5
+    await house.plain.release("acme", "full", reason="test")
+
+
+async def test_a_block_serves_no_longer_than_its_hour(house: House) -> None:
+    """What it says of its quotas is true until then."""
+    house.now_ms = NOON_MS + 3_600_000 - 200
+    ledger = house.gateway()
+    ready = Ready.of(house, ledger, storage=None)
+    began_s = monotonic_s()
+    block = await ready.opened()
+    assert block.until_s <= began_s + 0.5
+    await take(house, ledger, "A", storage=1)
+    await ledger.commit(house.terms, "A", {"storage": 1})
+
+
+async def test_a_block_that_is_being_opened_when_the_gateway_stops_is_given_back(
+    house: House,
+) -> None:
+    ledger = house.gateway()
+    ready = Ready.of(house, ledger, storage=None)
+    ledger.reserve_prepared(ready.prepared, b"A", 1, lambda reply: None)
+    source = ready.prepared.source
+    assert source is not None
+    assert source.opening
+    await ledger.stop()
+    assert not {each for each in await house.held() if each == "block"}
+    await ledger.release("acme", "A", reason="test")
