@@ -205,7 +205,7 @@ class Gateway:
         self.metrics.pending_settlements.read_from(lambda: self._settler.pending)
         self.metrics.open_leases.read_from(lambda: len(self._heartbeat))
         self.identities.on_cut = self._cut
-        self.ledger.settle = self._settler.commit
+        self.ledger.settler = self._settler
         await self._watch.start()
         await self.identities.start()
         await self._billing.start()

@@ -1,15 +1,18 @@
 """One block, its shares, and where the blocks of an account come from. They only count."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.catalog.meters import MeterKind
+from gateway.errors import StoreError
 from gateway.ledger.frame import Terms
 from gateway.ledger.outcomes import Granted
 from gateway.ledger.packed import counter_word
 from gateway.ledger.quota import Quota
+
+SOURCES_MAX = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -45,12 +48,32 @@ class Source:
         return self.terms.meters[meter].kind is not MeterKind.CONCURRENCY
 
 
+class Sources:
+    """The last that were asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Terms, tuple[str, ...]], Source] = {}
+
+    def of(self, terms: Terms, meters: Sequence[str]) -> Source | None:
+        """None: their plan names no block for them."""
+        sizes = terms.plan.block
+        if not sizes or not meters or terms.plan.rate or not sizes.keys() >= set(meters):
+            return None
+        name = (terms, tuple(meters))
+        source = self._known.get(name)
+        if source is None:
+            if len(self._known) >= SOURCES_MAX:
+                del self._known[next(iter(self._known))]
+            source = self._known[name] = Source(*name)
+        return source
+
+
 class Block:
     """`spent`: what was used of its shares, meter → amount. `closed`: there from when it takes no
     share back; set when those that are left stand for themselves."""
 
-    __slots__ = ("_counters", "_settled", "closed", "expired", "free", "id", "quotas", "retired",
-                 "shares", "source", "spent", "until_s")  # fmt: skip
+    __slots__ = ("_counters", "_settled", "closed", "expired", "free", "id", "leaving", "quotas",
+                 "retired", "shares", "source", "spent", "until_s")  # fmt: skip
 
     def __init__(self, source: Source, granted: Granted, *, since_ms: int, until_s: float) -> None:
         """`since_ms`: from when on what it says of its quotas is true, at the latest."""
@@ -61,6 +84,8 @@ class Block:
         self.free = dict(granted.amounts)
         self.spent = dict.fromkeys(self.free, 0)
         self.shares: dict[str, Mapping[str, int]] = {}
+        self.leaving: dict[str, asyncio.Task[StoreError | None]] = {}
+        """Shares on their way to be reservations of their own; what became of that."""
         self.until_s = until_s
         self.retired = False
         """It gives nothing any more, but takes back."""
@@ -93,10 +118,12 @@ class Block:
             spent[meter] += gone
             free[meter] += amount - gone
 
-    def covers(self, reservation_id: str, used: Mapping[str, int]) -> bool:
-        """Whether a share that was not split off is enough for what was used."""
+    def takes_back(self, reservation_id: str, used: Mapping[str, int]) -> bool:
+        """Whether a share of it, of which that was used, can be settled here."""
+        if self.closed is not None or reservation_id in self.leaving:
+            return False
         share = self.shares[reservation_id]
-        return all(amount <= share.get(meter, -1) for meter, amount in used.items())
+        return all([amount <= share.get(meter, -1) for meter, amount in used.items()])
 
     @property
     def used(self) -> dict[str, int]:

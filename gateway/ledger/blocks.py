@@ -18,12 +18,13 @@ had handed out, without writing the asset down.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from secrets import token_hex
+from typing import Protocol
 
 from gateway.catalog.plans import RateLimit
 from gateway.clock import MS_PER_S, StoreClock, monotonic_s
 from gateway.errors import StoreError
 from gateway.ledger.arguments import BATCH_MAX, Shares, bad_amounts
-from gateway.ledger.block import Block, Source
+from gateway.ledger.block import Block, Source, Sources
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger, ask_redis
 from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Refused, Settled, Split
@@ -40,15 +41,23 @@ COMES_BACK_S = 0.2
 """After that, what is still out of a block is split off: a call of its own, and the block waits."""
 HOT = 32
 """Reserves in one second, after which an account is hot."""
-SOURCES_MAX = 10_000
 AGAIN_S = 0.1
 
-Settle = Callable[[Terms, str, Mapping[str, int]], Awaitable[object]]
+
+class Settles(Protocol):
+    """Brings a commit to its end, whatever the store does."""
+
+    def commit(
+        self, terms: Terms, reservation_id: str, actual: Mapping[str, int]
+    ) -> Awaitable[object]: ...
+
+    def abandon(self, account: str, reservation_id: str) -> None:
+        """Release what may have been reserved without our hearing of it."""
 
 
 class BlockLedger(Ledger):
-    """A ledger that knows blocks. `settle` commits what was used of one, and must bring that to its
-    end; `hot` is the number of reserves in a second that makes an account hot."""
+    """A ledger that knows blocks. `settler` settles them; `hot` is the number of reserves in a
+    second that makes an account hot."""
 
     def __init__(
         self,
@@ -60,9 +69,9 @@ class BlockLedger(Ledger):
         hot: int = HOT,
     ) -> None:
         super().__init__(admission, settlement, clock, now_ms=now_ms)
-        self.settle: Settle = self.commit
+        self.settler: Settles | None = None
         self.hot = hot
-        self._sources: dict[tuple[Terms, tuple[str, ...]], Source] = {}
+        self.source = Sources().of
         self._blocks: set[Block] = set()
         self._shares: dict[str, Block] = {}
         """Which block each share is out of, by its id."""
@@ -91,7 +100,8 @@ class BlockLedger(Ledger):
         remember_denial: bool = False,
         plain: bool = True,
     ) -> Granted | Denied | RateLimited | Refused:
-        """Not `plain` is what is known to grow, to last or to leave an asset."""
+        """Not `plain` is what is known to grow, to last or to leave an asset, and an id that the
+        store may know already."""
         if plain and rate is None and not remember_denial:
             granted = await self._from_block(terms, reservation_id, lines)
             if granted is not None:
@@ -122,7 +132,7 @@ class BlockLedger(Ledger):
         if refused := bad_amounts(terms, actual):
             return refused
         used = {meter: n for meter, n in actual.items() if block.source.is_charged(meter)}
-        if block.closed is None and asset is None and block.covers(reservation_id, actual):
+        if asset is None and block.takes_back(reservation_id, actual):
             self._take_back(block, reservation_id, used)
             quotas = block.quotas_of(used)
             return Settled(reservation_id, State.COMMITTED, quotas=quotas)
@@ -138,7 +148,7 @@ class BlockLedger(Ledger):
         block = self._shares.get(reservation_id)
         if block is None:
             return await super().release(account, reservation_id, reason=reason)
-        if block.closed is None:
+        if block.takes_back(reservation_id, {}):
             self._take_back(block, reservation_id, {})
             return Settled(reservation_id, State.RELEASED)
         await self._split_off(reservation_id)
@@ -168,19 +178,6 @@ class BlockLedger(Ledger):
 
     # -- prepared ---------------------------------------------------------------------------------
 
-    def source(self, terms: Terms, meters: Sequence[str]) -> Source | None:
-        """Where shares of so many meters come from; None: their plan names no block for them."""
-        sizes = terms.plan.block
-        if not sizes or not meters or terms.plan.rate or not sizes.keys() >= set(meters):
-            return None
-        name = (terms, tuple(meters))
-        source = self._sources.get(name)
-        if source is None:
-            if len(self._sources) >= SOURCES_MAX:
-                del self._sources[next(iter(self._sources))]
-            source = self._sources[name] = Source(*name)
-        return source
-
     def reserve_prepared(self, prepared: Prepared, name: bytes, size: int, then: Then) -> None:
         """As `begin_reserve`. Out of a block, if one is there: `then` has been told at return."""
         source = prepared.source
@@ -202,7 +199,7 @@ class BlockLedger(Ledger):
             block = self._shares.get(share_id)
             if block is not None:
                 used = prepared.used(size)
-                plain = block.closed is None and asset is None and block.covers(share_id, used)
+                plain = asset is None and block.takes_back(share_id, used)
                 if plain:
                     self._take_back(block, share_id, used)
                 then(block.settled_reply() if plain else None)
@@ -270,15 +267,17 @@ class BlockLedger(Ledger):
         """Of no less than `amounts`, if there is room for that; for who has said that it is
         `opening`."""
         terms, sizes = source.terms, source.terms.plan.block
+        block_id = f"block-{token_hex(10)}"
         wanted = [Line(meter, n, sizes[meter]) for meter, n in amounts.items()]
         until_s = monotonic_s() + SERVES_S
         outcome = None
         try:
             outcome = await super().reserve(
-                terms, f"block-{token_hex(10)}", wanted, lease_ms=LEASE_MS, note="block"
+                terms, block_id, wanted, lease_ms=LEASE_MS, note="block"
             )
-        except StoreError:
-            pass  # The next request asks for itself, and is told.
+        except StoreError as failure:  # The next request asks for itself, and is told.
+            if failure.indeterminate and self.settler is not None:
+                self.settler.abandon(terms.account, block_id)
         finally:
             source.opening = False
         if not isinstance(outcome, Granted):
@@ -323,15 +322,18 @@ class BlockLedger(Ledger):
     async def _settle_block(self, block: Block) -> None:
         """Its shares first, then what was used of it; the rest is given back by the same commit."""
         assert block.closed is not None
-        left = list(block.shares.items())
         try:
+            while block.leaving:
+                await asyncio.wait(block.leaving.values())
+            left = list(block.shares.items())
             for start in range(0, len(left), BATCH_MAX):
                 await self._part(block, left[start : start + BATCH_MAX])
         except StoreError:
             block.expired = True  # Whoever settles a share is told, and goes on trying.
         finally:
             block.closed.set()
-        await self.settle(block.source.terms, block.id, block.used)
+        what = (block.source.terms, block.id, block.used)
+        await (super().commit(*what) if self.settler is None else self.settler.commit(*what))
 
     async def _part(self, block: Block, items: Shares) -> None:
         """Make shares reservations; the same again does nothing twice."""
@@ -354,11 +356,30 @@ class BlockLedger(Ledger):
             return
 
     async def _split_off(self, reservation_id: str) -> None:
-        """A share, if it is one, becomes a reservation of its own."""
+        """A share, if it is one, becomes a reservation of its own. It is on its way there once,
+        whoever waits for it, and to its end, also when nobody does any more."""
         block = self._shares.get(reservation_id)
         if block is None:
             return
-        if block.closed is not None:
-            await block.closed.wait()
-            return
-        await self._part(block, [(reservation_id, block.shares[reservation_id])])
+        leaving = block.leaving.get(reservation_id)
+        if leaving is None:
+            if block.closed is not None:
+                await block.closed.wait()
+                return
+            leaving = block.leaving[reservation_id] = self._tasks.start(
+                self._leave(block, reservation_id), name=f"split off {reservation_id}"
+            )
+        failure = await asyncio.shield(leaving)
+        if failure is not None:
+            raise failure
+
+    async def _leave(self, block: Block, reservation_id: str) -> StoreError | None:
+        try:
+            await self._part(block, [(reservation_id, block.shares[reservation_id])])
+        except StoreError as failure:
+            return failure
+        finally:
+            del block.leaving[reservation_id]
+        if block.expired or (block.retired and not block.shares):
+            self._close(block)
+        return None

@@ -30,8 +30,9 @@ class Exchange:
     `answering`: the head of an answer has been written, so no other can be. `lease_ms`: how long
     its reservation lives without a sign of life; `keep_ms`: how long its record outlives it.
     `dialect`: how the client is told what is wrong. `named`: its client gave it a name. `tried`:
-    what came of a reserve that was made before the request took the way that leads to it;
-    `unheard`: so was a commit, which the store may have carried out without our hearing of it.
+    what came of a reserve that was made before the request took the way that leads to it; `asked`:
+    one was made, and the store may have carried it out without our hearing of it; `unheard`: the
+    same of a commit.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Exchange:
         "account",
         "answer_bytes",
         "answering",
+        "asked",
         "body_began_s",
         "body_bytes",
         "body_idle_s",
@@ -78,6 +80,7 @@ class Exchange:
         self.keep_ms = KEEP_MS
         self.named: Named | None = None
         self.tried: Tried | None = None
+        self.asked = False
         self.unheard = False
         self.peer = peer
         self.method = ""

@@ -268,7 +268,8 @@ class Gate:
                 rate=terms.plan.rate,
                 note=entered.match.route.name,
                 keep_ms=exchange.keep_ms if lasting is None else lasting.keep_ms,
-                plain=lasting is None and not (sized.growing or entered.match.route.asset),
+                plain=lasting is None
+                and not (exchange.asked or sized.growing or entered.match.route.asset),
             )
         except StoreError as failure:
             if failure.indeterminate:

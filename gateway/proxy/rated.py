@@ -88,6 +88,7 @@ class Rated(Passing):
         if isinstance(reply, StoreError):
             soon = reply.transient and monotonic_s() - self._started_s < PATIENCE_S
             exchange.tried = None if soon else reply
+            exchange.asked = True
         else:
             exchange.tried = self._caller.prepared.reserved(
                 exchange.reservation_id, self._size, reply

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.dialects.ratelimit_headers import Fields
-from gateway.errors import UNAUTHENTICATED
+from gateway.errors import UNAUTHENTICATED, StoreError
 from gateway.ledger import blocks
+from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
 from tests.journeys import rig as rigs
 from tests.journeys.fast_rig import (
@@ -26,6 +28,7 @@ from tests.journeys.fast_rig import (
     true,
 )
 from tests.journeys.rig import Rig, Way, Wishes, running
+from tests.ledger.lossy import Lossy
 from tests.upstreams import Answer, Close, Drip, Hang, Repeat, Request, Wait
 
 BLOCK = "block = { storage_bytes = 1_000, uploads = 100 }"
@@ -195,6 +198,38 @@ async def test_a_mistake_breaks_one_request_and_nobody_elses(
             status, body = await answer(reader)
             assert (status, json.loads(body)["size"]) == (201, 2)
         assert await given_back(rig) == (7, 0)  # it was charged before
+
+
+class Losing(Lossy):
+    """What is done once a reply has been lost."""
+
+    then: Callable[[], Awaitable[None]]
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        try:
+            return await super().run(script, keys, args)
+        except StoreError:
+            await self.then()
+            raise
+
+
+async def test_what_the_store_may_have_reserved_is_not_taken_out_of_a_block_as_well(
+    fake: Store, tmp_path: Path
+) -> None:
+    admission = Losing(fake.admission)
+    store = replace(fake, admission=admission)
+    async with running(store, tmp_path, wishes=WISHES) as rig, client(rig) as (reader, writer):
+
+        async def opened() -> None:
+            rig.gateway.ledger.hot = 0
+            await block_opened(rig)
+
+        admission.then, admission.lose = opened, "reply"
+        writer.write(head(rig, "a", 4) + b"body")
+        assert (await answer(reader))[0] == 201
+        assert begun(rig) == 1
+        assert [block.spent["uploads"] for block in rig.gateway.ledger._blocks] == [0]
+        assert await given_back(rig) == (4, 0)
 
 
 async def test_what_a_block_cannot_give_is_asked_of_the_store(fake: Store, tmp_path: Path) -> None:

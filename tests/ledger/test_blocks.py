@@ -1,7 +1,7 @@
 """Blocks: exact at the limit, given back, and a reservation wherever a share is more than plain."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,8 +19,11 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.outcomes import Adjusted, Denied, Granted, Line, Refused, Settled
 from gateway.ledger.prepared import Prepared, is_granted, is_settled
 from gateway.ledger.reservation import State
+from gateway.ledger.scripts import Script
 from gateway.ledger.store import Store
+from gateway.tasks import TaskSet
 from tests.ledger.lively import until
+from tests.ledger.lossy import Lossy
 from tests.ledger.stage import METERS, NOON_MS
 
 SIZES = {"storage": 100, "files": 10, "egress": 100, "slots": 5}
@@ -233,6 +236,83 @@ async def test_only_what_is_plain_comes_out_of_a_block(house: House) -> None:
     unknown = await ledger.commit(house.terms, "never", {"storage": 1})
     assert isinstance(unknown, Refused)
     assert unknown.error is UNKNOWN_RESERVATION
+
+
+async def test_a_share_that_leaves_while_its_block_ends_leaves_once(house: House) -> None:
+    """A heartbeat and the end of a block, a second after it was opened, may well meet."""
+    ledger = house.gateway()
+    await take(house, ledger, "A", storage=30)
+    await take(house, ledger, "B", storage=20)
+    kept = TaskSet().start(ledger.extend("acme", ["A"], 10_000), name="keep")
+    await asyncio.sleep(0)
+    await ledger.stop()
+    assert await kept == ()
+    assert await house.held() == {"A", "B"}
+    for name, amount in (("A", 30), ("B", 20)):
+        settled = await ledger.commit(house.terms, name, {"storage": amount})
+        assert isinstance(settled, Settled)
+        assert not settled.late
+    assert await house.standing() == "50+0/1000"
+
+
+@pytest.mark.parametrize("verb", ["commit", "release"])
+async def test_a_share_that_is_leaving_is_not_given_back(house: House, verb: str) -> None:
+    ledger = house.gateway()
+    await take(house, ledger, "A", storage=30)
+    kept = TaskSet().start(ledger.extend("acme", ["A"], 10_000), name="keep")
+    await asyncio.sleep(0)
+    if verb == "commit":
+        await ledger.commit(house.terms, "A", {"storage": 30})
+    else:
+        await ledger.release("acme", "A", reason="test")
+    await kept
+    used = 30 if verb == "commit" else 0
+    assert await house.standing() == f"{used}+70/1000"
+    await take(house, ledger, "B", storage=70)
+    await ledger.commit(house.terms, "B", {"storage": 70})
+    await ledger.stop()
+    assert await house.standing() == f"{used + 70}+0/1000"
+
+
+async def test_a_share_leaves_also_when_who_asked_has_gone(house: House) -> None:
+    ledger = house.gateway()
+    await take(house, ledger, "A", storage=30)
+    kept = TaskSet().start(ledger.extend("acme", ["A"], 10_000), name="keep")
+    await asyncio.sleep(0)
+    kept.cancel()
+    settled = await ledger.commit(house.terms, "A", {"storage": 30})
+    assert isinstance(settled, Settled)
+    await ledger.stop()
+    assert await house.standing() == "30+0/1000"
+
+
+class Deaf(Lossy):
+    """Hears of no reply."""
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes]) -> Any:
+        self.lose = "reply"
+        return await super().run(script, keys, args)
+
+
+async def test_a_block_that_was_opened_unheard_is_abandoned(house: House) -> None:
+    lossy = Deaf(house.store.admission)
+    ledger = BlockLedger(
+        lossy, house.store.settlement, StoreClock(), now_ms=lambda: house.now_ms, hot=0
+    )
+    abandoned: list[tuple[str, str]] = []
+
+    class Settler:
+        commit = ledger.commit
+
+        def abandon(self, account: str, reservation_id: str) -> None:
+            abandoned.append((account, reservation_id))
+
+    ledger.settler = Settler()
+    with pytest.raises(StoreError):
+        await take(house, ledger, "A", storage=30)
+    assert [(account, name.split("-")[0]) for account, name in abandoned] == [("acme", "block")]
+    for name in (abandoned[0][1], "A"):
+        await house.plain.release("acme", name, reason="abandoned")
 
 
 async def test_concurrency_is_free_again_with_the_request(house: House) -> None:
