@@ -205,7 +205,7 @@ class Gateway:
         self.metrics.pending_settlements.read_from(lambda: self._settler.pending)
         self.metrics.open_leases.read_from(lambda: len(self._heartbeat))
         self.identities.on_cut = self._cut
-        self.ledger.settler = self._settler
+        self.ledger.settler, self.ledger.given = self._settler, self.metrics.block_shares
         await self._watch.start()
         await self.identities.start()
         await self._billing.start()

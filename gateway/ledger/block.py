@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.catalog.meters import MeterKind
 from gateway.errors import StoreError
@@ -13,6 +13,17 @@ from gateway.ledger.packed import counter_word
 from gateway.ledger.quota import Quota
 
 SOURCES_MAX = 10_000
+
+
+class Counted(Protocol):
+    value: int
+
+
+@dataclass(slots=True)
+class Given:
+    """How many shares were given."""
+
+    value: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -24,7 +24,7 @@ from gateway.catalog.plans import RateLimit
 from gateway.clock import MS_PER_S, StoreClock, monotonic_s
 from gateway.errors import StoreError
 from gateway.ledger.arguments import BATCH_MAX, Shares, bad_amounts
-from gateway.ledger.block import Block, Source, Sources
+from gateway.ledger.block import Block, Counted, Given, Source, Sources
 from gateway.ledger.frame import Terms
 from gateway.ledger.ledger import Ledger, ask_redis
 from gateway.ledger.outcomes import Denied, Granted, Line, RateLimited, Refused, Settled, Split
@@ -70,6 +70,8 @@ class BlockLedger(Ledger):
     ) -> None:
         super().__init__(admission, settlement, clock, now_ms=now_ms)
         self.settler: Settles | None = None
+        self.given: Counted = Given()
+        """Shares, that is; for who tells."""
         self.hot = hot
         self.source = Sources().of
         self._blocks: set[Block] = set()
@@ -291,6 +293,7 @@ class BlockLedger(Ledger):
 
     def _give(self, block: Block, reservation_id: str, amounts: Mapping[str, int]) -> None:
         block.take(reservation_id, amounts)
+        self.given.value += 1
         self._shares[reservation_id] = block
 
     def _take_back(self, block: Block, reservation_id: str, used: Mapping[str, int]) -> None:

@@ -15,6 +15,7 @@ from gateway.telemetry.joining import Exposition, Tally, exposition, tally
 from gateway.telemetry.names import (
     ANSWER_BYTES,
     ASKED,
+    BLOCK_SHARES,
     BODY_BYTES,
     BUILD,
     CALLED,
@@ -103,6 +104,7 @@ class Metrics:
         self._overage = counts(OVERAGE)
         self._expired = counts(EXPIRED).of()
         self.open_leases = levels(OPEN_LEASES).of()
+        self.block_shares = counts(BLOCK_SHARES).of()
         self.pending_settlements = levels(PENDING).of()
         self._fail_open_bytes = counts(FAIL_OPEN_BYTES)
         self._doubts = counts(DOUBTS)

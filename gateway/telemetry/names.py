@@ -64,6 +64,9 @@ SETTLEMENT_REFUSALS = Name(
 OVERAGE = Name("overage_total", "Commits that left a quota over its limit.", ("meter",))
 EXPIRED = Name("expired_leases_total", "Leases that this gateway found to have ended.")
 OPEN_LEASES = Name("open_leases", "Leases this gateway holds open now.")
+BLOCK_SHARES = Name(
+    "block_shares_total", "Reservations out of blocks, which the store was not asked for."
+)
 PENDING = Name("pending_settlements", "Settlements the store has not taken yet.")
 FAIL_OPEN_BYTES = Name(
     "fail_open_bytes_total",
@@ -145,8 +148,8 @@ BUILD = Name("build_info", "Always 1; says what runs.", ("version", "python"), j
 NAMES = (
     REQUESTS, REQUEST_SECONDS, BODY_BYTES, ANSWER_BYTES, IN_FLIGHT, REFUSALS,
     RESERVATIONS, DENIALS, SETTLEMENTS, SETTLEMENT_REFUSALS, OVERAGE, EXPIRED, OPEN_LEASES,
-    PENDING, FAIL_OPEN_BYTES, DOUBTS, DOUBTS_RESOLVED, SIZE_MISMATCHES, JOB_ENDS, JOBS_UNNAMED,
-    JOB_POLLS, WEBHOOKS, EVENTS,
+    BLOCK_SHARES, PENDING, FAIL_OPEN_BYTES, DOUBTS, DOUBTS_RESOLVED, SIZE_MISMATCHES,
+    JOB_ENDS, JOBS_UNNAMED, JOB_POLLS, WEBHOOKS, EVENTS,
     LEDGER_SECONDS, LEDGER_FAILURES, STORE_ERRORS, STORE_UP, DRIFT,
     CONNECTIONS, UPSTREAM_FAILURES, LOOP_LAG, RELOADS,
     WORKERS, WORKER_RESTARTS, BUILD,

@@ -244,6 +244,8 @@ async def test_what_a_block_cannot_give_is_asked_of_the_store(fake: Store, tmp_p
             writer.write(head(rig, f"{size}", size) + b"x" * size)
             assert (await answer(reader))[0] == 201
         assert ledger._blocks == {block}
+        shares = "quota_gateway_block_shares_total"
+        assert counted(rig)[shares] == "2.0"  # the first of them was for the test itself
         assert block.spent["storage_bytes"] == 300
         assert await given_back(rig) == (2_300, 0)
         filled = 1_000_000 - 2_300 - 50
