@@ -102,8 +102,9 @@ def _time_of(found: re.Match[str]) -> time:
     """The time of day; a fraction of a second counts as the hour's beginning no more."""
     if found[2] is None:
         return time()
-    read = time.fromisoformat(found[2] + (found[3] or ":00"))
-    return read.replace(microsecond=1) if int(found[4] or 0) else read
+    hour, minute = map(int, found[2].split(":"))
+    # Not by `fromisoformat`, to which 24:00 is 00:00 of the same day from Python 3.14 on.
+    return time(hour, minute, int((found[3] or ":0")[1:]), 1 if int(found[4] or 0) else 0)
 
 
 def _offset(found: re.Match[str]) -> timedelta | None:

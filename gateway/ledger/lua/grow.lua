@@ -68,5 +68,8 @@ if size > 2 then
   redis.call('HSET', books, unpack(set, 1, size))
   redis.call('HSET', reservations, id, state .. before .. table.concat(order, ','))
   -- include: index
+else
+  -- Written once more as it is, if it can be: a WAIT of the connection that asks is about writes.
+  redis.pcall('HSET', reservations, id, record)
 end
 return reply

@@ -34,6 +34,8 @@ local function told(reservations, leases, id, fingerprint, got, now, busy_us)
     string.match(record, '^(%u) %d+ %d+ ([^ ]+) ([^ ]+) ([^ ]+)$')
   if not state then return {'damaged', 'reservation ' .. id} end
   if print ~= fingerprint then return {'mismatch', state} end
+  -- Written once more as it is, if it can be: a WAIT of the connection that asks is about writes.
+  redis.pcall('HSET', reservations, id, record)
   if state == 'D' then
     local reply = with_rate({'denied', 1, 0, 0, 0}, 3, now, busy_us)
     for word in string.gmatch(detail, '[^;]+') do reply[#reply + 1] = word end

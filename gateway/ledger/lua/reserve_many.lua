@@ -170,7 +170,11 @@ end
 if rate ~= '' and known == 0 then set[#set + 1], set[#set + 2] = rate, digits(busy_us) end
 reply[5] = table.concat(letters)
 for n = 1, known do reply[#reply + 1] = lists[n] end
-if known == #ids then return reply end
+if known == #ids then
+  -- Written once more as it is, if it can be: a WAIT of the connection that asks is about writes.
+  redis.pcall('HSET', reservations, ids[1], records[1])
+  return reply
+end
 if opened[1] and now + lease_ms < due then due, swept = now + lease_ms, true end
 if swept then set[#set + 1], set[#set + 2] = 'due', digits(due) end
 -- After this point it must succeed. The first write is one that a full store refuses: no room for
