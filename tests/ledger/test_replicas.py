@@ -122,7 +122,7 @@ async def test_a_replay_on_a_new_connection_waits_for_the_write_too(
     again = REPLAYED[verb]
     with replica.paused():
         first = await again(ledger)
-        with pytest.raises(StoreError, match="0 of 1 replicas|the store is slow"):
+        with pytest.raises(StoreError, match=r"0 of 1 replicas|the store is slow"):
             await again(careful)
     assert type(await again(careful)) is type(first)
     await store.close()
