@@ -60,6 +60,12 @@ def ask(rig: Rig, method: str, place: str, *fields: str, body: bytes | None = No
     return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
 
 
+def put(rig: Rig, path: str, length: int, *fields: str) -> bytes:
+    """The head of an upload; `path` begins with the place."""
+    lines = [f"PUT /{path} HTTP/1.1", "Host: t", f"X-API-Key: {rig.key}", *fields]
+    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
+
+
 @asynccontextmanager
 async def passing(
     store: Store, directory: Path, *scripts: Any, answer_timeout: str = "20s", **more: str

@@ -21,6 +21,7 @@ from tests.journeys.fast_rig import (
     logged,
     open_connections,
     paused,
+    put,
     true,
 )
 from tests.journeys.rig import Rig, Way, Wishes, running
@@ -35,11 +36,7 @@ def fast(way: None) -> None:
 
 
 def head(rig: Rig, name: str, length: int, *lines: str) -> bytes:
-    more = "".join(f"{line}\r\n" for line in lines)
-    return (
-        f"PUT /files/{name} HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n{more}"
-        f"Content-Length: {length}\r\n\r\n"
-    ).encode()
+    return put(rig, f"files/{name}", length, *lines)
 
 
 async def test_answer_log_and_metrics_are_those_of_the_ordinary_path(

@@ -25,6 +25,7 @@ from tests.journeys.fast_rig import (
     counted,
     logged,
     open_connections,
+    put,
     true,
 )
 from tests.journeys.rig import Rig, Way, Wishes, running
@@ -41,11 +42,7 @@ def fast(way: None) -> None:
 
 
 def head(rig: Rig, name: str, length: int, *lines: str) -> bytes:
-    more = "".join(f"{line}\r\n" for line in lines)
-    return (
-        f"POST /ingest/{name} HTTP/1.1\r\nHost: t\r\nX-API-Key: {rig.key}\r\n{more}"
-        f"Content-Length: {length}\r\n\r\n"
-    ).encode()
+    return put(rig, f"ingest/{name}", length, *lines)
 
 
 async def given_back(rig: Rig) -> tuple[int, int]:

@@ -32,6 +32,7 @@ from tests.journeys.fast_rig import (
     counted,
     logged,
     open_connections,
+    put,
     true,
     until_closed,
 )
@@ -181,7 +182,7 @@ async def told(way: Way, directory: Path, case: Case, splice: str) -> Any:
         async with client(rig) as (reader, writer):
             if case.warm:
                 before = bytes(200_000 if FILL in case.fields else 1)
-                writer.write(head(rig, f"{case.place}/warm", len(before)) + before)
+                writer.write(put(rig, f"{case.place}/warm", len(before)) + before)
                 assert await reader.readuntil(b"ok")
             if case.place == "ingest":
                 rig.gateway.ledger.hot = 0
@@ -218,16 +219,11 @@ def narrow(option: int, *sockets: Any) -> None:
         each.setsockopt(socket.SOL_SOCKET, option, 4_096)
 
 
-def head(rig: Rig, name: str, length: int, *fields: str) -> bytes:
-    lines = [f"PUT /{name} HTTP/1.1", "Host: t", f"X-API-Key: {rig.key}", *fields]
-    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
-
-
 async def played(
     rig: Rig, case: Case, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> bytes:
     """What its client hears."""
-    writer.write(head(rig, f"{case.place}/a", SIZE, "X-Request-Id: r1", *case.fields))
+    writer.write(put(rig, f"{case.place}/a", SIZE, "X-Request-Id: r1", *case.fields))
     sent = 0
     for until in case.pieces:
         writer.write(DATA[sent:until])
@@ -245,7 +241,7 @@ async def played(
     whole = case.exact and (sent == SIZE or THEN[case.then] is rest)
     if not writer.transport.is_closing():
         if whole:
-            writer.write(head(rig, "files/last", 0, "X-Request-Id: last", "Connection: close"))
+            writer.write(put(rig, "files/last", 0, "X-Request-Id: last", "Connection: close"))
         else:
             writer.write_eof()
     return heard + await until_closed(reader)
@@ -280,7 +276,7 @@ async def test_what_is_stopped_while_it_connects_sends_nothing(
 
     monkeypatch.setattr(UpstreamPool, "connect", later)
     async with running(fake, tmp_path) as rig, client(rig) as (reader, writer):
-        writer.write(head(rig, "files/a", SIZE) + DATA[:HALF])
+        writer.write(put(rig, "files/a", SIZE) + DATA[:HALF])
         flights = rig.gateway._watchdog._exchanges
         await true(lambda: [getattr(each, "_step", None) for each in flights] == [CONNECTING])
         rig.gateway._watchdog.stop_all(DRAINING)
@@ -318,7 +314,7 @@ async def nothing(rig: Rig, writer: asyncio.StreamWriter, sent: int) -> None: ..
 
 
 async def another(rig: Rig, writer: asyncio.StreamWriter, sent: int) -> None:
-    writer.write(head(rig, "files/b", 3, "X-Request-Id: r2") + b"abc")
+    writer.write(put(rig, "files/b", 3, "X-Request-Id: r2") + b"abc")
 
 
 async def rest(rig: Rig, writer: asyncio.StreamWriter, sent: int) -> None:

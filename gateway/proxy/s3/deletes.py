@@ -41,7 +41,7 @@ class Deletes:
                 gone = s3_xml.deleted(asked, await errand.told())
                 removal = self._remove(call, [_asset(operation.bucket, each) for each in gone])
                 await shielded(removal, self._tasks, name="delete objects")
-        except BaseException:
+        except BaseException:  # Also when cancelled: what is not heard to its end is broken off.
             errand.abandon()
             raise
         return await errand.relay()
