@@ -180,7 +180,7 @@ async def deployed(
             await house.gateway(wishes.but(redis=redis_url or redis.url))
         yield house
         await house.close()
-    except BaseException:
+    except BaseException:  # Also when cancelled: a test that hangs needs the logs the most.
         for gateway in house.gateways:
             print(f"-- the end of the log of {gateway.name}:", gateway.log[-4_000:], sep="\n")
         raise

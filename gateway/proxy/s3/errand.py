@@ -126,7 +126,7 @@ class Errand:
         assert self._answer is not None
         try:
             await self._transfer.relay(self._head(), self._answer, None)
-        except BaseException:
+        except BaseException:  # Also when cancelled: what is not relayed to its end is broken off.
             self.abandon()
             raise
         return self._keeps

@@ -150,6 +150,7 @@ class Multipart:
                 ending = await errand.ending(COPIED)
             gone = ending is Ending.FAILED and await _is_gone(errand)
         except BaseException as failure:
+            # Also when cancelled: the part is broken off, and what it holds is settled.
             errand.abandon()
             facts = settle.Exchange(
                 passing.entered.match.route, errand.sent_all, errand.status, kind_of(failure)
@@ -224,6 +225,7 @@ class Multipart:
                 # By the request before this one, then.
                 ending, total = Ending.DONE, before
         except BaseException:
+            # Also when cancelled: the upstream may have completed it, and what is known is written.
             errand.abandon()
             if not errand.sent_all:
                 ending = Ending.FAILED
@@ -243,7 +245,7 @@ class Multipart:
         try:
             answer = await errand.ask()
             gone = await _is_gone(errand)
-        except BaseException:
+        except BaseException:  # Also when cancelled: what is not heard to its end is broken off.
             errand.abandon()
             raise
         if gone or 200 <= answer.status < 300:
